@@ -1,0 +1,124 @@
+"""The graph as every later stage sees it: plain Python and NumPy, no protobuf.
+
+A :class:`Graph` is made by :mod:`rnnrt.onnx_file`, changed by the passes of :mod:`rnnrt.rewrite`, and read once by
+:mod:`rnnrt.plan`. Values are named by strings; the empty string stands for an absent optional input or output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Dim = int | str | None
+"""A known size, a named unknown size, or an unnamed one."""
+
+
+@dataclass(slots=True)
+class Value:
+    """A graph input or output: its name, element type and shape, as far as they are declared.
+
+    ``dtype`` is None for what is no tensor (sequences, optionals, maps) or was not declared; ``kind`` then says what it is
+    in ONNX's notation, for example ``seq(tensor(float))``. ``shape`` is None where the rank itself is unknown.
+    """
+
+    name: str
+    dtype: np.dtype | None = None
+    shape: tuple[Dim, ...] | None = None
+    kind: str = "tensor"
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One operator application.
+
+    Attributes
+    ----------
+    op, domain
+        The operator; ``domain`` is ``""`` for the ONNX standard ones and ``"rnnrt"`` for those that rewrites introduce.
+    version
+        The opset version whose definition of the operator holds for this node.
+    inputs, outputs
+        Names of values; ``""`` where an optional one is absent. Trailing absent ones may be missing altogether.
+    attrs
+        Python values: int, float, str, bytes, lists of them, ``numpy.ndarray`` for tensors, `Graph` for subgraphs.
+    proto
+        The ``onnx.NodeProto`` it was read from while that still says the same; None as soon as a rewrite has changed it.
+    """
+
+    op: str
+    inputs: list[str]
+    outputs: list[str]
+    attrs: dict[str, Any] = field(default_factory=dict)
+    domain: str = ""
+    version: int = 1
+    name: str = ""
+    proto: Any = None
+
+    def input(self, k: int) -> str:
+        """Name of input `k`, ``""`` if absent."""
+        return self.inputs[k] if k < len(self.inputs) else ""
+
+    def output(self, k: int) -> str:
+        """Name of output `k`, ``""`` if absent."""
+        return self.outputs[k] if k < len(self.outputs) else ""
+
+    def label(self) -> str:
+        """How error messages and plans name this node: ``Conv '/encoder/conv'``."""
+        op = f"{self.domain}.{self.op}" if self.domain else self.op
+        where = self.name or next((o for o in self.outputs if o), "")
+        return f"{op} {where!r}" if where else op
+
+    def subgraphs(self) -> Iterator[tuple[str, Graph]]:
+        """The graphs among the attributes, with the attribute's name."""
+        for key, value in self.attrs.items():
+            if isinstance(value, Graph):
+                yield key, value
+
+
+@dataclass(slots=True, eq=False)
+class Graph:
+    """Nodes in topological order, the constants they use, and what goes in and out.
+
+    A subgraph (of If, Loop, Scan) may use names of the graphs around it; names are unique along any chain of nested graphs,
+    which :mod:`rnnrt.onnx_file` sees to.
+    """
+
+    inputs: list[Value]
+    outputs: list[Value]
+    nodes: list[Node]
+    constants: dict[str, np.ndarray]
+    name: str = ""
+
+    def producers(self) -> dict[str, Node]:
+        """Which node of this graph (not of its subgraphs) makes each value."""
+        return {out: node for node in self.nodes for out in node.outputs if out}
+
+    def consumers(self) -> dict[str, list[Node]]:
+        """Which nodes of this graph use each value, a node with a subgraph counting as a user of all that it captures."""
+        users: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys([*node.inputs, *captured(node)]):
+                if name:
+                    users.setdefault(name, []).append(node)
+        return users
+
+    def walk(self) -> Iterator[Graph]:
+        """This graph and every graph nested in it, outermost first."""
+        yield self
+        for node in self.nodes:
+            for _, sub in node.subgraphs():
+                yield from sub.walk()
+
+
+def captured(node: Node) -> list[str]:
+    """Names that the subgraphs of `node` take from the graphs around them, in order of first use."""
+    found: dict[str, None] = {}
+    for _, graph in node.subgraphs():
+        own = {v.name for v in graph.inputs} | graph.constants.keys() | {o for n in graph.nodes for o in n.outputs}
+        used = [name for n in graph.nodes for name in (*n.inputs, *captured(n))]
+        used += [v.name for v in graph.outputs]
+        found.update((name, None) for name in used if name and name not in own)
+    return list(found)
