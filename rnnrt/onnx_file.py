@@ -1,0 +1,295 @@
+"""An ONNX model from wherever it lies -> :class:`File`: its Graph and what the file says about itself.
+
+The file is a stranger's: whatever is wrong with it ends in a :class:`ModelError` that says what and where. The graph's own
+rules are checked in :mod:`rnnrt.onnx_graph`, an operator's in :mod:`rnnrt.schema`, tensors in :mod:`rnnrt.tensors`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import ChainMap
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .errors import InputError, ModelError, UnsupportedError
+from .external import ExternalData
+from .graph import Graph
+from .onnx_graph import MAX_DEPTH, STANDARD, GraphReader
+from .tensors import TensorReader, text
+
+if TYPE_CHECKING:
+    import onnx
+
+MAX_FILE = (1 << 31) - 1
+MAX_INLINED_NODES = 50_000
+MAX_INLINED_BYTES = 1 << 26
+
+_SIGNATURES = (
+    (0, b"PK\x03\x04", "a zip archive, as PyTorch's .pt, .pth and Keras's .keras files are"),
+    (0, b"\x89HDF", "an HDF5 file, as Keras's .h5 files are"),
+    (0, b"\x80\x02", "a Python pickle, as older PyTorch files are"),
+    (0, b"\x1f\x8b", "a gzip archive"),
+    (0, b"version https://git-lfs", "a Git LFS pointer: the model itself has not been downloaded"),
+    (4, b"ORTM", "ONNX Runtime's own .ort format"),
+    (4, b"TFL3", "a TensorFlow Lite model"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """What an ONNX file holds.
+
+    Attributes
+    ----------
+    graph
+        The main graph, local functions inlined; initializers are constants and no inputs.
+    opsets
+        Opset version by domain; the standard domain is ``""``.
+    producer, producer_version, graph_name, domain, description, graph_description, version, metadata
+        As the file has them; empty or 0 where it says nothing. `version` is the model's, `metadata` are the custom entries.
+    path
+        Where it was read from; None for bytes and messages.
+    """
+
+    graph: Graph
+    opsets: dict[str, int]
+    ir_version: int
+    producer: str = ""
+    producer_version: str = ""
+    graph_name: str = ""
+    domain: str = ""
+    description: str = ""
+    graph_description: str = ""
+    version: int = 0
+    metadata: dict[str, str] = field(default_factory=dict)
+    path: str | None = None
+
+
+def read_model(source: str | os.PathLike[str] | bytes | bytearray | memoryview | onnx.ModelProto) -> File:
+    """Read a model from a path, from a file's content, or from a message, which is left as it is.
+
+    Raises
+    ------
+    ModelError
+        If there is no such file or its content is no valid ONNX model.
+    UnsupportedError
+        If it uses a part of ONNX that is outside of rnnrt.
+    InputError
+        If `source` is none of the above.
+    """
+    path, foreign = None, False
+    if isinstance(source, bytes | bytearray | memoryview):
+        model = _parse(bytes(source), "the model")
+    elif isinstance(source, str | os.PathLike):
+        path = os.fspath(source)
+        path = os.fsdecode(path) if isinstance(path, bytes) else path
+        model = _parse(_content(path), repr(path))
+    else:
+        import onnx
+
+        if not isinstance(source, onnx.ModelProto):
+            raise InputError(f"load: expected a path, bytes or an onnx.ModelProto, got {type(source).__name__}")
+        model, foreign = source, True
+        _check_depth(model)
+    opsets = _check_versions(model)
+    return _read(model, opsets, path, foreign)
+
+
+def _read(model: Any, opsets: dict[str, int], path: str | None, foreign: bool) -> File:
+    """Convert `model`; a `foreign` one may change later, so nothing of it is kept."""
+    if not model.HasField("graph"):
+        raise ModelError("the model has no graph")
+    proto = model.graph
+    graph_name = text(proto.name, "the graph's name")
+    where = f"graph {graph_name!r}"
+    reader = GraphReader(opsets, TensorReader(ExternalData(path)))
+    constants = reader.constants(proto, where)
+    about = {
+        "ir_version": model.ir_version,
+        "producer": text(model.producer_name, "the producer's name"),
+        "producer_version": text(model.producer_version, "the producer's version"),
+        "graph_name": graph_name,
+        "domain": text(model.domain, "the model's domain"),
+        "description": text(model.doc_string, "the model's description"),
+        "graph_description": text(proto.doc_string, "the graph's description"),
+        "version": model.model_version,
+        "metadata": {text(e.key, "metadata"): text(e.value, "metadata") for e in model.metadata_props},
+    }
+    # Nodes are kept, and a message keeps all that was parsed with it: copied, they let go of the initializers.
+    if model.functions:
+        proto = _inlined(model)
+    elif foreign or 2 * sum(array.nbytes for array in constants.values()) > proto.ByteSize():
+        proto = _without_initializers(proto)
+    del model
+    graph = reader.graph(proto, proto.node, constants, ChainMap(), where)
+    return File(graph=graph, opsets=opsets, path=path, **about)
+
+
+def _content(path: str) -> bytes:
+    """The bytes of a regular file of a size that protobuf can parse."""
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise ModelError(f"{path!r}: expected an ONNX file, got a folder")
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelError(f"{path!r}: expected an ONNX file, got a device, pipe or socket")
+        if status.st_size > MAX_FILE:
+            raise ModelError(
+                f"{path!r}: expected at most 2 GiB, the limit of the format, got {status.st_size} bytes; "
+                "larger models keep their weights in external data"
+            )
+        with open(path, "rb") as file:
+            return file.read(MAX_FILE + 1)
+    except (OSError, ValueError) as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"cannot read the model {path!r}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _parse(data: bytes, name: str) -> Any:
+    """The ModelProto in `data`; `name` says in errors where that came from."""
+    from google.protobuf.message import DecodeError
+
+    import onnx
+
+    if not data:
+        raise ModelError(f"{name}: expected an ONNX model, got no bytes at all")
+    try:
+        model = onnx.ModelProto.FromString(data)
+    except (DecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{name}: expected an ONNX model, got {_looks_like(data)}") from error
+    if not model.HasField("ir_version") or not model.HasField("graph"):
+        lacks = "graph" if model.HasField("ir_version") else "IR version"
+        raise ModelError(f"{name}: expected an ONNX model, got {_looks_like(data, f'a message without {lacks}')}")
+    return model
+
+
+def _looks_like(data: bytes, otherwise: str = "damaged or unfinished data") -> str:
+    """What kind of file this seems to be."""
+    for offset, magic, what in _SIGNATURES:
+        if data.startswith(magic, offset):
+            return what
+    head = data[:256]
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "a web page"
+    if all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):
+        return f"what looks like text: {head[:40].decode('utf-8', 'replace')!r}"
+    return f"{otherwise} ({len(data)} bytes)"
+
+
+def _check_versions(model: Any) -> dict[str, int]:
+    """Check IR version and opsets; return the opset version by domain."""
+    import onnx
+
+    if not 1 <= model.ir_version <= onnx.IR_VERSION:
+        hint = "; a newer onnx package may know it" if model.ir_version > onnx.IR_VERSION else ""
+        raise ModelError(f"the model: expected an IR version from 1 to {onnx.IR_VERSION}, got {model.ir_version}{hint}")
+    opsets: dict[str, int] = {}
+    for entry in model.opset_import:
+        domain = text(entry.domain, "an imported opset's domain")
+        domain = "" if domain in STANDARD else domain
+        if opsets.get(domain, entry.version) != entry.version:
+            raise ModelError(
+                f"the model imports two opsets of the domain {domain!r}: {opsets[domain]} and {entry.version}"
+            )
+        if entry.version < 1:
+            raise ModelError(
+                f"the model: expected opset versions from 1 on, got {entry.version} for the domain {domain!r}"
+            )
+        opsets[domain] = entry.version
+    newest = onnx.defs.onnx_opset_version()
+    if opsets.get("", 0) > newest:
+        raise ModelError(
+            f"the model: expected an opset up to {newest}, which is what onnx {onnx.__version__} knows, got {opsets['']}; "
+            "upgrade the onnx package"
+        )
+    if model.ir_version < 3:
+        opsets.setdefault("", 1)  # opsets came with IR version 3
+    return opsets
+
+
+def _without_initializers(proto: Any) -> Any:
+    """A copy of a GraphProto's nodes, inputs and outputs."""
+    copy = type(proto)(name=proto.name)
+    copy.node.extend(proto.node)
+    copy.input.extend(proto.input)
+    copy.output.extend(proto.output)
+    return copy
+
+
+def _subgraphs(nodes: Iterable[Any]) -> list[Any]:
+    return [g for n in nodes for a in n.attribute for g in ([a.g] if a.HasField("g") else []) + list(a.graphs)]
+
+
+def _check_depth(model: Any) -> None:
+    """A message made in memory may be nested deeper than copying it (a recursion in C) can stand; parsed ones cannot."""
+    level = [model.graph.node, *(f.node for f in model.functions)]
+    for _ in range(MAX_DEPTH + 1):
+        level = [g.node for nodes in level for g in _subgraphs(nodes)]
+        if not level:
+            return
+    raise ModelError(f"the model: graphs nested deeper than {MAX_DEPTH}")
+
+
+def _inlined(model: Any) -> Any:
+    """The GraphProto with all calls of local functions replaced by their bodies, and without the initializers' data."""
+    from onnx import inliner
+
+    _check_functions(model)
+    slim = type(model)(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
+    slim.graph.CopyFrom(_without_initializers(model.graph))
+    kept = [t.name for t in model.graph.initializer] + [s.values.name for s in model.graph.sparse_initializer]
+    for name in kept:  # so that no name inside a function becomes theirs
+        slim.graph.initializer.add(name=name, data_type=1, dims=[0])
+    try:
+        result = inliner.inline_local_functions(slim)
+    except Exception as error:  # whatever the C++ side throws comes as one of several unrelated classes
+        raise ModelError(f"the model: its local functions cannot be inlined: {error}") from error
+    if result.functions:
+        names = ", ".join(sorted(f"{f.domain}.{f.name}" for f in result.functions)[:5])
+        raise UnsupportedError(
+            f"the model: its functions {names} import other opsets than the model itself "
+            f"({', '.join(f'{o.domain or STANDARD[1]} {o.version}' for o in model.opset_import)})"
+        )
+    return result.graph
+
+
+def _check_functions(model: Any) -> None:
+    """Raise if functions call each other in a circle or would grow the model beyond all bounds."""
+    functions = {(f.domain, f.name, f.overload): f for f in model.functions}
+    grown: dict[tuple, tuple[int, int]] = {}
+    open_calls: list[tuple] = []
+
+    def size(key: tuple, nodes: Any, own_bytes: int) -> tuple[int, int]:
+        """Nodes and bytes once everything is inlined."""
+        if key in open_calls:
+            raise ModelError(f"the model: the local function {key[0]}.{key[1]} calls itself")
+        if len(open_calls) > MAX_DEPTH:
+            raise ModelError(f"the model: local functions nested deeper than {MAX_DEPTH}")
+        if key not in grown:
+            open_calls.append(key)
+            total_nodes, total_bytes = 0, own_bytes
+            lists = [nodes]
+            while lists:
+                level = lists.pop()
+                total_nodes += len(level)
+                lists += [g.node for g in _subgraphs(level)]
+                for node in level:
+                    callee = (node.domain, node.op_type, node.overload)
+                    if callee in functions:
+                        f = functions[callee]
+                        n, b = size(callee, f.node, f.ByteSize())
+                        total_nodes, total_bytes = total_nodes + n, total_bytes + b
+            open_calls.pop()
+            grown[key] = (total_nodes, total_bytes)
+        return grown[key]
+
+    nodes, size_bytes = size(("", "", "the graph"), model.graph.node, 0)
+    own = len(model.graph.node)
+    if nodes - own > MAX_INLINED_NODES or size_bytes > MAX_INLINED_BYTES:
+        raise UnsupportedError(
+            f"the model: its local functions inlined are {nodes} nodes and {size_bytes} bytes; "
+            f"the limits are {MAX_INLINED_NODES} and {MAX_INLINED_BYTES}"
+        )

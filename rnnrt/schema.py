@@ -1,0 +1,111 @@
+"""Whether a node keeps to its operator's definition: counts of inputs and outputs, attributes and their types.
+
+The definitions are those of the ``onnx`` package; an operator that it does not know is passed over here and left to the planner.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .errors import ModelError
+from .graph import Graph, Node
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What an operator takes and gives; `attributes` maps a name to its type, `needed` lists those without a default."""
+
+    inputs: tuple[int, int]
+    outputs: tuple[int, int]
+    single: tuple[tuple[int, str], ...]
+    attributes: Mapping[str, str]
+    needed: tuple[str, ...]
+
+
+@functools.lru_cache(maxsize=4096)
+def signature(op: str, domain: str, version: int) -> Signature | None:
+    """The signature of an operator at an opset version; None where it is unknown or has been withdrawn."""
+    from onnx import defs
+
+    try:
+        schema = defs.get_schema(op, version, domain)
+    except (defs.SchemaError, UnicodeError):
+        return None
+    if schema.deprecated:
+        return None
+    single = defs.OpSchema.FormalParameterOption.Single
+    return Signature(
+        inputs=(schema.min_input, schema.max_input),
+        outputs=(schema.min_output, schema.max_output),
+        single=tuple((k, p.name) for k, p in enumerate(schema.inputs) if p.option == single),
+        attributes={name: a.type.name for name, a in schema.attributes.items()},
+        needed=tuple(name for name, a in schema.attributes.items() if a.required),
+    )
+
+
+def check_node(node: Node, types: Mapping[str, str], where: str) -> None:
+    """Compare `node` with its operator's definition.
+
+    Parameters
+    ----------
+    types
+        The type of each attribute as ONNX names it (``INTS``, ``TENSOR``, …), by name.
+
+    Raises
+    ------
+    ModelError
+        For the first difference found.
+    """
+    known = signature(node.op, node.domain, node.version)
+    if known is None:
+        return
+    _check_count("inputs", node.inputs, known.inputs, where)
+    _check_count("outputs", node.outputs, known.outputs, where)
+    for k, name in known.single:
+        if not node.input(k):
+            raise ModelError(f"{where}: its input {name!r} (number {k}) is missing")
+    for name, got in types.items():
+        expected = known.attributes.get(name)
+        if expected is None and not name.startswith("__"):
+            raise ModelError(
+                f"{where}: opset {node.version} defines no attribute {name!r} for it; "
+                f"it has {', '.join(sorted(known.attributes)) or 'none'}"
+            )
+        if expected not in (None, got):
+            raise ModelError(f"{where}: attribute {name!r}: expected {expected}, got {got}")
+    missing = [name for name in known.needed if name not in types]
+    if missing:
+        raise ModelError(f"{where}: the attribute {missing[0]!r} is missing")
+    if node.domain == "" and node.op in ("If", "Loop"):
+        _check_bodies(node, where)
+
+
+def _check_count(what: str, names: list[str], bounds: tuple[int, int], where: str) -> None:
+    """Absent values at the end do not count."""
+    count = max((k + 1 for k, name in enumerate(names) if name), default=0)
+    if not bounds[0] <= max(count, min(len(names), bounds[0])) or count > bounds[1]:
+        expected = bounds[0] if bounds[0] == bounds[1] else f"{bounds[0]} to {bounds[1]}"
+        expected = f"at least {bounds[0]}" if bounds[1] >= 1 << 30 else expected
+        raise ModelError(f"{where}: expected {expected} {what}, got {count}")
+
+
+def _check_bodies(node: Node, where: str) -> None:
+    """The graphs inside If and Loop have to take and give as many values as the node hands in and out."""
+    for key, graph in node.subgraphs():
+        carried = max(len(node.inputs) - 2, 0)
+        takes, gives = (0, len(node.outputs)) if node.op == "If" else (2 + carried, 1 + len(node.outputs))
+        _compare(key, "inputs", graph, len(graph.inputs), takes, where)
+        if node.op == "Loop" and len(graph.outputs) < 1 + carried:
+            raise ModelError(
+                f"{where}: {key} {graph.name!r}: expected outputs for the condition and the {carried} carried values, "
+                f"got {len(graph.outputs)}"
+            )
+        if node.op == "If" or len(graph.outputs) < gives:
+            _compare(key, "outputs", graph, len(graph.outputs), gives, where)
+
+
+def _compare(key: str, what: str, graph: Graph, got: int, expected: int, where: str) -> None:
+    if got != expected:
+        raise ModelError(f"{where}: {key} {graph.name!r}: expected {expected} {what}, got {got}")
