@@ -1,0 +1,196 @@
+"""Stream a text through a demo network, and find the word that its answer hangs on and the unit that remembered it.
+
+Nothing here knows allergies or foods. The clue is the word without which the answer changes most; the remembering unit
+is the one whose state differs all the way from clue to gap, had the clue not been read, and whose output says the
+answer.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .text import UNKNOWN, Token, encode, tokenize
+
+_CHUNK = 16  # time steps of all variants of a text at once; bounds the memory of their outputs
+
+
+@dataclass(frozen=True)
+class Network:
+    """Weights as the model's ONNX file holds them: `W` [G*H, E], `R` [G*H, H], `B` [2*G*H], `readout` [H, V]."""
+
+    kind: str
+    words: list[str]
+    accuracy: float
+    embedding: np.ndarray
+    W: np.ndarray
+    R: np.ndarray
+    B: np.ndarray
+    readout: np.ndarray
+
+    @property
+    def n_units(self) -> int:
+        """Hidden units H."""
+        return self.R.shape[1]
+
+    def keep_gate(self, numbers: list[int], before: np.ndarray) -> np.ndarray:
+        """The share of the old state that each unit keeps at each step: the LSTM's forget gate, the GRU's update gate.
+
+        Parameters
+        ----------
+        numbers : list of T word numbers
+        before : array [T, H]
+            The hidden state h before each step.
+
+        Returns
+        -------
+        array [T, H], values in (0, 1)
+        """
+        n = self.n_units
+        block = 2 if self.kind == "lstm" else 0  # ONNX orders the rows i o f c, and z r h
+        rows = slice(block * n, (block + 1) * n)
+        bias = np.add(*np.split(self.B, 2))[rows]
+        return 1 / (1 + np.exp(-(self.embedding[numbers] @ self.W[rows].T + before @ self.R[rows].T + bias)))
+
+
+def open_network(path: Path) -> Network:
+    """Read weights, vocabulary and measured accuracy out of a demo model's ONNX file."""
+    import onnx
+    from onnx import numpy_helper
+
+    file = onnx.load(path)
+    notes = {entry.key: entry.value for entry in file.metadata_props}
+    array = {tensor.name: numpy_helper.to_array(tensor) for tensor in file.graph.initializer}
+    kind = next(node.op_type for node in file.graph.node if node.op_type in ("LSTM", "GRU")).lower()
+    return Network(
+        kind,
+        json.loads(notes["vocabulary"]),
+        float(notes["held_out_accuracy"]),
+        array["embedding"],
+        array["W"][0],
+        array["R"][0],
+        array["B"][0],
+        array["readout"],
+    )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What streaming a text of T words gave.
+
+    `memory` (the cell state c, or the GRU's h) and `hidden` (h) after each word, and the `keep` gate at it, [T, H];
+    `probability` [V] of each word to come next.
+    """
+
+    numbers: list[int]
+    memory: np.ndarray
+    hidden: np.ndarray
+    keep: np.ndarray
+    probability: np.ndarray
+
+
+def read(model, network: Network, numbers: list[int]) -> Reading:
+    """Stream the words through `model` (a `rnnrt.Model`) one at a time, noting its state after each."""
+    stream = model.stream()
+    memory, hidden = [], []
+    for number in numbers:
+        out = stream.step({"word": np.array([[number]], np.int64)})
+        state = stream.state
+        hidden.append(np.array(state["h"]).ravel())
+        memory.append(np.array(state["c"]).ravel() if "c" in state else hidden[-1])
+    before = np.concatenate([np.zeros((1, network.n_units), np.float32), hidden[:-1]])
+    keep = network.keep_gate(numbers, before)
+    return Reading(numbers, np.array(memory), np.array(hidden), keep, out["probability"].ravel())
+
+
+def last_probabilities(model, network: Network, texts: np.ndarray) -> np.ndarray:
+    """Run texts of equal length, word numbers [B, T], as one batch; the probabilities [B, V] after their last word."""
+    n_texts, n_words = texts.shape
+    state = {name: np.zeros((1, n_texts, network.n_units), np.float32) for name in model.states}
+    for start in range(0, n_words, _CHUNK):
+        chunk = np.ascontiguousarray(texts[:, start : start + _CHUNK].T)
+        out = model.run({"word": chunk, **state})
+        state = {name: out[to] for name, to in model.states.items()}
+    return out["probability"][-1]
+
+
+@dataclass(frozen=True)
+class Clue:
+    """The word (its `position` among the tokens) that the answer hangs on; what the network says without it."""
+
+    position: int
+    probability: np.ndarray
+
+
+def find_clue(model, network: Network, tokens: list[Token], numbers: list[int], answer: int) -> Clue | None:
+    """Make one word after the other unknown, and return the one that takes most from the probability of `answer`.
+
+    Words of the sentence with the gap are the question, not the clue, and stay. Different words are tried first, then
+    the places where the most telling word stands. None if there is no known word before the last sentence.
+    """
+    stops = [k for k, token in enumerate(tokens) if token.word in ".!?"]
+    given, unknown = np.array(numbers), network.words.index(UNKNOWN)
+    question = stops[-1] + 1 if stops else 0
+    places = np.array([k for k in range(question) if tokens[k].is_word and given[k] != unknown], int)
+    if not len(places):
+        return None
+
+    def without(masks: np.ndarray) -> tuple[int, np.ndarray]:
+        """The mask [T] that costs the answer most, and the probabilities it leaves."""
+        left = last_probabilities(model, network, np.where(masks, unknown, given))
+        worst = int(left[:, answer].argmin())
+        return worst, left[worst]
+
+    candidates = np.unique(given[places])
+    before_question = np.arange(len(given)) < question
+    worst, _ = without((given == candidates[:, None]) & before_question)
+    places = places[given[places] == candidates[worst]]
+    worst, probability = without(np.arange(len(given)) == places[:, None])
+    return Clue(int(places[worst]), probability)
+
+
+def remembering_unit(network: Network, reading: Reading, clue: Clue, other: Reading) -> int:
+    """The unit that carried the clue to the gap.
+
+    `other` is the reading of the same text with the clue made unknown. A unit scores by what its change of output adds
+    to the logit of the answer (against the other words, weighed by their probability without the clue), times how
+    steadily its memory differs between the two readings: the 5th percentile of the difference from clue to gap over its
+    maximum.
+    """
+    answer = int(reading.probability.argmax())
+    weight = network.readout[:, answer] - network.readout @ other.probability
+    gain = weight * (reading.hidden[-1] - other.hidden[-1])
+    difference = np.abs(reading.memory - other.memory)[clue.position + 1 :]
+    steadiness = np.quantile(difference, 0.05, axis=0) / np.maximum(difference.max(axis=0), 1e-9)
+    return int((gain * steadiness).argmax())
+
+
+@dataclass(frozen=True)
+class Story:
+    """A text read to its gap, with everything the demo tells about it; `unit` is None where no clue was found."""
+
+    text: str
+    tokens: list[Token]
+    reading: Reading
+    clue: Clue | None
+    unit: int | None
+
+    @property
+    def distance(self) -> int:
+        """Words between the clue and the gap."""
+        return sum(token.is_word for token in self.tokens[self.clue.position + 1 :])
+
+
+def follow(model, network: Network, text: str) -> Story:
+    """Read `text` (which ends at its gap and holds at least one word) and find out what the answer hangs on."""
+    tokens = tokenize(text)
+    numbers = encode(tokens, network.words)
+    reading = read(model, network, numbers)
+    clue = find_clue(model, network, tokens, numbers, int(reading.probability.argmax()))
+    if clue is None:
+        return Story(text, tokens, reading, None, None)
+    blanked = list(numbers)
+    blanked[clue.position] = network.words.index(UNKNOWN)
+    unit = remembering_unit(network, reading, clue, read(model, network, blanked))
+    return Story(text, tokens, reading, clue, unit)
