@@ -1,7 +1,7 @@
 """Tensor data kept beside the model: read from files inside the model's own folder, and from nowhere else.
 
-Every byte range is checked against the size of its file before anything is allocated, and the ranges that a model asks for may
-not add up to more than the files hold, so that memory stays bounded by what is on the disk.
+Every byte range is checked against the size of its file before anything is allocated, and the ranges that a model asks
+for may not add up to more than the files hold, so that memory stays bounded by what is on the disk.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ExternalData:
     def __init__(self, model_path: str | None):
         self._folders: list[str] = []
         if model_path is not None:
-            # A model reached through a link (a download cache does that) has two folders of its own: the link's and the file's.
+            # A model reached through a link, as in a download cache, has two folders: the link's and the file's.
             shown, real = os.path.dirname(os.path.abspath(model_path)), os.path.dirname(os.path.realpath(model_path))
             self._folders = list(dict.fromkeys((shown, os.path.realpath(shown), real)))
         self._ranges: dict[tuple[str, int, int], np.ndarray] = {}
@@ -48,8 +48,8 @@ class ExternalData:
         """
         if not self._folders:
             raise ModelError(
-                f"{where}: its data lies in the file {info.get('location', '')!r} beside the model; expected the model's path, "
-                "got its content, which does not tell the folder"
+                f"{where}: its data lies in the file {info.get('location', '')!r} beside the model; "
+                "expected the model's path, got its content, which does not tell the folder"
             )
         path = self._resolve(info.get("location", ""), where)
         try:
@@ -65,8 +65,8 @@ class ExternalData:
                     left = self._left.get(path, status.st_size) - size
                     if left < 0:
                         raise ModelError(
-                            f"{where}: the tensors in {info['location']!r} overlap: together they want more than the file's "
-                            f"{status.st_size} bytes"
+                            f"{where}: the tensors in {info['location']!r} overlap: "
+                            f"together they want more than the file's {status.st_size} bytes"
                         )
                     self._left[path] = left
                     self._ranges[key] = _read_range(file, offset, size, where)
@@ -109,7 +109,8 @@ def _byte_range(info: Mapping[str, str], size: int, file_size: int, where: str) 
         raise ModelError(f"{where}: expected {size} bytes of external data for its type and shape, got {length}")
     if offset + length > file_size:
         raise ModelError(
-            f"{where}: external data ends at byte {offset + length} of {info['location']!r}, which has {file_size} bytes"
+            f"{where}: external data ends at byte {offset + length} of {info['location']!r}, "
+            f"which has {file_size} bytes"
         )
     return offset
 

@@ -1,7 +1,8 @@
 """An ONNX model from wherever it lies -> :class:`File`: its Graph and what the file says about itself.
 
-The file is a stranger's: whatever is wrong with it ends in a :class:`ModelError` that says what and where. The graph's own
-rules are checked in :mod:`rnnrt.onnx_graph`, an operator's in :mod:`rnnrt.schema`, tensors in :mod:`rnnrt.tensors`.
+The file is a stranger's: whatever is wrong with it ends in a :class:`ModelError` that says what and where. The rules of
+graphs are checked in :mod:`rnnrt.onnx_graph`, those of operators in :mod:`rnnrt.schema`, of tensors in
+:mod:`rnnrt.tensors`.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class File:
     opsets
         Opset version by domain; the standard domain is ``""``.
     producer, producer_version, graph_name, domain, description, graph_description, version, metadata
-        As the file has them; empty or 0 where it says nothing. `version` is the model's, `metadata` are the custom entries.
+        As the file has them; empty or 0 where it says nothing. `version` is the model's, `metadata` the custom entries.
     path
         Where it was read from; None for bytes and messages.
     """
@@ -79,52 +80,53 @@ def read_model(source: str | os.PathLike[str] | bytes | bytearray | memoryview |
     InputError
         If `source` is none of the above.
     """
-    path, foreign = None, False
-    if isinstance(source, bytes | bytearray | memoryview):
-        model = _parse(bytes(source), "the model")
-    elif isinstance(source, str | os.PathLike):
-        path = os.fspath(source)
-        path = os.fsdecode(path) if isinstance(path, bytes) else path
-        model = _parse(_content(path), repr(path))
-    else:
-        import onnx
-
-        if not isinstance(source, onnx.ModelProto):
-            raise InputError(f"load: expected a path, bytes or an onnx.ModelProto, got {type(source).__name__}")
-        model, foreign = source, True
-        _check_depth(model)
+    model, size, path = _open(source)
     opsets = _check_versions(model)
-    return _read(model, opsets, path, foreign)
-
-
-def _read(model: Any, opsets: dict[str, int], path: str | None, foreign: bool) -> File:
-    """Convert `model`; a `foreign` one may change later, so nothing of it is kept."""
-    if not model.HasField("graph"):
-        raise ModelError("the model has no graph")
-    proto = model.graph
-    graph_name = text(proto.name, "the graph's name")
-    where = f"graph {graph_name!r}"
+    about = _about(model)
+    proto, where = model.graph, f"graph {about['graph_name']!r}"
     reader = GraphReader(opsets, TensorReader(ExternalData(path)))
     constants = reader.constants(proto, where)
-    about = {
-        "ir_version": model.ir_version,
-        "producer": text(model.producer_name, "the producer's name"),
-        "producer_version": text(model.producer_version, "the producer's version"),
-        "graph_name": graph_name,
-        "domain": text(model.domain, "the model's domain"),
-        "description": text(model.doc_string, "the model's description"),
-        "graph_description": text(proto.doc_string, "the graph's description"),
-        "version": model.model_version,
-        "metadata": {text(e.key, "metadata"): text(e.value, "metadata") for e in model.metadata_props},
-    }
     # Nodes are kept, and a message keeps all that was parsed with it: copied, they let go of the initializers.
     if model.functions:
         proto = _inlined(model)
-    elif foreign or 2 * sum(array.nbytes for array in constants.values()) > proto.ByteSize():
+    elif 2 * sum(array.nbytes for array in constants.values()) >= size:
         proto = _without_initializers(proto)
     del model
     graph = reader.graph(proto, proto.node, constants, ChainMap(), where)
     return File(graph=graph, opsets=opsets, path=path, **about)
+
+
+def _open(source: Any) -> tuple[Any, int, str | None]:
+    """The ModelProto, its size in bytes (0 if it is the caller's, so that nothing of it may be kept), and its path."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _parse(bytes(source), "the model"), len(source), None
+    if isinstance(source, str | os.PathLike):
+        path = os.fsdecode(source)
+        data = _content(path)
+        return _parse(data, repr(path)), len(data), path
+    import onnx
+
+    if not isinstance(source, onnx.ModelProto):
+        raise InputError(f"load: expected a path, bytes or an onnx.ModelProto, got {type(source).__name__}")
+    if not source.HasField("graph"):
+        raise ModelError("the model: expected a graph, got a message without one")
+    _check_depth(source)
+    return source, 0, None
+
+
+def _about(model: Any) -> dict[str, Any]:
+    """What the model says about itself, as the fields of a File."""
+    return {
+        "ir_version": model.ir_version,
+        "producer": text(model.producer_name, "the producer's name"),
+        "producer_version": text(model.producer_version, "the producer's version"),
+        "graph_name": text(model.graph.name, "the graph's name"),
+        "domain": text(model.domain, "the model's domain"),
+        "description": text(model.doc_string, "the model's description"),
+        "graph_description": text(model.graph.doc_string, "the graph's description"),
+        "version": model.model_version,
+        "metadata": {text(e.key, "metadata"): text(e.value, "metadata") for e in model.metadata_props},
+    }
 
 
 def _content(path: str) -> bytes:
@@ -150,9 +152,8 @@ def _content(path: str) -> bytes:
 
 def _parse(data: bytes, name: str) -> Any:
     """The ModelProto in `data`; `name` says in errors where that came from."""
-    from google.protobuf.message import DecodeError
-
     import onnx
+    from google.protobuf.message import DecodeError
 
     if not data:
         raise ModelError(f"{name}: expected an ONNX model, got no bytes at all")
@@ -160,8 +161,8 @@ def _parse(data: bytes, name: str) -> Any:
         model = onnx.ModelProto.FromString(data)
     except (DecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{name}: expected an ONNX model, got {_looks_like(data)}") from error
-    if not model.HasField("ir_version") or not model.HasField("graph"):
-        lacks = "graph" if model.HasField("ir_version") else "IR version"
+    lacks = next((what for what in ("ir_version", "graph") if not model.HasField(what)), None)
+    if lacks:
         raise ModelError(f"{name}: expected an ONNX model, got {_looks_like(data, f'a message without {lacks}')}")
     return model
 
@@ -202,8 +203,8 @@ def _check_versions(model: Any) -> dict[str, int]:
     newest = onnx.defs.onnx_opset_version()
     if opsets.get("", 0) > newest:
         raise ModelError(
-            f"the model: expected an opset up to {newest}, which is what onnx {onnx.__version__} knows, got {opsets['']}; "
-            "upgrade the onnx package"
+            f"the model: expected an opset up to {newest}, which is what onnx {onnx.__version__} knows, "
+            f"got {opsets['']}; upgrade the onnx package"
         )
     if model.ir_version < 3:
         opsets.setdefault("", 1)  # opsets came with IR version 3
@@ -224,7 +225,7 @@ def _subgraphs(nodes: Iterable[Any]) -> list[Any]:
 
 
 def _check_depth(model: Any) -> None:
-    """A message made in memory may be nested deeper than copying it (a recursion in C) can stand; parsed ones cannot."""
+    """A message made in memory may be nested deeper than copying it, a recursion in C, can stand; a parsed one not."""
     level = [model.graph.node, *(f.node for f in model.functions)]
     for _ in range(MAX_DEPTH + 1):
         level = [g.node for nodes in level for g in _subgraphs(nodes)]

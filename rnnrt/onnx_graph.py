@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,14 @@ from .tensors import TensorReader, is_external, text, value_of
 MAX_DEPTH = 64
 STANDARD = ("", "ai.onnx")
 _FIELDS = {
-    "FLOAT": "f", "INT": "i", "STRING": "s", "TENSOR": "t", "GRAPH": "g", "SPARSE_TENSOR": "sparse_tensor", "TYPE_PROTO": "tp",
+    "FLOAT": "f", "INT": "i", "STRING": "s", "TENSOR": "t", "GRAPH": "g",
     "FLOATS": "floats", "INTS": "ints", "STRINGS": "strings", "TENSORS": "tensors", "GRAPHS": "graphs",
-    "SPARSE_TENSORS": "sparse_tensors", "TYPE_PROTOS": "type_protos",
+    "SPARSE_TENSOR": "sparse_tensor", "SPARSE_TENSORS": "sparse_tensors",
+    "TYPE_PROTO": "tp", "TYPE_PROTOS": "type_protos",
 }  # fmt: skip
 _KINDS = {field: kind for kind, field in _FIELDS.items()}
 
+InOut = tuple[list[str], list[str]]
 Names = ChainMap[str, str]
 """Name in the file -> name in the Graph, of all values visible at a place, innermost graph first."""
 
@@ -121,8 +123,8 @@ class GraphReader:
     def _define(
         self,
         inputs: list[str],
-        constants: Mapping[str, Any],
-        nodes: list[tuple[list[str], list[str]]],
+        constants: Iterable[str],
+        nodes: list[InOut],
         outer: Names,
         where: str,
     ) -> dict[str, str]:
@@ -176,7 +178,7 @@ class GraphReader:
             node.attrs[key] = list(value) if kind.endswith("S") else value
 
 
-def _names(proto: Any, where: str) -> tuple[list[str], list[str]]:
+def _names(proto: Any, where: str) -> InOut:
     """Names of the inputs and outputs of a NodeProto."""
     place = f"a value's name in {where}"
     return [text(name, place) for name in proto.input], [text(name, place) for name in proto.output]
@@ -201,7 +203,9 @@ def _attribute_type(proto: Any, where: str) -> str:
     if kind == "UNDEFINED":
         raise ModelError(f"{where}: expected a type and a value, got {', '.join(filled) or 'neither'}")
     # Nothing filled means the type's zero, which some writers leave out.
-    if filled not in ([], [_FIELDS[kind]]) or not filled and kind in ("TENSOR", "GRAPH", "SPARSE_TENSOR", "TYPE_PROTO"):
+    if filled not in ([], [_FIELDS[kind]]) or (
+        not filled and kind in ("TENSOR", "GRAPH", "SPARSE_TENSOR", "TYPE_PROTO")
+    ):
         raise ModelError(
             f"{where}: its type is {kind}, but it holds {' and '.join(_KINDS[f] for f in filled) or 'nothing'}"
         )

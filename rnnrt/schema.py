@@ -1,6 +1,7 @@
 """Whether a node keeps to its operator's definition: counts of inputs and outputs, attributes and their types.
 
-The definitions are those of the ``onnx`` package; an operator that it does not know is passed over here and left to the planner.
+The definitions are those of the ``onnx`` package; an operator that it does not know is passed over here and left to the
+planner.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from .graph import Graph, Node
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What an operator takes and gives; `attributes` maps a name to its type, `needed` lists those without a default."""
+    """What an operator takes and gives: counts from and to, inputs that must be there, types of attributes by name."""
 
     inputs: tuple[int, int]
     outputs: tuple[int, int]
@@ -84,8 +85,10 @@ def check_node(node: Node, types: Mapping[str, str], where: str) -> None:
 
 def _check_count(what: str, names: list[str], bounds: tuple[int, int], where: str) -> None:
     """Absent values at the end do not count."""
-    count = max((k + 1 for k, name in enumerate(names) if name), default=0)
-    if not bounds[0] <= max(count, min(len(names), bounds[0])) or count > bounds[1]:
+    count = len(names)
+    while count > bounds[0] and not names[count - 1]:
+        count -= 1
+    if not bounds[0] <= count <= bounds[1]:
         expected = bounds[0] if bounds[0] == bounds[1] else f"{bounds[0]} to {bounds[1]}"
         expected = f"at least {bounds[0]}" if bounds[1] >= 1 << 30 else expected
         raise ModelError(f"{where}: expected {expected} {what}, got {count}")

@@ -19,6 +19,7 @@ MAX_RANK = 32
 MAX_BYTES = 1 << 62
 # Sparse tensors are the one place where a few bytes may claim a huge array; together they may become this big.
 MAX_DENSE_BYTES = 1 << 28
+_DATA_FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 
 
 @functools.lru_cache(maxsize=64)
@@ -41,7 +42,7 @@ def element_type(code: int) -> tuple[np.dtype, str, int]:
 
 
 class TensorReader:
-    """Makes arrays of tensor messages; knows the model's data files and what it has handed out so far."""
+    """Makes arrays of tensor messages; knows the model's data files and how much sparse ones have claimed."""
 
     def __init__(self, external: ExternalData):
         self._external = external
@@ -86,7 +87,7 @@ class TensorReader:
         ):
             raise ModelError(
                 f"{where}: expected sparse values [n] with int64 indices [n] or [n, {len(dims)}], "
-                f"got values {list(values.shape)} and {indices.dtype} indices {list(indices.shape)}"
+                f"got {list(values.shape)} with {indices.dtype} {list(indices.shape)}"
             )
         self._dense_left -= size
         if self._dense_left < 0:
@@ -130,23 +131,19 @@ def _known_dims(dims: Any, itemsize: int, where: str) -> tuple[int, ...]:
 
 def _own_data(tensor: Any, dims: tuple[int, ...], stored: int, where: str) -> np.ndarray:
     """The array of a tensor whose data is inside the message; `stored` is its size in bytes as raw data."""
-    from onnx import helper, numpy_helper
+    from onnx import numpy_helper
 
     dtype, kind, bits = element_type(tensor.data_type)
-    field = helper.tensor_dtype_to_field(tensor.data_type)
-    filled = [f.name for f, _ in tensor.ListFields() if f.name == "raw_data" or f.name.endswith("_data")]
-    filled = [name for name in filled if name not in ("external_data",) and len(getattr(tensor, name))]
-    if (
-        len(filled) > 1
-        or filled
-        and filled[0] not in ("raw_data", field)
-        or filled == ["raw_data"]
-        and kind == "string"
-    ):
+    field = _data_field(tensor.data_type)
+    filled = [name for name in _DATA_FIELDS if len(getattr(tensor, name))]
+    raw = tensor.raw_data  # each access makes a copy
+    if raw:
+        filled.append("raw_data")
+    if len(filled) > 1 or (filled and filled[0] not in ("raw_data", field)) or (raw and kind == "string"):
         raise ModelError(f"{where}: expected the data of {kind} in raw_data or {field}, got {' and '.join(filled)}")
     count = math.prod(dims)
-    if filled == ["raw_data"]:
-        expected, got, unit = stored, len(tensor.raw_data), "bytes"
+    if raw:
+        expected, got, unit = stored, len(raw), "bytes"
     else:
         expected, got, unit = _typed_length(count, kind, bits), len(getattr(tensor, field)), f"elements of {field}"
     if expected != got:
@@ -155,19 +152,23 @@ def _own_data(tensor: Any, dims: tuple[int, ...], stored: int, where: str) -> np
         return np.empty(dims, dtype)
     if kind == "string":
         return np.array([text(s, where) for s in tensor.string_data], object).reshape(dims)
-    if (
-        filled == ["float_data"]
-        and kind == "float"
-        or filled == ["int64_data"]
-        or filled == ["double_data"]
-        and kind == "double"
-    ):
+    if raw and bits == 8 * dtype.itemsize:
+        return np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(dims)
+    if kind in ("float", "double", "int64"):
         return np.array(getattr(tensor, field), dtype).reshape(dims)
     try:
         array = numpy_helper.to_array(tensor)
     except (ValueError, TypeError, OverflowError) as error:
         raise ModelError(f"{where}: the data of {kind}{list(dims)} cannot be read: {error}") from error
     return np.ascontiguousarray(array).reshape(dims)
+
+
+@functools.lru_cache(maxsize=64)
+def _data_field(code: int) -> str:
+    """The field of a TensorProto that holds elements of a type when raw_data does not."""
+    from onnx import helper
+
+    return helper.tensor_dtype_to_field(code)
 
 
 def _typed_length(count: int, kind: str, bits: int) -> int:
