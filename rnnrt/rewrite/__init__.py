@@ -1,0 +1,62 @@
+"""Graph -> Graph: what can be known before the inputs come is done once.
+
+The passes, in order, each in a file of its own:
+
+1. :mod:`.normalise`: old opsets' forms become the newest's.
+2. :mod:`.fold`, :mod:`.clean`, :mod:`.dead`: constants folded, empty and repeated nodes removed; again while that helps.
+3. :mod:`.lower`: LSTM, GRU and RNN checked and written out in full.
+4. :mod:`.zeros`: initial states that are zero made absent.
+5. :mod:`.absorb`: views round recurrent nodes made part of them.
+6. :mod:`.clean` and :mod:`.dead` once more.
+"""
+
+from __future__ import annotations
+
+from ..graph import Graph
+from .absorb import absorb_views
+from .clean import clean
+from .dead import remove_dead
+from .fold import fold
+from .lower import lower
+from .normalise import normalise
+from .zeros import drop_zero_states
+
+_ROUNDS = 8  # each round has to find something, so this bounds only what nobody writes
+
+
+def rewrite(graph: Graph) -> list[str]:
+    """Rewrite `graph` in place; returns notes on what was done, one a line of `Model.describe`.
+
+    Raises
+    ------
+    ModelError
+        If a recurrent node is against the specification.
+    """
+    normalise(graph)
+    folded = branches = removed = merged = repeated = dead = 0
+    for _ in range(_ROUNDS):
+        now = fold(graph)
+        cleaned = clean(graph)
+        gone = remove_dead(graph)
+        folded, branches, dead = folded + now.nodes, branches + now.branches, dead + gone
+        removed, merged, repeated = removed + cleaned.removed, merged + cleaned.merged, repeated + cleaned.repeated
+        if not now.nodes + now.branches + cleaned.total():
+            break
+    lowered = lower(graph)
+    zeros = drop_zero_states(graph)
+    dead += remove_dead(graph)
+    absorbed = absorb_views(graph)
+    cleaned = clean(graph)
+    dead += remove_dead(graph)
+    counts = [
+        (folded, "folded {} into constants", "node"),
+        (branches, "replaced {} by the branch taken", "If node"),
+        (removed + cleaned.removed, "removed {} that changed nothing", "node"),
+        (merged + cleaned.merged, "merged {} with the one before", "view"),
+        (repeated + cleaned.repeated, "removed {} computed before", "node"),
+        (dead, "removed {} that nobody used", "node"),
+        (lowered, "checked and lowered {}", "recurrent node"),
+        (zeros, "dropped {}", "zero initial state"),
+        (absorbed, "absorbed {} into recurrent nodes", "view"),
+    ]
+    return [text.format(f"{count} {what}{'s' if count != 1 else ''}") for count, text, what in counts if count]

@@ -1,0 +1,244 @@
+"""Nodes that do nothing, nodes that undo each other, and nodes that are there twice.
+
+One sweep over a graph in order: a node that leaves its input as it is goes away and its users read the input; two views in a
+row become one; a node equal to an earlier one goes away too. Graph outputs of the whole model keep their names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..graph import Graph, Node
+from ..ops.reference import RANDOM
+from .known import Known
+from .names import Names, rename_definitions, rename_inputs
+from .shape_rules import element_type
+from .views import Size, quotient, views_of
+
+_SHARED_BYTES = 4096  # constants up to this size are compared by what they hold
+
+
+@dataclass(slots=True)
+class Cleaned:
+    """How many nodes went away: those that did nothing, those merged with a neighbour, those there twice."""
+
+    removed: int = 0
+    merged: int = 0
+    repeated: int = 0
+
+    def total(self) -> int:
+        """Whether anything changed, as a count."""
+        return self.removed + self.merged + self.repeated
+
+
+def clean(graph: Graph) -> Cleaned:
+    """Clean `graph` and the graphs in it, in place."""
+    cleaner = _Cleaner(Names(graph))
+    cleaner.sweep(graph, None)
+    return cleaner.cleaned
+
+
+class _Cleaner:
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self.cleaned = Cleaned()
+
+    def sweep(self, graph: Graph, outer: Known | None) -> Known:
+        known = Known(graph, outer)
+        alias = _share_constants(graph)
+        fixed = {v.name for v in graph.outputs} if outer is None else set()
+        seen: dict[object, Node] = {}
+        kept: list[Node] = []
+        for node in graph.nodes:
+            rename_inputs(node, alias)
+            for _, sub in node.subgraphs():
+                known.inner[id(sub)] = self.sweep(sub, known)
+            while self._merge(node, known, graph):
+                self.cleaned.merged += 1
+            if len(node.outputs) == 1 and leaves_alone(node, known):
+                if node.outputs[0] not in fixed:
+                    alias[node.outputs[0]] = node.inputs[0]
+                    self.cleaned.removed += 1
+                    continue
+                node.op, node.inputs, node.attrs, node.proto = "Identity", node.inputs[:1], {}, None
+            twin = self._twin(node, seen)
+            if twin is not None and not fixed.intersection(node.outputs):
+                alias.update((mine, its) for mine, its in zip(node.outputs, twin.outputs, strict=True) if mine)
+                self.cleaned.repeated += 1
+                continue
+            known.learn(node)
+            kept.append(node)
+        graph.nodes[:] = kept
+        self._name_outputs(graph, fixed)
+        for value in graph.outputs:
+            value.name = alias.get(value.name, value.name) if value.name not in fixed else value.name
+        return known
+
+    def _name_outputs(self, graph: Graph, fixed: set[str]) -> None:
+        """Let nodes make the outputs of the model themselves where an Identity only gives a value its name."""
+        made = {out for node in graph.nodes for out in node.outputs if out} - fixed
+        names: dict[str, str] = {}
+        for node in [n for n in graph.nodes if n.op == "Identity" and not n.domain and n.outputs[0] in fixed]:
+            if node.inputs[0] in made and node.inputs[0] not in names:
+                names[node.inputs[0]] = node.outputs[0]
+                graph.nodes.remove(node)
+                self.cleaned.removed += 1
+        rename_definitions(graph, names)
+
+    def _twin(self, node: Node, seen: dict[object, Node]) -> Node | None:
+        key = _key(node)
+        if key is None:
+            return None
+        twin = seen.setdefault(key, node)
+        # The twin must make all that this node makes: outputs are optional one by one.
+        same = all(its or not mine for mine, its in zip(node.outputs, twin.outputs, strict=True))
+        return twin if twin is not node and same else None
+
+    def _merge(self, node: Node, known: Known, graph: Graph) -> bool:
+        """Let a view of a view read the first one's input; whether that was possible."""
+        if node.domain or node.op not in ("Transpose", "Reshape", "Squeeze", "Unsqueeze") or not node.input(0):
+            return False
+        found = known.producer(node.inputs[0])
+        if found is None or found[1] is not known or found[0].domain or len(found[0].outputs) != 1:
+            return _settle_reshape(node, known, graph, self.names)
+        first = found[0]
+        if node.op == "Transpose" and first.op == "Transpose":
+            return _merge_transposes(first, node, known)
+        if node.op in ("Squeeze", "Unsqueeze") and {node.op, first.op} == {"Squeeze", "Unsqueeze"}:
+            return _cancel_squeeze(first, node, known)
+        if node.op == "Reshape" and first.op in ("Reshape", "Squeeze", "Unsqueeze"):
+            target, shape = known.ints(node, 1, "shape"), known.shape(first.inputs[0])
+            # A 0 copies a size of the first one's result; and with -1 what the first one refuses might go through.
+            certain = first.op == "Unsqueeze" or (shape is not None and all(isinstance(d, int) for d in shape))
+            if target is not None and 0 not in target and (certain or -1 not in target):
+                node.inputs[0], node.proto = first.inputs[0], None
+                return True
+        return _settle_reshape(node, known, graph, self.names)
+
+
+def _merge_transposes(first: Node, second: Node, known: Known) -> bool:
+    a, b = views_of(first, 0, known), views_of(second, 0, known)
+    if a is None or b is None:
+        return False
+    inner, outer = a[0][1], b[0][1]
+    if sorted(inner) != list(range(len(inner))) or sorted(outer) != list(range(len(inner))):
+        return False
+    second.inputs[0], second.proto = first.inputs[0], None
+    second.attrs = {"perm": [inner[p] for p in outer]}
+    return True
+
+
+def _cancel_squeeze(first: Node, second: Node, known: Known) -> bool:
+    """Squeeze after Unsqueeze of the same axes, or the reverse: `second` becomes an Identity."""
+    shape = known.shape(first.inputs[0])
+    a, b = views_of(first, 0, known), views_of(second, 0, known)
+    if shape is None or a is None or b is None:
+        return False
+    axes, back = a[0][1], b[0][1]
+    rank = len(shape) + (len(axes) if first.op == "Unsqueeze" else 0)
+    if {k % rank for k in axes} != {k % rank for k in back} or any(not -rank <= k < rank for k in (*axes, *back)):
+        return False
+    if first.op == "Squeeze" and any(shape[k] != 1 for k in axes):
+        return False  # it may fail, and must still
+    second.op, second.inputs, second.attrs, second.proto = "Identity", [first.inputs[0]], {}, None
+    return True
+
+
+def _settle_reshape(node: Node, known: Known, graph: Graph, names: Names) -> bool:
+    """Give a Reshape whose shape is made of sizes of its own input a constant shape with 0 or -1 in their places."""
+    if node.op != "Reshape" or node.attrs.get("allowzero", 0) or known.constant(node.input(1)) is not None:
+        return False
+    shape, target = known.shape(node.inputs[0]), known.contents(node.input(1))
+    if shape is None or target is None or target.ndim != 1:
+        return False
+    constant = _constant_target(shape, list(target))
+    if constant is None:
+        return False
+    name = names.fresh(f"{node.inputs[1]}__constant")
+    graph.constants[name] = np.array(constant, np.int64)
+    node.inputs[1], node.proto = name, None
+    return True
+
+
+def _constant_target(shape: tuple[Size, ...], target: list[Size]) -> list[int] | None:
+    if any(d == 0 and k >= len(shape) for k, d in enumerate(target)):
+        return None
+    result = [0 if isinstance(d, str) and k < len(shape) and shape[k] == d else d for k, d in enumerate(target)]
+    left = [k for k, d in enumerate(result) if isinstance(d, str)]
+    if len(left) == 1 and -1 not in result:
+        # The one size left is what -1 infers, if it is just what the others leave of the input.
+        others = [shape[k] if d == 0 else d for k, d in enumerate(target) if k != left[0]]
+        if quotient(shape, others) == target[left[0]]:
+            result[left[0]], left = -1, []
+    return None if left else [int(d) for d in result]
+
+
+def leaves_alone(node: Node, known: Known) -> bool:
+    """Whether the one output of `node` is its first input as it is, for certain."""
+    if node.domain or not node.input(0):
+        return False
+    if node.op == "Identity":
+        return True
+    if node.op == "Cast":
+        before, after = known.dtype(node.inputs[0]), element_type(node, known).get(node.outputs[0])
+        return before is not None and before == after
+    if node.op == "Concat":
+        return len(node.inputs) == 1
+    if node.op == "Expand":
+        shape, target = known.shape(node.inputs[0]), known.contents(node.input(1))
+        return shape is not None and target is not None and target.ndim == 1 and tuple(target) == shape
+    views = views_of(node, 0, known) if node.op != "Split" else None
+    if views is None:
+        return False
+    return all(_view_leaves_alone(view, known.shape(node.inputs[0])) for view in views)
+
+
+def _view_leaves_alone(view: tuple, shape: tuple[Size, ...] | None) -> bool:
+    kind, *args = view
+    if kind == "transpose":
+        return tuple(args[0]) == tuple(range(len(args[0])))
+    if kind in ("squeeze", "unsqueeze"):
+        return not args[0]
+    if shape is None:
+        return False
+    if kind == "reshape":
+        target = args[0]
+        same = [k < len(shape) and d in (0, shape[k]) for k, d in enumerate(target)]
+        inferred = [k for k, d in enumerate(target) if d == -1]
+        return len(target) == len(shape) and all(s or k in inferred for k, s in enumerate(same)) and len(inferred) < 2
+    if kind == "slice":
+        axis, start, stop, step = args
+        size = shape[axis] if -len(shape) <= axis < len(shape) else None
+        end = size if isinstance(size, int) else 2**31 - 1
+        return size is not None and step == 1 and start == 0 and stop >= end
+    return False
+
+
+def _key(node: Node) -> object:
+    """What two nodes have in common if they must give the same; None if this node may not be merged with any."""
+    if node.op in RANDOM or any(True for _ in node.subgraphs()):
+        return None
+    attributes = []
+    for name, value in sorted(node.attrs.items()):
+        if isinstance(value, np.ndarray):
+            if value.nbytes > _SHARED_BYTES or value.dtype.hasobject:
+                return None
+            value = (value.dtype.str, value.shape, value.tobytes())
+        attributes.append((name, repr(value)))
+    return node.domain, node.op, tuple(node.inputs), len(node.outputs), tuple(attributes)
+
+
+def _share_constants(graph: Graph) -> dict[str, str]:
+    """Names of constants that hold what an earlier one holds -> the earlier one's name."""
+    first: dict[object, str] = {}
+    alias: dict[str, str] = {}
+    for name, array in graph.constants.items():
+        if array.nbytes > _SHARED_BYTES or array.dtype.hasobject:
+            key: object = id(array)
+        else:
+            key = (array.dtype.str, array.shape, array.tobytes())
+        if first.setdefault(key, name) != name:
+            alias[name] = first[key]
+    return alias

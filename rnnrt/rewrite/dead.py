@@ -1,0 +1,34 @@
+"""What nobody uses goes away: nodes, constants, and optional outputs of recurrent nodes."""
+
+from __future__ import annotations
+
+from ..graph import Graph, captured
+
+RECURRENT = ("LSTM", "GRU", "RNN")
+
+
+def remove_dead(graph: Graph) -> int:
+    """Remove dead nodes and constants from `graph` and the graphs in it, in place; returns how many nodes went."""
+    used = {v.name for v in graph.outputs}
+    kept = []
+    removed = 0
+    for node in reversed(graph.nodes):
+        if not used.intersection(out for out in node.outputs if out):
+            removed += 1
+            continue
+        if node.op in RECURRENT and node.domain in ("", "rnnrt"):
+            # Each output is optional: one that nobody reads need not be made.
+            outputs = [out if out in used else "" for out in node.outputs]
+            if outputs != node.outputs:
+                node.outputs, node.proto = outputs, None
+        for _, sub in node.subgraphs():
+            gone = remove_dead(sub)
+            removed += gone
+            if gone:
+                node.proto = None
+        used.update(name for name in (*node.inputs, *captured(node)) if name)
+        kept.append(node)
+    graph.nodes[:] = reversed(kept)
+    for name in graph.constants.keys() - used:
+        del graph.constants[name]
+    return removed

@@ -1,0 +1,133 @@
+"""What is known of the values of a graph before it runs: constants, element types, shapes, contents of shape vectors.
+
+Everything that `Known` says holds whenever the graph runs without an error: a size is a number only where every run must
+have that number, and a token (``"x[1]"``: the size of axis 1 of value x) otherwise, the same token being the same size.
+The integers that the inputs of the whole model declare count as known, since `Model.run` refuses feeds that differ; what
+the inputs of a subgraph declare does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..graph import Graph, Node
+from .shape_rules import CONTENTS, SHAPES, Sizes, element_type
+
+_SMALL = 64  # elements: the longest constant that is looked at as a shape vector
+
+
+class Known:
+    """What is known of one graph and, through `outer`, of the graphs round it."""
+
+    def __init__(self, graph: Graph, outer: Known | None = None) -> None:
+        self.graph = graph
+        self.outer = outer
+        self.inner: dict[int, Known] = {}
+        self.producers: dict[str, Node] = {}
+        self._shapes: dict[str, Sizes] = {}
+        self._dtypes: dict[str, np.dtype] = {}
+        self._contents: dict[str, np.ndarray] = {}
+        self._own = {v.name for v in graph.inputs}
+        if outer is None:
+            for value in graph.inputs:
+                if value.kind == "tensor" and value.dtype is not None:
+                    self._dtypes[value.name] = value.dtype
+                if value.kind == "tensor" and value.shape is not None:
+                    self._shapes[value.name] = tuple(
+                        d if isinstance(d, int) and d >= 0 else f"{value.name}[{k}]" for k, d in enumerate(value.shape)
+                    )
+
+    @classmethod
+    def of(cls, graph: Graph, outer: Known | None = None) -> Known:
+        """All that can be said about `graph` as it stands."""
+        known = cls(graph, outer)
+        for node in graph.nodes:
+            for _, sub in node.subgraphs():
+                known.inner[id(sub)] = cls.of(sub, known)
+            known.learn(node)
+        return known
+
+    def learn(self, node: Node) -> None:
+        """Conclude what the inputs of `node` tell about its outputs; its subgraphs must be in `inner` already."""
+        self.producers.update((out, node) for out in node.outputs if out)
+        self._own.update(out for out in node.outputs if out)
+        for out, dtype in element_type(node, self).items():
+            self._dtypes[out] = dtype
+        rule = SHAPES.get((node.domain, node.op))
+        shapes = rule(node, self) if rule else None
+        for out, shape in zip(node.outputs, shapes or (), strict=False):
+            if out and shape is not None:
+                self._shapes[out] = tuple(f"{out}[{k}]" if d is None else d for k, d in enumerate(shape))
+        look = CONTENTS.get(node.op) if node.domain == "" else None
+        found = look(node, self) if look else None
+        if found is not None and found.size <= _SMALL:
+            self._contents[node.outputs[0]] = found
+
+    def _home(self, name: str) -> Known | None:
+        """The innermost graph that defines `name`."""
+        scope: Known | None = self
+        while scope is not None and name not in scope._own and name not in scope.graph.constants:
+            scope = scope.outer
+        return scope
+
+    def constant(self, name: str) -> np.ndarray | None:
+        """The constant called `name`, here or in a graph round this one."""
+        home = self._home(name) if name else None
+        return home.graph.constants.get(name) if home else None
+
+    def producer(self, name: str) -> tuple[Node, Known] | None:
+        """The node that makes `name`, with the scope in which it stands."""
+        home = self._home(name) if name else None
+        node = home.producers.get(name) if home else None
+        return (node, home) if home is not None and node is not None else None
+
+    def shape(self, name: str) -> Sizes | None:
+        """The shape of `name`, None where even the rank is unknown."""
+        home = self._home(name) if name else None
+        if home is None:
+            return None
+        array = home.graph.constants.get(name)
+        return array.shape if array is not None else home._shapes.get(name)
+
+    def dtype(self, name: str) -> np.dtype | None:
+        """The element type of `name`, None if unknown."""
+        home = self._home(name) if name else None
+        if home is None:
+            return None
+        array = home.graph.constants.get(name)
+        return array.dtype if array is not None else home._dtypes.get(name)
+
+    def contents(self, name: str) -> np.ndarray | None:
+        """A small integer or bool value as an object array of ints, bools and size tokens; None if not known."""
+        home = self._home(name) if name else None
+        if home is None:
+            return None
+        array = home.graph.constants.get(name)
+        if array is None:
+            return home._contents.get(name)
+        return array.astype(object) if array.dtype.kind in "iub" and array.size <= _SMALL else None
+
+    def ints(self, node: Node, k: int, attribute: str) -> list[int] | None:
+        """A list of integers that `node` takes as input `k` or, in older versions, as an attribute; None if not constant."""
+        value = node.attrs.get(attribute)
+        if value is None:
+            value = self.constant(node.input(k))
+        if value is None or (isinstance(value, np.ndarray) and value.dtype.kind not in "iu"):
+            return None
+        return [int(v) for v in np.atleast_1d(np.asarray(value))]
+
+    def settled(self, name: str) -> np.ndarray | None:
+        """The value of `name` as an array where `contents` holds no token."""
+        found, dtype = self.contents(name), self.dtype(name)
+        if found is None or dtype is None or any(isinstance(v, str) for v in found.flat):
+            return None
+        return found.astype(dtype)
+
+    def branch_shapes(self, node: Node) -> list[Mapping[int, Sizes | None]]:
+        """For each subgraph of `node`: output number -> shape."""
+        scopes = [(sub, self.inner.get(id(sub))) for _, sub in node.subgraphs()]
+        return [
+            {k: scope.shape(v.name) if scope else None for k, v in enumerate(sub.outputs)} for sub, scope in scopes
+        ]

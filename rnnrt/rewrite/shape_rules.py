@@ -1,0 +1,426 @@
+"""One rule an operator: what the shapes of its inputs say about the shapes of its outputs, and so for shape vectors.
+
+A shape rule returns a shape for each output of the node, or None where it knows nothing; a size that it does not know is None
+and becomes a token of its own. A contents rule returns the small integer array that the node makes, sizes that only the run
+tells being tokens (see :mod:`rnnrt.rewrite.known`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..graph import Node
+from .views import Size, apply_views, arrangement_shape, reshaped, view_shape, views_of
+
+if TYPE_CHECKING:
+    from .known import Known
+
+Sizes = tuple[Size, ...]
+Shape = Sequence[Size | None]
+Rule = Callable[[Node, "Known"], "list[Shape | None] | None"]
+
+SHAPES: dict[tuple[str, str], Rule] = {}
+CONTENTS: dict[str, Callable[[Node, Known], np.ndarray | None]] = {}
+
+
+def _shapes(*ops: str, domain: str = "") -> Callable[[Rule], Rule]:
+    def register(rule: Rule) -> Rule:
+        SHAPES.update(((domain, op), rule) for op in ops)
+        return rule
+
+    return register
+
+
+def broadcast(*shapes: Shape | None) -> Shape | None:
+    """The shape to which all of `shapes` broadcast; None if one is unknown or they cannot."""
+    known = [s for s in shapes if s is not None]
+    if len(known) < len(shapes):
+        return None
+    result: list[Size | None] = []
+    for k in range(1, max(map(len, known), default=0) + 1):
+        sizes = {s[-k] for s in known if len(s) >= k} - {1}
+        numbers = [d for d in sizes if isinstance(d, int)]
+        if len(numbers) > 1:
+            return None
+        # A number other than 1 decides whatever the others turn out to be; two tokens do not.
+        result.append(numbers[0] if numbers else 1 if not sizes else sizes.pop() if len(sizes) == 1 else None)
+    return tuple(reversed(result))
+
+
+@_shapes(
+    "Abs", "Acos", "Asin", "Atan", "BatchNormalization", "Cast", "Ceil", "Clip", "Cos", "CumSum", "Dropout", "Elu", "Erf", "Exp",
+    "Floor", "Gelu", "HardSigmoid", "HardSwish", "Hardmax", "Identity", "InstanceNormalization", "LayerNormalization",
+    "LeakyRelu", "Log", "LogSoftmax", "Mish", "Neg", "Not", "PRelu", "QuantizeLinear", "DequantizeLinear", "Reciprocal",
+    "Relu", "Round", "ScatterElements", "ScatterND", "Selu", "Sigmoid", "Sign", "Sin", "Softmax", "Softplus", "Softsign",
+    "Sqrt", "Tan", "Tanh", "ThresholdedRelu",
+)  # fmt: skip
+def _like_first(node: Node, known: Known) -> list[Shape | None]:
+    return [known.shape(node.input(0))]
+
+
+@_shapes("Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Mean", "Min", "Mod", "Mul",
+         "Or", "Pow", "Sub", "Sum", "Where", "Xor")  # fmt: skip
+def _broadcasting(node: Node, known: Known) -> list[Shape | None]:
+    return [broadcast(*(known.shape(name) for name in node.inputs))]
+
+
+@_shapes("Transpose", "Squeeze", "Unsqueeze", "Slice", "Split")
+def _view(node: Node, known: Known) -> list[Shape | None]:
+    results: list[Shape | None] = []
+    for k in range(len(node.outputs)):
+        views = views_of(node, k, known)
+        shape: Shape | None = known.shape(node.input(0)) if views is not None else None
+        for view in views or ():
+            # A size that one view makes unknown stays so through the next: views never look at it again.
+            shape = view_shape(shape, view) if shape is not None else None
+        results.append(shape)
+    return results
+
+
+@_shapes("Reshape")
+def _reshape(node: Node, known: Known) -> list[Shape | None]:
+    shape, target = known.shape(node.input(0)), known.contents(node.input(1))
+    if target is None or target.ndim != 1:
+        length = known.shape(node.input(1))
+        return [(None,) * length[0] if length and isinstance(length[0], int) and length[0] <= 64 else None]
+    if shape is None or (node.attrs.get("allowzero", 0) and 0 in target):
+        return [tuple(d if isinstance(d, str) or d > 0 else None for d in target)]
+    return [reshaped(shape, list(target))]
+
+
+@_shapes("Gather")
+def _gather(node: Node, known: Known) -> list[Shape | None]:
+    data, index = known.shape(node.input(0)), known.shape(node.input(1))
+    axis = int(node.attrs.get("axis", 0))
+    if data is None or index is None or not -len(data) <= axis < len(data):
+        return [None]
+    axis %= len(data)
+    return [(*data[:axis], *index, *data[axis + 1 :])]
+
+
+@_shapes("Concat")
+def _concat(node: Node, known: Known) -> list[Shape | None]:
+    shapes = [known.shape(name) for name in node.inputs]
+    axis = int(node.attrs.get("axis", 0))
+    if not shapes or any(s is None or len(s) != len(shapes[0] or ()) for s in shapes):
+        return [None]
+    rank = len(shapes[0] or ())
+    if not -rank <= axis < rank:
+        return [None]
+    result: list[Size | None] = []
+    for k, sizes in enumerate(zip(*shapes, strict=True)):  # type: ignore[arg-type]
+        numbers = [d for d in sizes if isinstance(d, int)]
+        if k == axis % rank:
+            result.append(sum(numbers) if len(numbers) == len(sizes) else sizes[0] if len(sizes) == 1 else None)
+        else:
+            result.append(numbers[0] if numbers else sizes[0])
+    return [result]
+
+
+@_shapes("Shape")
+def _shape(node: Node, known: Known) -> list[Shape | None]:
+    shape = known.shape(node.input(0))
+    return [(len(_of_shape(node, shape)),) if shape is not None else (None,)]
+
+
+@_shapes("Size")
+def _size(node: Node, known: Known) -> list[Shape | None]:
+    return [()]
+
+
+@_shapes("ConstantOfShape")
+def _of_contents(node: Node, known: Known) -> list[Shape | None]:
+    sizes = known.contents(node.input(0))
+    return [tuple(sizes) if sizes is not None and sizes.ndim == 1 else None]
+
+
+@_shapes("Expand")
+def _expand(node: Node, known: Known) -> list[Shape | None]:
+    sizes = known.contents(node.input(1))
+    return [broadcast(known.shape(node.input(0)), tuple(sizes)) if sizes is not None and sizes.ndim == 1 else None]
+
+
+@_shapes("MatMul")
+def _matmul(node: Node, known: Known) -> list[Shape | None]:
+    a, b = known.shape(node.input(0)), known.shape(node.input(1))
+    if a is None or b is None or len(a) < 2 or len(b) < 2:
+        return [None]
+    stack = broadcast(a[:-2], b[:-2])
+    return [None if stack is None else (*stack, a[-2], b[-1])]
+
+
+@_shapes("Gemm")
+def _gemm(node: Node, known: Known) -> list[Shape | None]:
+    a, b = known.shape(node.input(0)), known.shape(node.input(1))
+    rows = a[1 if node.attrs.get("transA", 0) else 0] if a is not None and len(a) == 2 else None
+    columns = b[0 if node.attrs.get("transB", 0) else 1] if b is not None and len(b) == 2 else None
+    return [(rows, columns)]
+
+
+@_shapes("Conv")
+def _conv(node: Node, known: Known) -> list[Shape | None]:
+    x, w = known.shape(node.input(0)), known.shape(node.input(1))
+    if x is None or w is None or len(x) != len(w) or len(x) < 3:
+        return [None]
+    n = len(x) - 2
+    pads = node.attrs.get("pads") or [0] * (2 * n)
+    strides, dilations = node.attrs.get("strides") or [1] * n, node.attrs.get("dilations") or [1] * n
+    spatial: list[Size | None] = []
+    automatic = node.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", b"NOTSET")
+    for k in range(n):
+        size, kernel = x[2 + k], w[2 + k]
+        if automatic or not (isinstance(size, int) and isinstance(kernel, int) and len(pads) == 2 * n) or strides[k] < 1:
+            spatial.append(None)
+            continue
+        room = size + pads[k] + pads[n + k] - dilations[k] * (kernel - 1) - 1
+        spatial.append(room // strides[k] + 1 if room >= 0 else None)
+    return [(x[0], w[0], *spatial)]
+
+
+@_shapes("ConvTranspose")
+def _conv_transpose(node: Node, known: Known) -> list[Shape | None]:
+    x, w = known.shape(node.input(0)), known.shape(node.input(1))
+    if x is None or w is None or len(x) != len(w) or len(x) < 3 or not isinstance(w[1], int):
+        return [None]
+    return [(x[0], w[1] * int(node.attrs.get("group", 1)), *(None for _ in x[2:]))]
+
+
+@_shapes("AveragePool", "MaxPool", "LpPool")
+def _pool(node: Node, known: Known) -> list[Shape | None]:
+    x = known.shape(node.input(0))
+    return [None if x is None or len(x) < 3 else (x[0], x[1], *(None for _ in x[2:]))]
+
+
+@_shapes("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
+         "ReduceSum", "ReduceSumSquare")  # fmt: skip
+def _reduce(node: Node, known: Known) -> list[Shape | None]:
+    x, axes = known.shape(node.input(0)), known.ints(node, 1, "axes")
+    if x is None or (axes is None and node.input(1)):
+        return [None]
+    if not axes:
+        axes = [] if node.attrs.get("noop_with_empty_axes", 0) else list(range(len(x)))
+    return [_reduced(x, axes, bool(node.attrs.get("keepdims", 1)))]
+
+
+@_shapes("ArgMax", "ArgMin")
+def _arg(node: Node, known: Known) -> list[Shape | None]:
+    x = known.shape(node.input(0))
+    axis = [int(node.attrs.get("axis", 0))]
+    return [None if x is None else _reduced(x, axis, bool(node.attrs.get("keepdims", 1)))]
+
+
+def _reduced(x: Sizes, axes: Sequence[int], keep: bool) -> Shape | None:
+    if any(not -len(x) <= a < len(x) for a in axes):
+        return None
+    gone = {a % len(x) for a in axes}
+    return [1 if k in gone else d for k, d in enumerate(x) if keep or k not in gone]
+
+
+@_shapes("Pad")
+def _pad(node: Node, known: Known) -> list[Shape | None]:
+    x, pads = known.shape(node.input(0)), known.ints(node, 1, "pads")
+    if x is None or pads is None:
+        return [None if x is None else [None for _ in x]]
+    axes = known.ints(node, 3, "axes") if node.input(3) else list(range(len(x)))
+    if axes is None or len(pads) != 2 * len(axes) or any(not -len(x) <= a < len(x) for a in axes):
+        return [[None for _ in x]]
+    sizes: list[Size | None] = list(x)
+    for k, axis in enumerate(axes):
+        size, more = x[axis], pads[k] + pads[k + len(axes)]
+        if more:
+            sizes[axis % len(x)] = size + more if isinstance(size, int) and size + more >= 0 else None
+    return [sizes]
+
+
+@_shapes("If")
+def _if(node: Node, known: Known) -> list[Shape | None]:
+    results: list[Shape | None] = []
+    for k in range(len(node.outputs)):
+        shapes = [branch.get(k) for branch in known.branch_shapes(node)]
+        first = shapes[0] if shapes else None
+        if first is None or any(s is None or len(s) != len(first) for s in shapes):
+            results.append(None)
+            continue
+        sizes = [{s[axis] for s in shapes if s is not None} for axis in range(len(first))]
+        results.append([s.pop() if len(s) == 1 else None for s in sizes])
+    return results
+
+
+@_shapes("LSTM", "GRU", "RNN")
+@_shapes("LSTM", "GRU", "RNN", domain="rnnrt")
+def _recurrent(node: Node, known: Known) -> list[Shape | None]:
+    x: Shape | None = known.shape(node.input(0))
+    lowered = node.domain == "rnnrt"
+    for view in node.attrs["in_views"].get(0, ()) if lowered else ():
+        x = view_shape(x, view) if x is not None else None
+    steps, batch = (x[0], x[1]) if x is not None and len(x) == 3 else (None, None)
+    if not lowered and node.attrs.get("layout", 0):
+        return [None]
+    both = node.attrs.get("direction", "forward") in ("bidirectional", b"bidirectional")
+    weights = known.shape(node.input(2))
+    units: Size | None = weights[2] if weights is not None and len(weights) == 3 else None
+    ends: Shape = (2 if both else 1, batch, units)
+    canonical: list[Shape] = [(steps, *ends), ends, ends]
+    axes = node.attrs["out_axes"] if lowered else {}
+    return [arrangement_shape(shape, axes[k]) if k in axes else shape for k, shape in enumerate(canonical)]
+
+
+_BOOLEAN = {"And", "Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual", "Not", "Or", "Xor"}
+_INT64 = {"ArgMax", "ArgMin", "NonZero", "Shape", "Size"}
+_LIKE_SECOND = {"Where"}
+_ALL_ALIKE = {"GRU", "LSTM", "RNN", "Split"}
+_TYPED = {
+    "Abs", "Add", "AveragePool", "BatchNormalization", "Ceil", "Clip", "Concat", "Conv", "ConvTranspose", "Cos", "Div",
+    "Elu", "Erf", "Exp", "Expand", "Flatten", "Floor", "GRU", "Gather", "GatherElements", "GatherND", "Gemm", "Identity",
+    "InstanceNormalization", "LSTM", "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "MatMul", "Max", "Mean", "Min",
+    "Mul", "Neg", "PRelu", "Pad", "Pow", "RNN", "Reciprocal", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
+    "ReduceSum", "Relu", "Reshape", "Round", "ScatterElements", "ScatterND", "Sigmoid", "Sign", "Sin", "Slice", "Softmax",
+    "Softplus", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Tile", "Transpose", "Unsqueeze",
+}  # fmt: skip
+
+
+def element_type(node: Node, known: Known) -> dict[str, np.dtype]:
+    """The element types of the outputs of `node`, as far as the operator and its inputs tell."""
+    if node.domain not in ("", "rnnrt") or not node.outputs:
+        return {}
+    dtype: np.dtype | None = None
+    if node.op in _BOOLEAN:
+        dtype = np.dtype(bool)
+    elif node.op in _INT64:
+        dtype = np.dtype(np.int64)
+    elif node.op == "Cast":
+        # ONNX's numbers of the types that NumPy has, as in onnx.TensorProto.DataType.
+        dtype = _CAST.get(node.attrs.get("to"))
+    elif node.op in _TYPED or node.op in _LIKE_SECOND:
+        dtype = known.dtype(node.input(1 if node.op in _LIKE_SECOND else 0))
+    elif node.op == "ConstantOfShape":
+        dtype = np.asarray(node.attrs.get("value", np.float32(0))).dtype
+    outputs = node.outputs if node.op in _ALL_ALIKE else node.outputs[:1]
+    return {} if dtype is None else {out: dtype for out in outputs if out}
+
+
+_CAST = {
+    number: np.dtype(name)
+    for number, name in {
+        1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16",
+        11: "float64", 12: "uint32", 13: "uint64",
+    }.items()
+}  # fmt: skip
+
+
+def _contents(*ops: str) -> Callable[[Callable], Callable]:
+    def register(rule: Callable) -> Callable:
+        CONTENTS.update((op, rule) for op in ops)
+        return rule
+
+    return register
+
+
+def _of_shape(node: Node, shape: Sequence) -> Sequence:
+    start, end = node.attrs.get("start", 0), node.attrs.get("end")
+    return shape[slice(start, end)]
+
+
+def objects(values: Sequence) -> np.ndarray:
+    """A 1-D object array of `values`."""
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+@_contents("Shape")
+def _shape_contents(node: Node, known: Known) -> np.ndarray | None:
+    shape = known.shape(node.input(0))
+    return None if shape is None else objects(_of_shape(node, shape))
+
+
+@_contents("Size")
+def _size_contents(node: Node, known: Known) -> np.ndarray | None:
+    size = reshaped(known.shape(node.input(0)) or (None,), [-1])  # type: ignore[arg-type]
+    if not size or not isinstance(size[0], int):
+        return None
+    return np.array(size[0], object)
+
+
+@_contents("Gather")
+def _gather_contents(node: Node, known: Known) -> np.ndarray | None:
+    data, index = known.contents(node.input(0)), known.constant(node.input(1))
+    if data is None or index is None or data.ndim != 1 or np.any((index < -len(data)) | (index >= len(data))):
+        return None
+    return np.asarray(data[index.astype(np.int64)], object)
+
+
+@_contents("Concat")
+def _concat_contents(node: Node, known: Known) -> np.ndarray | None:
+    parts = [known.contents(name) for name in node.inputs]
+    if any(p is None or p.ndim != 1 for p in parts) or not parts:
+        return None
+    return np.concatenate(parts)  # type: ignore[arg-type]
+
+
+@_contents("Squeeze", "Unsqueeze", "Slice", "Reshape", "Transpose", "Split")
+def _view_contents(node: Node, known: Known) -> np.ndarray | None:
+    data = known.contents(node.input(0))
+    views = views_of(node, 0, known) if data is not None else None
+    if data is None or views is None or len(node.outputs) != 1:
+        return None
+    try:
+        return np.asarray(apply_views(data, views), object)
+    except (ValueError, IndexError):
+        return None
+
+
+@_contents("Cast", "Identity")
+def _cast_contents(node: Node, known: Known) -> np.ndarray | None:
+    data = known.contents(node.input(0))
+    if data is None or node.op == "Identity" or node.attrs.get("to") == 7:
+        return data
+    if node.attrs.get("to") == 6 and all(isinstance(v, str) or -(2**31) <= v < 2**31 for v in data.flat):
+        return data
+    return None
+
+
+@_contents("Mul", "Add", "Sub", "Div")
+def _arithmetic(node: Node, known: Known) -> np.ndarray | None:
+    """Only what leaves a size as it is: times 1, plus 0, minus 0, over 1."""
+    a, b = known.contents(node.input(0)), known.contents(node.input(1))
+    if a is None or b is None:
+        return None
+    neutral = 1 if node.op in ("Mul", "Div") else 0
+    if b.size == 1 and b.ndim <= a.ndim and b.reshape(-1)[0] == neutral:
+        return a
+    if node.op in ("Mul", "Add") and a.size == 1 and a.ndim <= b.ndim and a.reshape(-1)[0] == neutral:
+        return b
+    return None
+
+
+@_contents("Equal")
+def _equal(node: Node, known: Known) -> np.ndarray | None:
+    a, b = known.contents(node.input(0)), known.contents(node.input(1))
+    if a is None or b is None or (a.ndim and b.ndim and a.shape != b.shape):
+        return None
+    a, b = np.broadcast_arrays(a, b)
+    result = [_same(x, y) for x, y in zip(a.flat, b.flat, strict=True)]
+    return None if None in result else objects(result).reshape(a.shape)
+
+
+def _same(x: Size, y: Size) -> bool | None:
+    """Whether two sizes are equal, None if that depends on the run; a size that is a token is never negative."""
+    if x == y:
+        return True
+    if isinstance(x, str) or isinstance(y, str):
+        number = y if isinstance(x, str) else x
+        return False if isinstance(number, int) and number < 0 else None
+    return False
+
+
+@_contents("Where")
+def _where(node: Node, known: Known) -> np.ndarray | None:
+    parts = [known.contents(name) for name in node.inputs]
+    if any(p is None or p.ndim != 1 or any(isinstance(v, str) for v in (p.flat if k == 0 else ()))
+           for k, p in enumerate(parts)) or len({p.shape for p in parts if p is not None}) != 1:  # fmt: skip
+        return None
+    return objects([a if c else b for c, a, b in zip(*parts, strict=True)])  # type: ignore[arg-type]
