@@ -75,10 +75,13 @@ class GraphReader:
         """
         if depth > MAX_DEPTH:
             raise ModelError(f"{where}: graphs nested deeper than {MAX_DEPTH}")
-        inputs = [value_of(v, f"an input of {where}") for v in proto.input]
-        outputs = [value_of(v, f"an output of {where}") for v in proto.output]
+        inputs = [value_of(v, "input", where) for v in proto.input]
+        outputs = [value_of(v, "output", where) for v in proto.output]
         listed = [_names(p, where) for p in nodes]
         given = [v for v in inputs if depth or v.name not in constants]
+        untyped = next((v for v in given if depth == 0 and v.kind == "tensor" and v.dtype is None), None)
+        if untyped:
+            raise ModelError(f"input {untyped.name!r} of {where}: expected an element type, got none")
         names = outer.new_child(self._define([v.name for v in given], constants, listed, outer, where))
         converted = [self._node(p, *io, names, where, depth) for p, io in zip(nodes, listed, strict=True)]
         users = [(name, node.label()) for node, io in zip(converted, listed, strict=True) for name in io[0] if name]

@@ -178,8 +178,12 @@ def _typed_length(count: int, kind: str, bits: int) -> int:
     return 2 * count if kind.startswith("complex") else count
 
 
-def value_of(info: Any, where: str) -> Value:
-    """The :class:`Value` of a ValueInfoProto, whose name has been read already; the type may be absent."""
+def value_of(info: Any, what: str, where: str) -> Value:
+    """The :class:`Value` of a ValueInfoProto, a `what` ("input", "output") of the graph `where`; its type may be absent."""
+    name = text(info.name, f"the name of an {what} of {where}")
+    if not name:
+        raise ModelError(f"{where}: an {what} has no name")
+    where = f"{what} {name!r} of {where}"
     kind, dtype, shape = "tensor", None, None
     which = info.type.WhichOneof("value") if info.HasField("type") else None
     if which == "tensor_type":
@@ -190,7 +194,7 @@ def value_of(info: Any, where: str) -> Value:
             shape = tuple(_dim(d, where) for d in tensor.shape.dim)
     elif which is not None:
         kind = _kind(info.type, where)
-    return Value(text(info.name, where), dtype, shape, kind)
+    return Value(name, dtype, shape, kind)
 
 
 def _dim(dim: Any, where: str) -> Dim:
