@@ -18,7 +18,7 @@ Array = np.ndarray
 Function = Callable[[Array], Array]
 Step = Callable[..., tuple[Array, ...]]
 
-# ----------------------------------------------------------------------------------------------------- activations
+# --------------------------------------------------------------------------------------------------------- activations
 
 
 def sigmoid(x: Array) -> Array:
@@ -61,7 +61,7 @@ ACTIVATIONS: dict[str, tuple[Callable[..., Array], float | None, float | None]] 
     "softsign": (softsign, None, None),
     "softplus": (softplus, None, None),
 }
-"""Lower-case name: the function, and the defaults of its alpha and beta, float32 as attributes are (None: takes none)."""
+"""Lower-case name: the function, and its alpha and beta by default, float32 as attributes are (None: takes none)."""
 
 
 def resolve(names: Sequence[str], alphas: Sequence[float], betas: Sequence[float], clip: float | None) -> list:
@@ -84,7 +84,7 @@ def resolve(names: Sequence[str], alphas: Sequence[float], betas: Sequence[float
     return [bind(name) for name in names]
 
 
-# ------------------------------------------------------------------------------------------------------------ cells
+# --------------------------------------------------------------------------------------------------------------- cells
 
 
 def lstm_step(W: Array, R: Array, b: Array, p: Array | None, fgh: Sequence[Function], input_forget: bool) -> Step:
@@ -151,7 +151,7 @@ def over_time(
     return Y, state
 
 
-# -------------------------------------------------------------------------------------------------------- operators
+# ----------------------------------------------------------------------------------------------------------- operators
 
 
 def run(
