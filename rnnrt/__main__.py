@@ -1,0 +1,5 @@
+"""``python -m rnnrt``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,5 @@
+"""``python -m rnnrt.cli``."""
+
+from . import main
+
+main()
