@@ -1,0 +1,57 @@
+"""Softmax, LogSoftmax and Hardmax along one axis."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..graph import Node
+from .arguments import axis_of, integer, widened
+from .registry import Function, operator
+
+
+@operator("Softmax")
+def build_softmax(node: Node) -> Function:
+    axis = integer(node, "axis", -1)
+
+    def run(x: np.ndarray) -> np.ndarray:
+        k = axis_of(node, axis, x.ndim)
+        if not x.size:
+            return x
+        wide = widened(x)
+        y = wide - np.maximum.reduce(wide, k, keepdims=True)
+        np.exp(y, out=y)
+        y /= np.add.reduce(y, k, keepdims=True)
+        return y.astype(x.dtype, copy=False)
+
+    return run
+
+
+@operator("LogSoftmax")
+def build_log_softmax(node: Node) -> Function:
+    axis = integer(node, "axis", -1)
+
+    def run(x: np.ndarray) -> np.ndarray:
+        k = axis_of(node, axis, x.ndim)
+        if not x.size:
+            return x
+        wide = widened(x)
+        y = wide - np.maximum.reduce(wide, k, keepdims=True)
+        y -= np.log(np.add.reduce(np.exp(y), k, keepdims=True))
+        return y.astype(x.dtype, copy=False)
+
+    return run
+
+
+@operator("Hardmax")
+def build_hardmax(node: Node) -> Function:
+    """One at the first maximum along the axis, zero elsewhere."""
+    axis = integer(node, "axis", -1)
+
+    def run(x: np.ndarray) -> np.ndarray:
+        k = axis_of(node, axis, x.ndim)
+        y = np.zeros_like(x)
+        if x.size:
+            np.put_along_axis(y, np.expand_dims(np.argmax(x, k), k), x.dtype.type(1), k)
+        return y
+
+    return run
