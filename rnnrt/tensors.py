@@ -179,7 +179,7 @@ def _typed_length(count: int, kind: str, bits: int) -> int:
 
 
 def value_of(info: Any, what: str, where: str) -> Value:
-    """The :class:`Value` of a ValueInfoProto, a `what` ("input", "output") of the graph `where`; its type may be absent."""
+    """The :class:`Value` of a ValueInfoProto, the `what` ("input", "output") of a graph; its type may be absent."""
     name = text(info.name, f"the name of an {what} of {where}")
     if not name:
         raise ModelError(f"{where}: an {what} has no name")
