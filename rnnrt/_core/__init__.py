@@ -1,0 +1,1 @@
+"""The compiled core: `engine` and one module of kernels an instruction set."""

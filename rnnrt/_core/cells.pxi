@@ -1,0 +1,169 @@
+# The gate equations over vector words. Included by cells_<isa>.pyx after its simd header; steps.pxi calls what is here.
+#
+# Each function takes one block (LANES units) of one row: `g` points at the block's gate sums, [G][LANES], biases included;
+# the new state goes to q.h_next and q.c. Equations: ONNX operator specification of LSTM, GRU and RNN; all products that
+# are added are fused, in the one order written here.
+
+from rnnrt._core.kernels cimport RT_GRU, RT_LSTM, rt_call, rt_kernels, rt_layer, rt_matrix
+
+cdef extern from "vmath.h" nogil:
+    const char *RT_ISA
+    ctypedef float real
+    ctypedef float vf
+    int LANES
+    vf v_load(const real *p)
+    void v_store(real *p, vf x)
+    vf v_load_n(const real *p, int n)
+    void v_store_n(real *p, vf x, int n)
+    vf v_set1(real x)
+    vf v_fma(vf a, vf b, vf c)
+    vf v_exp(vf x)
+    vf v_sigmoid(vf x)
+    vf v_tanh(vf x)
+    vf v_clamp(vf x, real low, real high)
+    vf v_activate(int kind, real a, real b, vf x)
+
+
+cdef struct run_t:                # a call in progress; arrays are [B][ldh] unless said otherwise
+    const rt_layer *layer
+    const rt_call *call
+    int n_rows                    # rows still running: those of order[0..n_rows)
+    int n_steps                   # steps of the longest row
+    int step                      # the current step, counted in the order of computation
+    int chunk                     # steps whose input projection is made at once; 0: none, x and h in one sum
+    ptrdiff_t chunk_rows          # rows of this chunk
+    ptrdiff_t pre_row             # the first of them that belongs to the current step
+    ptrdiff_t ldh                 # n_blocks * LANES
+    int *order                    # [B] row of the batch, longest first
+    int *length                   # [B] its length
+    int *starts                   # [T + 1] counters to sort by
+    real *h
+    real *h_next
+    real *c                       # LSTM: cell state; GRU without linear_before_reset: z
+    real *rh                      # GRU without linear_before_reset: r * h
+    real *pre                     # [panel][chunk_rows][per_panel][G][LANES] input projections of the chunk
+    const real **x_rows           # [chunk_rows, or B]
+    const real **h_rows           # [B] rows of h
+    const real **next_rows        # [B] rows of h_next
+    const real **rh_rows          # [B] rows of rh
+
+
+cdef inline int time_of(const run_t *q, int row, int step) noexcept nogil:
+    return q.length[row] - 1 - step if q.call.reverse else step
+
+
+cdef inline void store_units(real *p, vf x, int n) noexcept nogil:
+    if n == LANES:
+        v_store(p, x)
+    else:
+        v_store_n(p, x, n)
+
+
+cdef inline void emit(const run_t *q, int row, int block, vf h) noexcept nogil:
+    """Store a block of the new hidden state, in the state and in Y."""
+    cdef const rt_call *call = q.call
+    v_store(q.h_next + row * q.ldh + block * LANES, h)
+    if call.y != NULL:
+        store_units(<real *> call.y + time_of(q, row, q.step) * call.ldy_t + q.order[row] * call.ldy_b + block * LANES,
+                    h, min(LANES, q.layer.n_hidden - block * LANES))
+
+
+cdef inline void trace(const run_t *q, int row, int block, int slot, vf x) noexcept nogil:
+    cdef const rt_call *call = q.call
+    cdef real *p = <real *> call.trace + time_of(q, row, q.step) * call.ldtrace_t + q.order[row] * call.ldtrace_b
+    store_units(p + slot * q.layer.n_hidden + block * LANES, x, min(LANES, q.layer.n_hidden - block * LANES))
+
+
+cdef inline vf activate(const rt_layer *layer, int k, vf x) noexcept nogil:
+    """The k-th activation, of the clipped x."""
+    if layer.clip > 0:
+        x = v_clamp(x, <real> -layer.clip, <real> layer.clip)
+    return v_activate(layer.activation[k], <real> layer.alpha[k], <real> layer.beta[k], x)
+
+
+cdef inline void lstm_cell(const run_t *q, const real *g, int row, int block) noexcept nogil:
+    cdef real *cell = q.c + row * q.ldh + block * LANES
+    cdef vf i, o, f, c
+    if not q.layer.plain or q.call.trace != NULL:
+        lstm_cell_general(q, g, row, block)
+        return
+    i = v_sigmoid(v_load(g))
+    o = v_sigmoid(v_load(g + LANES))
+    f = v_sigmoid(v_load(g + 2 * LANES))
+    c = v_fma(f, v_load(cell), i * v_tanh(v_load(g + 3 * LANES)))
+    v_store(cell, c)
+    emit(q, row, block, o * v_tanh(c))
+
+
+cdef void lstm_cell_general(const run_t *q, const real *g, int row, int block) noexcept nogil:
+    cdef const rt_layer *layer = q.layer
+    cdef const real *p = <const real *> layer.peephole + 3 * block * LANES
+    cdef real *cell = q.c + row * q.ldh + block * LANES
+    cdef vf c = v_load(cell)
+    cdef vf i = v_load(g)
+    cdef vf o = v_load(g + LANES)
+    cdef vf f = v_load(g + 2 * LANES)
+    cdef vf z = activate(layer, 1, v_load(g + 3 * LANES))
+    if layer.peephole != NULL:
+        i = v_fma(v_load(p), c, i)
+        f = v_fma(v_load(p + 2 * LANES), c, f)
+    i = activate(layer, 0, i)
+    f = v_set1(1) - i if layer.input_forget else activate(layer, 0, f)
+    c = v_fma(f, c, i * z)
+    if layer.peephole != NULL:
+        o = v_fma(v_load(p + LANES), c, o)
+    o = activate(layer, 0, o)
+    v_store(cell, c)
+    emit(q, row, block, o * activate(layer, 2, c))
+    if q.call.trace != NULL:
+        trace(q, row, block, 0, i)
+        trace(q, row, block, 1, o)
+        trace(q, row, block, 2, f)
+        trace(q, row, block, 3, z)
+        trace(q, row, block, 4, c)
+
+
+cdef inline vf gru_gate(const rt_layer *layer, int k, vf x) noexcept nogil:
+    if not layer.plain:
+        return activate(layer, k, x)
+    return v_sigmoid(x) if k == 0 else v_tanh(x)
+
+
+cdef inline void gru_blend(const run_t *q, int row, int block, vf z, vf candidate) noexcept nogil:
+    """H = (1 - z) h + z H-1."""
+    cdef vf h = v_load(q.h + row * q.ldh + block * LANES)
+    emit(q, row, block, v_fma(z, h, (v_set1(1) - z) * candidate))
+    if q.call.trace != NULL:
+        trace(q, row, block, 0, z)
+        trace(q, row, block, 2, candidate)
+
+
+cdef inline void gru_cell(const run_t *q, const real *x, const real *g, int row, int block) noexcept nogil:
+    """linear_before_reset: x holds the input's part of the h gate, g the sums z, r and the recurrent part of h."""
+    cdef vf z = gru_gate(q.layer, 0, v_load(g))
+    cdef vf r = gru_gate(q.layer, 0, v_load(g + LANES))
+    if q.call.trace != NULL:
+        trace(q, row, block, 1, r)
+    gru_blend(q, row, block, z, gru_gate(q.layer, 1, v_fma(r, v_load(g + 2 * LANES), v_load(x))))
+
+
+cdef inline void gru_reset(const run_t *q, const real *g, int row, int block) noexcept nogil:
+    """The default form, first half: z and r * h of a block are kept for the second."""
+    cdef ptrdiff_t at = row * q.ldh + block * LANES
+    cdef vf r = gru_gate(q.layer, 0, v_load(g + LANES))
+    v_store(q.c + at, gru_gate(q.layer, 0, v_load(g)))
+    v_store(q.rh + at, r * v_load(q.h + at))
+    if q.call.trace != NULL:
+        trace(q, row, block, 1, r)
+
+
+cdef inline void gru_candidate(const run_t *q, const real *g, int row, int block) noexcept nogil:
+    """The default form, second half."""
+    gru_blend(q, row, block, v_load(q.c + row * q.ldh + block * LANES), gru_gate(q.layer, 1, v_load(g)))
+
+
+cdef inline void rnn_cell(const run_t *q, const real *g, int row, int block) noexcept nogil:
+    cdef vf h = v_tanh(v_load(g)) if q.layer.plain else activate(q.layer, 0, v_load(g))
+    emit(q, row, block, h)
+    if q.call.trace != NULL:
+        trace(q, row, block, 0, h)

@@ -1,0 +1,8 @@
+# cython: language_level=3
+"""The cells for AVX2 with FMA; `kernels` is the capsule of their table (kernels.h)."""
+
+cdef extern from "simd_avx2.h":
+    pass
+
+include "cells.pxi"
+include "steps.pxi"

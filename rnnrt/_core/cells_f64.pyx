@@ -1,0 +1,8 @@
+# cython: language_level=3
+"""The cells for float64, any processor; `kernels` is the capsule of their table (kernels.h)."""
+
+cdef extern from "simd_f64.h":
+    pass
+
+include "cells.pxi"
+include "steps.pxi"

@@ -1,0 +1,8 @@
+# cython: language_level=3
+"""The cells for AArch64 NEON; `kernels` is the capsule of their table (kernels.h)."""
+
+cdef extern from "simd_neon.h":
+    pass
+
+include "cells.pxi"
+include "steps.pxi"

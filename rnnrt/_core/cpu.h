@@ -1,0 +1,51 @@
+/* What the processor can do, and its floating-point state. Needs no flags of its own. */
+#ifndef RT_CPU_H
+#define RT_CPU_H
+#include <stdint.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+/* Whether this processor, and the system's saving of registers, allow the kernels of that name. */
+static inline int rt_cpu_has(const char *isa) {
+    if (!strcmp(isa, "baseline")) return 1;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (!strcmp(isa, "avx2")) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (!strcmp(isa, "avx512"))
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+#elif defined(__aarch64__)
+    if (!strcmp(isa, "neon")) return 1;
+#endif
+    return 0;
+}
+
+/* Flush denormals to zero, in results and operands, until rt_fp_leave gets back what rt_fp_enter returned. */
+static inline uint64_t rt_fp_enter(void) {
+#if defined(__x86_64__)
+    uint32_t old = _mm_getcsr();
+    _mm_setcsr(old | 0x8040u);
+    return old;
+#elif defined(__aarch64__)
+    uint64_t old;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(old));
+    __asm__ volatile("msr fpcr, %0" : : "r"(old | (1ull << 24)));
+    return old;
+#else
+    return 0;
+#endif
+}
+
+static inline void rt_fp_leave(uint64_t old) {
+#if defined(__x86_64__)
+    /* The exception flags raised meanwhile are not the caller's. */
+    _mm_setcsr((uint32_t)old);
+#elif defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" : : "r"(old));
+#else
+    (void)old;
+#endif
+}
+#endif

@@ -1,0 +1,394 @@
+# cython: language_level=3
+"""The engine: picks an instruction set, packs a recurrent layer's weights, and runs it on NumPy arrays.
+
+A `Recurrent` is immutable and may be run by several threads at once; each run borrows a workspace of its own.
+"""
+
+cimport numpy as cnp
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport free
+from libc.string cimport memset
+from posix.stdlib cimport posix_memalign
+
+from rnnrt._core.kernels cimport RT_GRU, RT_LSTM, RT_RNN, rt_call, rt_kernels, rt_layer, rt_matrix
+
+import os
+from importlib import import_module
+from importlib.util import find_spec
+
+import numpy as np
+
+from rnnrt.errors import InputError, ModelError, UnsupportedError
+
+cdef extern from "cpu.h" nogil:
+    bint rt_cpu_has(const char *isa)
+    uint64_t rt_fp_enter()
+    void rt_fp_leave(uint64_t old)
+
+cnp.import_array()
+
+ISAS = ("avx512", "avx2", "neon", "baseline")
+ACTIVATIONS = ("tanh", "sigmoid", "relu", "affine", "leakyrelu", "thresholdedrelu", "scaledtanh", "hardsigmoid", "elu",
+               "softsign", "softplus")     # in the order of vmath.h's enum
+KINDS = {"LSTM": RT_LSTM, "GRU": RT_GRU, "RNN": RT_RNN}
+N_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+N_FUNCTIONS = {"LSTM": 3, "GRU": 2, "RNN": 1}
+
+# A call of fewer multiply-adds is over in a few microseconds and keeps the GIL.
+cdef double GIL_WORK = 5e4
+
+tables = {}                                # name -> capsule of the instruction sets loaded so far
+
+
+def built():
+    """Names of the instruction sets this installation was built with, best first."""
+    return [isa for isa in ISAS if find_spec(f"rnnrt._core.cells_{isa}") is not None]
+
+
+def present():
+    """Names of the instruction sets this processor has, best first."""
+    return [isa for isa in ISAS if rt_cpu_has(isa.encode())]
+
+
+def available():
+    """Names of the instruction sets that can be used here, best first."""
+    return [isa for isa in built() if rt_cpu_has(isa.encode())]
+
+
+def choose(name=None):
+    """The instruction set called `name`, or the best one: checked, and its kernels loaded.
+
+    Raises
+    ------
+    InputError
+        There is no instruction set of that name.
+    UnsupportedError
+        This build, or this processor, lacks it.
+    """
+    isa = name or available()[0]
+    if isa not in tables:
+        if isa not in ISAS:
+            raise InputError(f"instruction set {isa!r}: no such name; expected one of {', '.join(ISAS)}")
+        if isa not in built():
+            raise UnsupportedError(f"instruction set {isa!r}: this build of rnnrt lacks it; it has {', '.join(built())}")
+        if not rt_cpu_has(isa.encode()):
+            raise UnsupportedError(f"instruction set {isa!r}: this processor lacks it; usable here: {', '.join(available())}")
+        tables[isa] = import_module(f"rnnrt._core.cells_{isa}").kernels
+    return isa
+
+
+cdef rt_kernels *table_of(isa, dtype) except NULL:
+    """The kernels for an element type; float64 has one set for every processor."""
+    if dtype == np.float64:
+        if "float64" not in tables:
+            tables["float64"] = import_module("rnnrt._core.cells_f64").kernels
+        return <rt_kernels *> PyCapsule_GetPointer(tables["float64"], b"rnnrt.kernels")
+    return <rt_kernels *> PyCapsule_GetPointer(tables[choose(isa or in_use)], b"rnnrt.kernels")
+
+
+in_use = choose(os.environ.get("RNNRT_ISA"))
+
+
+def apply(str name, x, isa=None):
+    """exp, tanh or sigmoid of each element, by the vector words.
+
+    Parameters
+    ----------
+    name : "exp", "tanh" or "sigmoid"
+    x : array_like
+        Any shape; float64 stays float64, anything else becomes float32.
+    isa : str, optional
+        Instruction set; the one in use by default.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of x's shape. Error bounds stand in vmath.h. Denormal results are 0.
+    """
+    cdef cnp.ndarray a = np.ascontiguousarray(x, dtype=np.float64 if getattr(x, "dtype", None) == np.float64 else np.float32)
+    cdef cnp.ndarray out = np.empty_like(a)
+    cdef rt_kernels *kernels = table_of(isa, a.dtype)
+    cdef uint64_t state
+    if name not in ("exp", "tanh", "sigmoid"):
+        raise InputError(f"function {name!r}: expected exp, tanh or sigmoid")
+    state = rt_fp_enter()
+    if name == "exp":
+        kernels.map_exp(cnp.PyArray_DATA(a), cnp.PyArray_DATA(out), a.size)
+    elif name == "tanh":
+        kernels.map_tanh(cnp.PyArray_DATA(a), cnp.PyArray_DATA(out), a.size)
+    else:
+        kernels.map_sigmoid(cnp.PyArray_DATA(a), cnp.PyArray_DATA(out), a.size)
+    rt_fp_leave(state)
+    return out.reshape(np.shape(x))
+
+
+cdef class Block:
+    """Memory aligned to cache lines, freed with the object."""
+
+    cdef void *data
+    cdef size_t size
+
+    def __cinit__(self, size_t size):
+        self.size = size
+        if posix_memalign(&self.data, 64, max(size, 64)) != 0:
+            self.data = NULL
+            raise MemoryError(f"rnnrt: no memory for {size} bytes")
+
+    def __dealloc__(self):
+        free(self.data)
+
+
+include "pack.pxi"
+
+
+cdef class Recurrent:
+    """A recurrent layer, its weights packed for one instruction set.
+
+    Parameters
+    ----------
+    kind : "LSTM", "GRU" or "RNN"
+    W, R : numpy.ndarray
+        [D, G*H, I] and [D, G*H, H], both float32 or both float64; gates in ONNX's order: LSTM i, o, f, c; GRU z, r, h.
+    B : numpy.ndarray, optional
+        [D, 2*G*H]: input biases, then recurrent ones.
+    P : numpy.ndarray, optional
+        [D, 3*H], LSTM: peepholes i, o, f.
+    direction : "forward", "reverse" or "bidirectional"
+    activations : sequence of str, optional
+        Lower-case names, LSTM 3 (f, g, h), GRU 2 (f, g), RNN 1 a direction. `alpha` and `beta` hold a number for each.
+    clip : float
+        Bound of every activation's input; 0 means none.
+    isa : str, optional
+        Instruction set; the one in use by default. float64 has one for all.
+
+    Raises
+    ------
+    ModelError
+        Shapes or attributes that do not agree.
+    """
+
+    cdef rt_layer layers[2]
+    cdef rt_kernels *kernels
+    cdef list blocks                       # the memory behind `layers`
+    cdef list workspaces                   # idle ones, at most four
+    cdef readonly str kind, direction, isa
+    cdef readonly int num_directions, input_size, hidden_size
+    cdef readonly object dtype
+    cdef readonly size_t nbytes
+    cdef double step_work                  # multiply-adds of one step of one row
+
+    def __init__(self, str kind, W, R, B=None, P=None, *, str direction="forward", activations=None, alpha=None, beta=None,
+                 double clip=0.0, bint input_forget=False, bint linear_before_reset=False, isa=None):
+        cdef int n, g, d
+        if kind not in KINDS:
+            raise ModelError(f"recurrent layer: expected LSTM, GRU or RNN, got {kind!r}")
+        check_weights(kind, direction, W, R, B, P)
+        g, n = N_GATES[kind], N_FUNCTIONS[kind]
+        self.kind, self.direction, self.dtype = kind, direction, W.dtype
+        self.num_directions, self.hidden_size, self.input_size = W.shape[0], R.shape[2], W.shape[2]
+        self.kernels = table_of(isa, W.dtype)
+        self.isa = self.kernels.isa.decode()
+        self.blocks, self.workspaces, self.nbytes = [], [], 0
+        self.step_work = <double> self.num_directions * g * self.hidden_size * (self.input_size + self.hidden_size)
+        if activations is None:
+            activations = {"LSTM": ["sigmoid", "tanh", "tanh"], "GRU": ["sigmoid", "tanh"], "RNN": ["tanh"]}[kind] * (
+                self.num_directions)
+        for d in range(self.num_directions):
+            self.set_functions(&self.layers[d], list(activations[d * n:(d + 1) * n]), list(alpha or [0.0] * 6)[d * n:(d + 1) * n],
+                               list(beta or [0.0] * 6)[d * n:(d + 1) * n])
+            self.layers[d].clip = clip
+            self.layers[d].input_forget = input_forget
+            self.layers[d].linear_before_reset = linear_before_reset
+            self.layers[d].plain &= clip == 0 and P is None and not input_forget
+            self.pack(&self.layers[d], W[d], R[d], None if B is None else B[d], None if P is None else P[d])
+
+    cdef set_functions(self, rt_layer *layer, list names, list alpha, list beta):
+        cdef int k
+        expected = {"LSTM": ["sigmoid", "tanh", "tanh"], "GRU": ["sigmoid", "tanh"], "RNN": ["tanh"]}[self.kind]
+        if len(names) != len(expected) or not set(names) <= set(ACTIVATIONS):
+            raise ModelError(f"{self.kind}: activations: expected {len(expected)} a direction out of {', '.join(ACTIVATIONS)}; "
+                             f"got {names}")
+        layer.plain = names == expected
+        for k in range(len(names)):
+            layer.activation[k] = ACTIVATIONS.index(names[k])
+            layer.alpha[k], layer.beta[k] = alpha[k], beta[k]
+
+    cdef void *block(self, size_t n_elements) except NULL:
+        """Zeroed memory for that many elements, owned by this layer."""
+        cdef Block block = Block(n_elements * self.kernels.element_size)
+        memset(block.data, 0, block.size)
+        self.blocks.append(block)
+        self.nbytes += block.size
+        return block.data
+
+    cdef pack(self, rt_layer *layer, W, R, B, P):
+        """Put one direction's weights into panels (kernels.h)."""
+        cdef int lanes = self.kernels.lanes
+        cdef int g = N_GATES[self.kind]
+        cdef int h = self.hidden_size
+        cdef bint split = self.kind == "GRU" and not layer.linear_before_reset
+        layer.kind, layer.n_in, layer.n_hidden = KINDS[self.kind], self.input_size, h
+        layer.n_blocks = (h + lanes - 1) // lanes
+        n_k = self.input_size + (0 if split else h)
+        self.matrix(&layer.w, n_k, g, 4 if self.kind == "RNN" else 1)
+        pack_panels(&layer.w, lanes, W, 0)
+        if split:
+            self.matrix(&layer.r_gates, h, 2, 2)
+            pack_panels(&layer.r_gates, lanes, R[:2 * h], 0)
+            self.matrix(&layer.r_hidden, h, 1, 4)
+            pack_panels(&layer.r_hidden, lanes, R[2 * h:], 0)
+        else:
+            pack_panels(&layer.w, lanes, R, self.input_size)
+        bias = np.zeros((g, h), self.dtype)
+        bias_h = np.zeros(h, self.dtype)
+        if B is not None:
+            both = B.reshape(2, g, h)
+            bias += both[0]
+            if self.kind == "GRU" and not split:
+                bias[:2] += both[1, :2]
+                bias_h += both[1, 2]
+            else:
+                bias += both[1]
+        layer.bias = self.blocked(bias, lanes)
+        layer.bias_h = self.blocked(bias_h[None], lanes) if self.kind == "GRU" and not split else NULL
+        layer.peephole = NULL if P is None else self.blocked(P.reshape(3, h), lanes)
+
+    cdef int matrix(self, rt_matrix *m, int n_k, int n_gates, int per_panel) except -1:
+        m.n_k, m.n_gates, m.per_panel = n_k, n_gates, per_panel
+        m.n_blocks = (self.hidden_size + self.kernels.lanes - 1) // self.kernels.lanes
+        m.data = self.block(<size_t> n_k * n_gates * m.n_blocks * self.kernels.lanes)
+        return 0
+
+    cdef void *blocked(self, vectors, int lanes) except NULL:
+        """[V, H] as [n_blocks][V][lanes]."""
+        v, h = vectors.shape
+        cdef size_t n = ((h + lanes - 1) // lanes) * lanes * v
+        padded = np.zeros((v, (h + lanes - 1) // lanes * lanes), self.dtype)
+        padded[:, :h] = vectors
+        cdef cnp.ndarray flat = np.ascontiguousarray(padded.reshape(v, -1, lanes).transpose(1, 0, 2))
+        cdef void *p = self.block(n)
+        copy_bytes(p, flat)
+        return p
+
+    def run(self, x, sequence_lens, initial_h, initial_c, y, y_h, y_c, trace=None):
+        """Run the layer.
+
+        Parameters
+        ----------
+        x : numpy.ndarray
+            [T, B, I].
+        sequence_lens : numpy.ndarray or None
+            [B] int32, each in 0..T.
+        initial_h, initial_c : numpy.ndarray or None
+            [D, B, H]; None means zeros.
+        y, y_h, y_c : numpy.ndarray or None
+            Written: [T, D, B, H], [D, B, H] and [D, B, H].
+        trace : numpy.ndarray or None
+            Written: [T, D, B, S, H], the activated gates in ONNX's order; an LSTM's cell state comes as a fifth.
+
+        All arrays are of the layer's dtype, with any strides but a contiguous last axis. What is written must not overlap
+        what is read.
+
+        Raises
+        ------
+        InputError
+            An array that does not fit.
+        """
+        cdef rt_call calls[2]
+        cdef rt_call *call
+        cdef int d
+        cdef cnp.ndarray a
+        if not isinstance(x, np.ndarray) or (<cnp.ndarray> x).ndim != 3:
+            raise InputError(f"{self.kind}: input X: expected an array of shape (T, B, {self.input_size}), got {np.shape(x)}")
+        n_time, n_batch = x.shape[0], x.shape[1]
+        if max(n_time, n_batch) > 0x7FFFFFFE:
+            raise InputError(f"{self.kind}: input X: at most 2**31 - 2 steps and rows, got {n_time} and {n_batch}")
+        directions, hidden = self.num_directions, self.hidden_size
+        slots = 5 if self.kind == "LSTM" else N_GATES[self.kind]
+        state = (directions, n_batch, hidden)
+        self.check("X", x, (n_time, n_batch, self.input_size))
+        self.check("initial_h", initial_h, state)
+        self.check("initial_c", initial_c, state)
+        self.check("Y", y, (n_time, directions, n_batch, hidden))
+        self.check("Y_h", y_h, state)
+        self.check("Y_c", y_c, state)
+        self.check("trace", trace, (n_time, directions, n_batch, slots, hidden))
+        lengths = None if sequence_lens is None else self.check_lengths(sequence_lens, n_time, n_batch)
+        memset(calls, 0, sizeof(calls))
+        for d in range(directions):
+            call = &calls[d]
+            call.n_time, call.n_batch = n_time, n_batch
+            call.reverse = self.direction == "reverse" or d == 1
+            call.x = data_at(x, -1, 0)
+            call.ldx_t, call.ldx_b = stride(x, 0), stride(x, 1)
+            if lengths is not None:
+                call.lengths = <const int *> data_at(lengths, -1, 0)
+            if initial_h is not None:
+                call.h0, call.ldh0 = data_at(initial_h, 0, d), stride(initial_h, 1)
+            if initial_c is not None:
+                call.c0, call.ldc0 = data_at(initial_c, 0, d), stride(initial_c, 1)
+            if y is not None:
+                call.y, call.ldy_t, call.ldy_b = data_at(y, 1, d), stride(y, 0), stride(y, 2)
+            if y_h is not None:
+                call.y_h, call.ldy_h = data_at(y_h, 0, d), stride(y_h, 1)
+            if y_c is not None:
+                call.y_c, call.ldy_c = data_at(y_c, 0, d), stride(y_c, 1)
+            if trace is not None:
+                call.trace, call.ldtrace_t, call.ldtrace_b = data_at(trace, 1, d), stride(trace, 0), stride(trace, 2)
+        self.run_calls(calls, self.step_work * n_time * n_batch)
+
+    cdef run_calls(self, rt_call *calls, double work):
+        cdef size_t size = self.kernels.work_size(&self.layers[0], calls[0].n_time, calls[0].n_batch)
+        cdef Block workspace = None
+        cdef int d
+        cdef int n = self.num_directions
+        cdef uint64_t state
+        if self.workspaces:
+            workspace = self.workspaces.pop()
+        if workspace is None or workspace.size < size:
+            workspace = Block(size)
+        for d in range(n):
+            calls[d].work = workspace.data
+        if work < GIL_WORK:
+            state = rt_fp_enter()
+            for d in range(n):
+                self.kernels.run(&self.layers[d], &calls[d])
+            rt_fp_leave(state)
+        else:
+            with nogil:
+                state = rt_fp_enter()
+                for d in range(n):
+                    self.kernels.run(&self.layers[d], &calls[d])
+                rt_fp_leave(state)
+        if len(self.workspaces) < 4:
+            self.workspaces.append(workspace)
+
+    cdef check(self, str name, a, tuple shape):
+        if a is None:
+            return
+        if not isinstance(a, np.ndarray) or a.shape != shape:
+            raise InputError(f"{self.kind}: {name}: expected shape {shape}, got {np.shape(a)}")
+        if a.dtype != self.dtype or not a.flags.aligned or (
+                a.size and a.shape[a.ndim - 1] > 1 and a.strides[a.ndim - 1] != a.itemsize):
+            raise InputError(f"{self.kind}: {name}: expected aligned {self.dtype} with a contiguous last axis, got {a.dtype} "
+                             f"with strides {a.strides}")
+
+    cdef check_lengths(self, lengths, n_time, n_batch):
+        lengths = np.ascontiguousarray(lengths, dtype=np.int32)
+        if lengths.shape != (n_batch,):
+            raise InputError(f"{self.kind}: sequence_lens: expected shape {(n_batch,)}, got {lengths.shape}")
+        if n_batch and (lengths.min() < 0 or lengths.max() > n_time):
+            raise InputError(f"{self.kind}: sequence_lens: expected lengths in 0..{n_time}, got {lengths.min()}..{lengths.max()}")
+        return lengths
+
+
+cdef void *data_at(cnp.ndarray a, int axis, int index):
+    """Address of a's first element, or of that of a[index] along `axis`."""
+    cdef char *p = <char *> cnp.PyArray_DATA(a)
+    return p if axis < 0 else p + index * cnp.PyArray_STRIDES(a)[axis]
+
+
+cdef ptrdiff_t stride(cnp.ndarray a, int axis):
+    """Stride in elements."""
+    return cnp.PyArray_STRIDES(a)[axis] // cnp.PyArray_ITEMSIZE(a)

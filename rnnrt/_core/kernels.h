@@ -1,0 +1,63 @@
+/* What the engine and the kernels of an instruction set share: a layer's packed weights, one call, and the table.
+ *
+ * `void *` stands for arrays of the table's element type (float, or double in the float64 table). Lengths count elements.
+ * Blocks: H hidden units are cut into n_blocks = ceil(H / lanes) blocks, the last one padded with zero weights.
+ */
+#ifndef RT_KERNELS_H
+#define RT_KERNELS_H
+#include <stddef.h>
+
+enum { RT_LSTM, RT_GRU, RT_RNN };
+
+/* A weight matrix in panels (panel.h): panel p holds blocks p*per_panel ... of all gates, as
+ *     data[p][k][b][g][u] = M[g*H + (p*per_panel + b)*lanes + u][k]      k < n_k, b < per_panel, g < n_gates
+ * The last panel holds only the blocks that are left. 64-byte aligned. */
+typedef struct {
+    void *data;
+    int n_k, n_gates, per_panel, n_blocks;
+} rt_matrix;
+
+/* One direction of a layer. Immutable once packed.
+ *   LSTM, RNN and GRU with linear_before_reset: `w` holds [W; R], n_k = I + H. Other GRUs: `w` holds W, `r_gates` the z and r
+ *   rows of R, `r_hidden` its h rows. */
+typedef struct {
+    int kind, n_in, n_hidden, n_blocks;
+    int linear_before_reset, input_forget;
+    int plain;       /* sigmoid and tanh, and none of clip, peepholes, input_forget: the short path through a cell */
+    int activation[3];
+    double alpha[3], beta[3];
+    double clip;     /* 0: none */
+    rt_matrix w, r_gates, r_hidden;
+    void *bias;      /* [n_blocks][G][lanes]: Wb + Rb, but Wbh alone for the h gate where linear_before_reset */
+    void *bias_h;    /* [n_blocks][lanes]: Rbh where linear_before_reset, else NULL */
+    void *peephole;  /* [n_blocks][3][lanes]: i, o, f; or NULL */
+} rt_layer;
+
+/* One direction of one call. Strides count elements; the last axis of every array is contiguous. */
+typedef struct {
+    int n_time, n_batch, reverse;
+    const void *x;                  /* [T, B, I] */
+    ptrdiff_t ldx_t, ldx_b;
+    const int *lengths;             /* [B], each in 0..T; or NULL: all T */
+    const void *h0, *c0;            /* [B, H]; or NULL: zeros */
+    ptrdiff_t ldh0, ldc0;
+    void *y;                        /* [T, B, H]; or NULL */
+    ptrdiff_t ldy_t, ldy_b;
+    void *y_h, *y_c;                /* [B, H]; or NULL */
+    ptrdiff_t ldy_h, ldy_c;
+    void *trace;                    /* [T, B, G, H], for an LSTM [T, B, G + 1, H] with c last; or NULL */
+    ptrdiff_t ldtrace_t, ldtrace_b;
+    void *work;                     /* work_size() bytes, 64-byte aligned */
+} rt_call;
+
+/* The one list of what an instruction set offers. */
+typedef struct {
+    const char *isa;
+    int lanes, element_size;
+    size_t (*work_size)(const rt_layer *, int n_time, int n_batch);
+    void (*run)(const rt_layer *, const rt_call *);
+    void (*map_exp)(const void *x, void *y, ptrdiff_t n);
+    void (*map_sigmoid)(const void *x, void *y, ptrdiff_t n);
+    void (*map_tanh)(const void *x, void *y, ptrdiff_t n);
+} rt_kernels;
+#endif

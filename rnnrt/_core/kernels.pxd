@@ -1,0 +1,48 @@
+# The declarations of kernels.h; its comments say what each field means.
+
+cdef extern from "kernels.h" nogil:
+    enum:
+        RT_LSTM, RT_GRU, RT_RNN
+
+    ctypedef struct rt_matrix:
+        void *data
+        int n_k, n_gates, per_panel, n_blocks
+
+    ctypedef struct rt_layer:
+        int kind, n_in, n_hidden, n_blocks
+        int linear_before_reset, input_forget
+        int plain
+        int activation[3]
+        double alpha[3]
+        double beta[3]
+        double clip
+        rt_matrix w, r_gates, r_hidden
+        void *bias
+        void *bias_h
+        void *peephole
+
+    ctypedef struct rt_call:
+        int n_time, n_batch, reverse
+        const void *x
+        ptrdiff_t ldx_t, ldx_b
+        const int *lengths
+        const void *h0
+        const void *c0
+        ptrdiff_t ldh0, ldc0
+        void *y
+        ptrdiff_t ldy_t, ldy_b
+        void *y_h
+        void *y_c
+        ptrdiff_t ldy_h, ldy_c
+        void *trace
+        ptrdiff_t ldtrace_t, ldtrace_b
+        void *work
+
+    ctypedef struct rt_kernels:
+        const char *isa
+        int lanes, element_size
+        size_t (*work_size)(const rt_layer *, int, int) noexcept nogil
+        void (*run)(const rt_layer *, const rt_call *) noexcept nogil
+        void (*map_exp)(const void *, void *, ptrdiff_t) noexcept nogil
+        void (*map_sigmoid)(const void *, void *, ptrdiff_t) noexcept nogil
+        void (*map_tanh)(const void *, void *, ptrdiff_t) noexcept nogil

@@ -1,0 +1,72 @@
+# Weights into panels: the layout stands in kernels.h. Included by engine.pyx.
+
+cdef extern from "string.h" nogil:
+    void *memcpy(void *to, const void *source, size_t n)
+
+ctypedef fused element:
+    float
+    double
+
+
+cdef void copy_bytes(void *to, cnp.ndarray source):
+    memcpy(to, cnp.PyArray_DATA(source), source.nbytes)
+
+
+cdef void fill_panels(const rt_matrix *m, int lanes, int n_hidden, int k0, const element[:, ::1] weights, element *out) noexcept nogil:
+    """Columns k0 ... of every panel from weights [G*H, K]. Reads `lanes` rows side by side, writes in order."""
+    cdef ptrdiff_t width, k, panel_start
+    cdef int block, panel, b, g, u, n_units, row
+    cdef element *to
+    for block in range(m.n_blocks):
+        panel = block // m.per_panel
+        b = block % m.per_panel
+        width = <ptrdiff_t> min(m.per_panel, m.n_blocks - panel * m.per_panel) * m.n_gates * lanes
+        panel_start = <ptrdiff_t> panel * m.n_k * m.per_panel * m.n_gates * lanes
+        n_units = min(lanes, n_hidden - block * lanes)
+        for g in range(m.n_gates):
+            row = g * n_hidden + block * lanes
+            for k in range(weights.shape[1]):
+                to = out + panel_start + (k0 + k) * width + (b * m.n_gates + g) * lanes
+                for u in range(n_units):
+                    to[u] = weights[row + u, k]
+
+
+cdef pack_panels(rt_matrix *m, int lanes, weights, int k0):
+    """Write `weights` [G*H, K] as columns k0 ... of the panels, whose padding is zero already."""
+    cdef const float[:, ::1] single
+    cdef const double[:, ::1] double_
+    cdef int n_hidden = weights.shape[0] // m.n_gates
+    weights = np.ascontiguousarray(weights)
+    if weights.dtype == np.float32:
+        single = weights
+        with nogil:
+            fill_panels(m, lanes, n_hidden, k0, single, <float *> m.data)
+    else:
+        double_ = weights
+        with nogil:
+            fill_panels(m, lanes, n_hidden, k0, double_, <double *> m.data)
+
+
+def check_weights(str kind, str direction, W, R, B, P):
+    """Raise ModelError unless the weights' shapes and dtypes agree with each other."""
+    g = N_GATES[kind]
+    directions = {"forward": 1, "reverse": 1, "bidirectional": 2}.get(direction)
+    if directions is None:
+        raise ModelError(f"{kind}: direction: expected forward, reverse or bidirectional, got {direction!r}")
+    if W.dtype not in (np.float32, np.float64):
+        raise ModelError(f"{kind}: W: expected float32 or float64, got {W.dtype}")
+    if R.ndim != 3 or R.shape[2] == 0:
+        raise ModelError(f"{kind}: R: expected shape ({directions}, {g}*H, H), got {R.shape}")
+    h = R.shape[2]
+    i = W.shape[2] if W.ndim == 3 else "I"
+    expected = {"W": (W, (directions, g * h, i)), "R": (R, (directions, g * h, h)), "B": (B, (directions, 2 * g * h)),
+                "P": (P, (directions, 3 * h))}
+    for name, (array, shape) in expected.items():
+        if array is None:
+            continue
+        if array.shape != shape:
+            raise ModelError(f"{kind}: {name}: expected shape {shape} for hidden size {h}, got {array.shape}")
+        if array.dtype != W.dtype:
+            raise ModelError(f"{kind}: {name}: expected {W.dtype} as W, got {array.dtype}")
+    if P is not None and kind != "LSTM":
+        raise ModelError(f"{kind}: peepholes belong to LSTM alone")

@@ -1,0 +1,24 @@
+/* The vector words over GNU C's vector types: what the compiler makes of them is up to the target. Include from simd_*.h. */
+#include <string.h>
+
+#define TILE_ROWS {0, 8, 6, 4, 3}
+
+static inline vf v_load(const real *p) {
+    vf x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+static inline void v_store(real *p, vf x) { memcpy(p, &x, sizeof x); }
+static inline vf v_load_n(const real *p, int n) {
+    vf x = {0};
+    for (int u = 0; u < n; u++) x[u] = p[u];
+    return x;
+}
+static inline void v_store_n(real *p, vf x, int n) {
+    for (int u = 0; u < n; u++) p[u] = x[u];
+}
+static inline vf v_set1(real x) { return (vf){0} + x; }
+static inline vf v_fma(vf a, vf b, vf c) { return a * b + c; }
+static inline vf v_pick(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
+static inline vf v_min(vf a, vf b) { return v_pick((vi)(a < b), a, b); }
+static inline vf v_max(vf a, vf b) { return v_pick((vi)(a > b), a, b); }

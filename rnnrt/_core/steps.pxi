@@ -1,0 +1,393 @@
+# The time-step loop: a call is set up in its workspace, walks over chunks of steps, projects a chunk's inputs at once, and
+# takes the steps one by one, with fewer rows as sequences end.
+
+from cpython.pycapsule cimport PyCapsule_New
+from libc.string cimport memcpy, memset
+
+cdef extern from "panel.h" nogil:
+    enum:
+        MAX_ROWS, MAX_NV
+    ctypedef struct rt_tile:
+        const real **a1
+        const real **a2
+        const real *w1
+        const real *w2
+        ptrdiff_t k1, k2
+        const real *init[4]
+        ptrdiff_t ldinit[4]
+        real *out
+    const int *rt_tile_rows
+    void panel_run(int nv, int rows, const rt_tile *t)
+
+cdef extern from *:
+    """
+    #define SCRATCH_REALS (MAX_ROWS * MAX_NV * LANES)
+    /* Input projections of a chunk stay in the L2 cache with the weights. */
+    #define CHUNK_BYTES (256 << 10)
+    """
+    enum:
+        SCRATCH_REALS, CHUNK_BYTES
+
+
+cdef struct split_t:              # rows cut into tiles of nearly equal height
+    int n_tiles, height, n_taller
+
+
+cdef inline split_t split_rows(ptrdiff_t n_rows, int nv) noexcept nogil:
+    cdef split_t s
+    s.n_tiles = <int> ((n_rows + rt_tile_rows[nv] - 1) // rt_tile_rows[nv])
+    s.height = <int> (n_rows // s.n_tiles)
+    s.n_taller = <int> (n_rows - <ptrdiff_t> s.n_tiles * s.height)
+    return s
+
+
+cdef inline int panel_blocks(const rt_matrix *m, int panel) noexcept nogil:
+    return min(m.per_panel, m.n_blocks - panel * m.per_panel)
+
+
+cdef inline int n_panels(const rt_matrix *m) noexcept nogil:
+    return (m.n_blocks + m.per_panel - 1) // m.per_panel
+
+
+cdef inline const real *panel_data(const rt_matrix *m, int panel) noexcept nogil:
+    return <const real *> m.data + <ptrdiff_t> panel * m.n_k * m.per_panel * m.n_gates * LANES
+
+
+cdef inline real *projection(const run_t *q, int block, ptrdiff_t row) noexcept nogil:
+    """Where the projection of a row's inputs for a block of its own panel lies."""
+    cdef const rt_matrix *m = &q.layer.w
+    cdef int panel = block // m.per_panel
+    cdef int width = panel_blocks(m, panel)
+    return q.pre + (panel * m.per_panel * q.chunk_rows + row * width + block % m.per_panel) * m.n_gates * LANES
+
+
+cdef void project(run_t *q) noexcept nogil:
+    """pre = X W + bias for the rows of a chunk."""
+    cdef const rt_matrix *m = &q.layer.w
+    cdef const real *bias = <const real *> q.layer.bias
+    cdef rt_tile t
+    cdef split_t cut
+    cdef int panel, nv, v, i, height
+    cdef ptrdiff_t row
+    t.k1 = q.layer.n_in
+    t.k2 = 0
+    for panel in range(n_panels(m)):
+        nv = panel_blocks(m, panel) * m.n_gates
+        t.w1 = t.w2 = panel_data(m, panel)
+        for v in range(nv):
+            t.init[v] = bias + (panel * m.per_panel * m.n_gates + v) * LANES
+            t.ldinit[v] = 0
+        cut = split_rows(q.chunk_rows, nv)
+        row = 0
+        for i in range(cut.n_tiles):
+            height = cut.height + (i < cut.n_taller)
+            t.a1 = t.a2 = q.x_rows + row
+            t.out = projection(q, panel * m.per_panel, row)
+            panel_run(nv, height, &t)
+            row += height
+
+
+cdef void lstm_rnn_step(run_t *q) noexcept nogil:
+    """LSTM and RNN: one sum over [x, h], from the bias, or over h alone, from the projection."""
+    cdef const rt_matrix *m = &q.layer.w
+    cdef const real *bias = <const real *> q.layer.bias
+    cdef real sums[SCRATCH_REALS]
+    cdef rt_tile t
+    cdef split_t cut
+    cdef int panel, blocks, nv, v, i, j, r, row, height
+    cdef int kind = q.layer.kind
+    cdef const real *g
+    t.k1 = 0 if q.chunk else q.layer.n_in
+    t.k2 = q.layer.n_hidden
+    t.out = sums
+    for panel in range(n_panels(m)):
+        blocks = panel_blocks(m, panel)
+        nv = blocks * m.n_gates
+        t.w1 = panel_data(m, panel)
+        t.w2 = t.w1 + <ptrdiff_t> q.layer.n_in * nv * LANES
+        cut = split_rows(q.n_rows, nv)
+        row = 0
+        for i in range(cut.n_tiles):
+            height = cut.height + (i < cut.n_taller)
+            t.a1 = q.x_rows + row
+            t.a2 = q.h_rows + row
+            for v in range(nv):
+                if q.chunk:
+                    t.init[v] = projection(q, panel * m.per_panel, q.pre_row + row) + v * LANES
+                    t.ldinit[v] = nv * LANES
+                else:
+                    t.init[v] = bias + (panel * m.per_panel * m.n_gates + v) * LANES
+                    t.ldinit[v] = 0
+            panel_run(nv, height, &t)
+            for r in range(height):
+                g = sums + r * nv * LANES
+                for j in range(blocks):
+                    if kind == RT_LSTM:
+                        lstm_cell(q, g, row + r, panel)
+                    else:
+                        rnn_cell(q, g + j * LANES, row + r, panel * m.per_panel + j)
+            row += height
+
+
+cdef void gru_step(run_t *q) noexcept nogil:
+    """GRU with linear_before_reset: the h gate's two sums are kept apart."""
+    cdef const rt_matrix *m = &q.layer.w
+    cdef real sums[SCRATCH_REALS]
+    cdef rt_tile t
+    cdef split_t cut = split_rows(q.n_rows, 3)
+    cdef int block, i, r, row, height
+    cdef real *x
+    t.k1 = 0
+    t.k2 = q.layer.n_hidden
+    t.ldinit[0] = t.ldinit[1] = 3 * LANES
+    t.ldinit[2] = 0
+    t.out = sums
+    for block in range(m.n_blocks):
+        t.w1 = panel_data(m, block)
+        t.w2 = t.w1 + <ptrdiff_t> q.layer.n_in * 3 * LANES
+        t.init[2] = <const real *> q.layer.bias_h + block * LANES
+        row = 0
+        for i in range(cut.n_tiles):
+            height = cut.height + (i < cut.n_taller)
+            x = projection(q, block, q.pre_row + row)
+            t.a1 = t.a2 = q.h_rows + row
+            t.init[0] = x
+            t.init[1] = x + LANES
+            panel_run(3, height, &t)
+            for r in range(height):
+                gru_cell(q, x + (3 * r + 2) * LANES, sums + 3 * r * LANES, row + r, block)
+            row += height
+
+
+cdef void gru_half(run_t *q, const rt_matrix *m, const real **rows, int gate) noexcept nogil:
+    """One product of the default GRU: gates z and r from h (gate 0), then the h gate from r * h (gate 2)."""
+    cdef real sums[SCRATCH_REALS]
+    cdef rt_tile t
+    cdef split_t cut
+    cdef int panel, blocks, nv, v, i, j, r, row, height
+    cdef const real *g
+    t.k1 = 0
+    t.k2 = q.layer.n_hidden
+    t.out = sums
+    for panel in range(n_panels(m)):
+        blocks = panel_blocks(m, panel)
+        nv = blocks * m.n_gates
+        t.w1 = t.w2 = panel_data(m, panel)
+        cut = split_rows(q.n_rows, nv)
+        row = 0
+        for i in range(cut.n_tiles):
+            height = cut.height + (i < cut.n_taller)
+            t.a1 = t.a2 = rows + row
+            for v in range(nv):
+                t.init[v] = projection(q, panel * m.per_panel + v // m.n_gates, q.pre_row + row)
+                t.init[v] += (gate + v % m.n_gates) * LANES
+                t.ldinit[v] = 3 * LANES
+            panel_run(nv, height, &t)
+            for r in range(height):
+                for j in range(blocks):
+                    g = sums + (r * nv + j * m.n_gates) * LANES
+                    if gate == 0:
+                        gru_reset(q, g, row + r, panel * m.per_panel + j)
+                    else:
+                        gru_candidate(q, g, row + r, panel * m.per_panel + j)
+            row += height
+
+
+cdef void take_step(run_t *q) noexcept nogil:
+    if q.layer.kind != RT_GRU:
+        lstm_rnn_step(q)
+    elif q.layer.linear_before_reset:
+        gru_step(q)
+    else:
+        gru_half(q, &q.layer.r_gates, q.h_rows, 0)
+        gru_half(q, &q.layer.r_hidden, q.rh_rows, 2)
+
+
+cdef ptrdiff_t step_bytes(const rt_layer *layer, int n_batch) noexcept nogil:
+    """Bytes of one step's input projections."""
+    return <ptrdiff_t> n_batch * layer.w.n_blocks * layer.w.n_gates * LANES * sizeof(real)
+
+
+cdef int steps_in_chunk(const rt_layer *layer, int n_time, int n_batch) noexcept nogil:
+    """How many steps' inputs are projected at once; 0 where x and h are better taken in one sum, which a GRU cannot."""
+    if layer.kind != RT_GRU and (n_time == 1 or layer.n_in <= 4):
+        return 0
+    return <int> max(1, min(<ptrdiff_t> n_time, CHUNK_BYTES // step_bytes(layer, n_batch)))
+
+
+cdef inline char *take(char **work, size_t size) noexcept nogil:
+    """The next `size` bytes of the workspace, on a cache line of their own."""
+    cdef char *p = work[0]
+    work[0] = p + ((size + 63) & ~<size_t> 63)
+    return p
+
+
+cdef char *lay_out(run_t *q, const rt_layer *layer, char *work, int n_time, int n_batch) noexcept nogil:
+    """Place the arrays of a call from `work` on; returns the end."""
+    cdef size_t state, rows
+    q.layer = layer
+    q.ldh = <ptrdiff_t> layer.n_blocks * LANES
+    q.chunk = steps_in_chunk(layer, n_time, n_batch)
+    state = n_batch * q.ldh * sizeof(real)
+    rows = n_batch * <size_t> max(1, q.chunk)
+    q.order = <int *> take(&work, n_batch * sizeof(int))
+    q.length = <int *> take(&work, n_batch * sizeof(int))
+    q.starts = <int *> take(&work, (n_time + <size_t> 1) * sizeof(int))
+    q.h = <real *> take(&work, state)
+    q.h_next = <real *> take(&work, state)
+    q.c = <real *> take(&work, state)
+    q.rh = <real *> take(&work, state)
+    q.pre = <real *> take(&work, q.chunk * step_bytes(layer, n_batch))
+    q.x_rows = <const real **> take(&work, rows * sizeof(void *))
+    q.h_rows = <const real **> take(&work, n_batch * sizeof(void *))
+    q.next_rows = <const real **> take(&work, n_batch * sizeof(void *))
+    q.rh_rows = <const real **> take(&work, n_batch * sizeof(void *))
+    return work
+
+
+cdef size_t work_size(const rt_layer *layer, int n_time, int n_batch) noexcept nogil:
+    cdef run_t q
+    return <size_t> (lay_out(&q, layer, <char *> 0, n_time, n_batch) - <char *> 0)
+
+
+cdef void sort_rows(run_t *q) noexcept nogil:
+    """Longest sequences first, so that the rows still running are always the first ones. Stable, by counting."""
+    cdef const int *lengths = q.call.lengths
+    cdef int b, t, i
+    for b in range(q.call.n_batch):
+        q.order[b] = b
+        q.length[b] = q.call.n_time
+    if lengths != NULL:
+        memset(q.starts, 0, (q.call.n_time + 1) * sizeof(int))
+        for b in range(q.call.n_batch):
+            q.starts[lengths[b]] += 1
+        i = q.call.n_batch
+        for t in range(q.call.n_time + 1):
+            i -= q.starts[t]
+            q.starts[t] = i
+        for b in range(q.call.n_batch):
+            i = q.starts[lengths[b]]
+            q.starts[lengths[b]] += 1
+            q.order[i] = b
+            q.length[i] = lengths[b]
+    q.n_steps = q.length[0]
+
+
+cdef void load_state(run_t *q) noexcept nogil:
+    cdef const rt_call *call = q.call
+    cdef size_t n = q.layer.n_hidden * sizeof(real)
+    cdef ptrdiff_t row
+    for row in range(call.n_batch):
+        q.h_rows[row] = q.h + row * q.ldh
+        q.next_rows[row] = q.h_next + row * q.ldh
+        q.rh_rows[row] = q.rh + row * q.ldh
+        memset(q.h + row * q.ldh, 0, q.ldh * sizeof(real))
+        memset(q.c + row * q.ldh, 0, q.ldh * sizeof(real))
+        if call.h0 != NULL:
+            memcpy(q.h + row * q.ldh, <const real *> call.h0 + q.order[row] * call.ldh0, n)
+        if call.c0 != NULL:
+            memcpy(q.c + row * q.ldh, <const real *> call.c0 + q.order[row] * call.ldc0, n)
+
+
+cdef void finish_row(run_t *q, int row) noexcept nogil:
+    """A sequence has ended: its final state, and zeros past its end. One of length 0 has a zero state."""
+    cdef const rt_call *call = q.call
+    cdef size_t n = q.layer.n_hidden * sizeof(real)
+    cdef bint empty = call.lengths != NULL and q.length[row] == 0
+    cdef ptrdiff_t b = q.order[row]
+    cdef int t
+    if call.y_h != NULL:
+        memcpy(<real *> call.y_h + b * call.ldy_h, q.h + row * q.ldh, n)
+        if empty:
+            memset(<real *> call.y_h + b * call.ldy_h, 0, n)
+    if call.y_c != NULL:
+        memcpy(<real *> call.y_c + b * call.ldy_c, q.c + row * q.ldh, n)
+        if empty:
+            memset(<real *> call.y_c + b * call.ldy_c, 0, n)
+    if call.y != NULL:
+        for t in range(q.length[row], call.n_time):
+            memset(<real *> call.y + t * call.ldy_t + b * call.ldy_b, 0, n)
+
+
+cdef void start_chunk(run_t *q) noexcept nogil:
+    """Gather the input rows of the next steps, and project them."""
+    cdef const rt_call *call = q.call
+    cdef int step, row
+    cdef int n_rows = q.n_rows
+    q.chunk_rows = 0
+    q.pre_row = 0
+    for step in range(q.step, min(q.step + max(1, q.chunk), q.n_steps)):
+        while q.length[n_rows - 1] <= step:
+            n_rows -= 1
+        for row in range(n_rows):
+            q.x_rows[q.chunk_rows] = (<const real *> call.x + time_of(q, row, step) * call.ldx_t
+                                      + q.order[row] * call.ldx_b)
+            q.chunk_rows += 1
+    if q.chunk:
+        project(q)
+
+
+cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
+    cdef run_t q
+    cdef int steps_left = 0
+    if call.n_batch == 0:
+        return
+    q.call = call
+    lay_out(&q, layer, <char *> call.work, call.n_time, call.n_batch)
+    sort_rows(&q)
+    load_state(&q)
+    q.n_rows = call.n_batch
+    q.step = 0
+    while q.step < q.n_steps:
+        while q.length[q.n_rows - 1] <= q.step:
+            q.n_rows -= 1
+            finish_row(&q, q.n_rows)
+        if steps_left == 0:
+            start_chunk(&q)
+            steps_left = max(1, q.chunk)
+        take_step(&q)
+        q.h, q.h_next = q.h_next, q.h
+        q.h_rows, q.next_rows = q.next_rows, q.h_rows
+        q.pre_row += q.n_rows
+        steps_left -= 1
+        q.step += 1
+    while q.n_rows > 0:
+        q.n_rows -= 1
+        finish_row(&q, q.n_rows)
+
+
+ctypedef vf (*word_fn)(vf x) noexcept nogil
+
+
+cdef inline void map_word(word_fn word, const real *x, real *y, ptrdiff_t n) noexcept nogil:
+    cdef ptrdiff_t i
+    cdef int rest = <int> (n % LANES)
+    for i in range(n // LANES):
+        v_store(y + i * LANES, word(v_load(x + i * LANES)))
+    if rest:
+        v_store_n(y + n - rest, word(v_load_n(x + n - rest, rest)), rest)
+
+
+cdef void map_exp(const void *x, void *y, ptrdiff_t n) noexcept nogil:
+    map_word(v_exp, <const real *> x, <real *> y, n)
+
+
+cdef void map_sigmoid(const void *x, void *y, ptrdiff_t n) noexcept nogil:
+    map_word(v_sigmoid, <const real *> x, <real *> y, n)
+
+
+cdef void map_tanh(const void *x, void *y, ptrdiff_t n) noexcept nogil:
+    map_word(v_tanh, <const real *> x, <real *> y, n)
+
+
+cdef rt_kernels table
+table.isa = RT_ISA
+table.lanes = LANES
+table.element_size = sizeof(real)
+table.work_size = work_size
+table.run = run
+table.map_exp = map_exp
+table.map_sigmoid = map_sigmoid
+table.map_tanh = map_tanh
+
+kernels = PyCapsule_New(&table, b"rnnrt.kernels", NULL)

@@ -1,0 +1,109 @@
+/* exp, tanh, sigmoid and the eleven ONNX activations over vector words; include after one simd_<isa>.h.
+ *
+ * The words a simd header defines, besides `real`, `vf` (LANES reals) and `vi` (LANES integers of the same width), whose
+ * arithmetic operators are the compiler's:
+ *   v_load v_store      LANES reals, any alignment          v_load_n v_store_n   the first n only; n in 1..LANES
+ *   v_set1              one real in every lane              v_fma(a, b, c)       a*b + c
+ *   v_min v_max         of (bound, x): x where x is NaN
+ *
+ * e^y - 1 = 2^n p + (2^n - 1) with n = round(y / ln 2), r = y - n ln 2, p = r + r^2 q(r). q is of degree 4, fitted to
+ * (e^r - 1 - r)/r^2 on |r| <= ln(2)/2 by iteratively reweighted least squares, relative error of p 1.4e-8. ln 2 is split in
+ * two after Cody and Waite, so that n times the first part is exact.
+ *   v_exp      error <= 3 ulp; +inf above 88.72, 0 below -87.33; exp(NaN) = NaN
+ *   v_sigmoid  1/(1 + e^-x), error <= 3 ulp down to the smallest normal number (x = -87.33), 0 below; 1 at +inf
+ *   v_tanh     (e^2x - 1)/(e^2x + 1), error <= 4 ulp; -1 and 1 at -inf and +inf
+ * Denormal results count as 0: kernels run with denormals flushed. In float64 they are the C library's, lane by lane.
+ */
+#ifndef RT_VMATH_H
+#define RT_VMATH_H
+#include <math.h>
+
+enum { ACT_TANH, ACT_SIGMOID, ACT_RELU, ACT_AFFINE, ACT_LEAKY_RELU, ACT_THRESHOLDED_RELU, ACT_SCALED_TANH,
+       ACT_HARD_SIGMOID, ACT_ELU, ACT_SOFTSIGN, ACT_SOFTPLUS };
+
+static inline vf v_clamp(vf x, real low, real high) { return v_min(v_set1(high), v_max(v_set1(low), x)); }
+static inline vf v_where(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
+
+#define V_EACH(f, x)                                                       \
+    real t_[LANES];                                                        \
+    v_store(t_, x);                                                        \
+    for (int u_ = 0; u_ < LANES; u_++) t_[u_] = f(t_[u_]);                 \
+    return v_load(t_)
+
+#ifdef RT_DOUBLE
+
+static inline double sigmoid1(double x) { return 1.0 / (1.0 + exp(-x)); }
+static inline vf v_exp(vf x) { V_EACH(exp, x); }
+static inline vf v_tanh(vf x) { V_EACH(tanh, x); }
+static inline vf v_sigmoid(vf x) { V_EACH(sigmoid1, x); }
+static inline double softplus1(double x) { return fmax(x, 0.0) + log1p(exp(-fabs(x))); }
+static inline vf v_expm1(vf x) { V_EACH(expm1, x); }
+
+#else
+
+/* The parts of e^y = s + s p, s = 2^n, for y in [-87.3, 88.3]. */
+static inline vf v_exp_parts(vf y, vf *s) {
+    const real magic = 12582912.0f + 127.0f; /* 1.5 * 2^23: adding it rounds to an integer and leaves n + 127 in the low bits */
+    vf t = v_fma(y, v_set1(1.44269504f), v_set1(magic));
+    vf n = t - v_set1(magic);
+    vf r = v_fma(n, v_set1(-0.693145752f), y);
+    r = v_fma(n, v_set1(-1.42860677e-6f), r);
+    vf q = v_fma(v_set1(1.38825167e-3f), r, v_set1(8.36654753e-3f));
+    q = v_fma(q, r, v_set1(4.16672006e-2f));
+    q = v_fma(q, r, v_set1(1.66665435e-1f));
+    q = v_fma(q, r, v_set1(4.99999970e-1f));
+    *s = (vf)((vi)t << 23);
+    return v_fma(q, r * r, r);
+}
+
+static inline vf v_expm1_in_range(vf y) {
+    vf s, p = v_exp_parts(y, &s);
+    return v_fma(s, p, s - v_set1(1.0f));
+}
+
+static inline vf v_expm1(vf x) {
+    vf y = v_expm1_in_range(v_clamp(x, -87.0f, 88.0f));
+    return v_where((vi)(x > 88.0f), v_set1(INFINITY), y);
+}
+
+/* The square of e^(x/2), as 2^128 would not fit s. */
+static inline vf v_exp(vf x) {
+    vf s, p = v_exp_parts(v_clamp(x, -88.0f, 88.8f) * v_set1(0.5f), &s);
+    vf h = v_fma(s, p, s);
+    return h * h;
+}
+
+static inline vf v_sigmoid(vf x) {
+    vf e = v_expm1_in_range(v_clamp(-x, -87.3f, 88.3f));
+    return v_set1(1.0f) / (e + v_set1(2.0f));
+}
+
+static inline vf v_tanh(vf x) {
+    vf e = v_expm1_in_range(v_clamp(x + x, -40.0f, 40.0f));
+    return e / (e + v_set1(2.0f));
+}
+
+static inline float softplus1(float x) { return fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x))); }
+
+#endif
+
+static inline vf v_softplus(vf x) { V_EACH(softplus1, x); }
+
+/* f(x) of SEMANTICS: a and b are alpha and beta of the functions that take them. */
+static __attribute__((noinline)) vf v_activate(int kind, real a, real b, vf x) {
+    const vf zero = v_set1(0), one = v_set1(1), va = v_set1(a), vb = v_set1(b);
+    switch (kind) {
+    case ACT_TANH: return v_tanh(x);
+    case ACT_SIGMOID: return v_sigmoid(x);
+    case ACT_RELU: return v_max(zero, x);
+    case ACT_AFFINE: return va * x + vb;
+    case ACT_LEAKY_RELU: return v_where((vi)(x < zero), va * x, x);
+    case ACT_THRESHOLDED_RELU: return v_where((vi)(x <= va), zero, x);
+    case ACT_SCALED_TANH: return va * v_tanh(vb * x);
+    case ACT_HARD_SIGMOID: return v_min(one, v_max(zero, va * x + vb));
+    case ACT_ELU: return v_where((vi)(x < zero), va * v_expm1(x), x);
+    case ACT_SOFTSIGN: return x / (one + v_max(x, -x));
+    default: return v_softplus(x);
+    }
+}
+#endif

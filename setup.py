@@ -1,0 +1,67 @@
+"""Builds the compiled core; everything that is not about C lies in pyproject.toml.
+
+Switches, as environment variables: RNNRT_SANITIZE=1 builds with AddressSanitizer and UndefinedBehaviorSanitizer.
+"""
+
+import os
+import platform
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+CORE = "rnnrt/_core"
+# No -ffast-math: it would flush denormals for the whole process. No contraction: the kernels say where a product is fused.
+FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi", "-g0"]
+LINK = []
+if os.environ.get("RNNRT_SANITIZE") == "1":
+    FLAGS += ["-g", "-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]
+    LINK += ["-fsanitize=address,undefined"]
+
+X86 = {
+    "baseline": [],
+    "avx2": ["-mavx2", "-mfma"],
+    "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"],
+    "f64": [],
+}
+ISA_FLAGS = {
+    "x86_64": X86,
+    "AMD64": X86,
+    "aarch64": {"baseline": [], "neon": [], "f64": []},
+    "arm64": {"baseline": [], "neon": [], "f64": []},
+}
+
+
+def machine() -> str:
+    """The processor built for, which a cross compiler's user names in _PYTHON_HOST_PLATFORM."""
+    return os.environ.get("_PYTHON_HOST_PLATFORM", platform.machine()).split("-")[-1]
+
+
+def extension(name: str, flags: list[str]) -> Extension:
+    """One module of the core; each has a .pyx of its own, so that flags never meet in one object file."""
+    headers = [f"{CORE}/{f}" for f in sorted(os.listdir(CORE)) if f.endswith((".h", ".pxi", ".pxd"))]
+    return Extension(
+        f"rnnrt._core.{name}",
+        [f"{CORE}/{name}.pyx"],
+        depends=headers,
+        include_dirs=[CORE, numpy.get_include()],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+        extra_compile_args=FLAGS + flags,
+        extra_link_args=LINK,
+    )
+
+
+kernels = [extension(f"cells_{isa}", flags) for isa, flags in ISA_FLAGS.get(machine(), {"baseline": [], "f64": []}).items()]
+setup(
+    ext_modules=cythonize(
+        [extension("engine", []), *kernels],
+        compiler_directives={
+            "boundscheck": False,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": False,
+            "embedsignature": True,
+        },
+        include_path=[CORE],
+    )
+)
