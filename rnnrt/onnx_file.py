@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import onnx
 
 MAX_FILE = (1 << 31) - 1
+MAX_OPSET = (1 << 31) - 1
 MAX_INLINED_NODES = 50_000
 MAX_INLINED_BYTES = 1 << 26
 
@@ -195,9 +196,9 @@ def _check_versions(model: Any) -> dict[str, int]:
             raise ModelError(
                 f"the model imports two opsets of the domain {domain!r}: {opsets[domain]} and {entry.version}"
             )
-        if entry.version < 1:
+        if not 1 <= entry.version <= MAX_OPSET:
             raise ModelError(
-                f"the model: expected opset versions from 1 on, got {entry.version} for the domain {domain!r}"
+                f"the model: expected opset versions from 1 to {MAX_OPSET}, got {entry.version} of domain {domain!r}"
             )
         opsets[domain] = entry.version
     newest = onnx.defs.onnx_opset_version()

@@ -1,8 +1,8 @@
 """Loads and runs models that may be wrong in any way, each within fixed time and memory; see test_bad_models.py.
 
-Usage: ``bad_models_worker.py CASES START``. CASES holds, for each case, its length (8 bytes, little endian) and its bytes. One
-line of JSON per case goes out: how it ended (``ran``, ``refused``, ``declined`` when loading, ``stopped`` in running, or
-``wrong: …``) and the seconds it took. A case out of time ends the process by SIGPROF, one that crashes by its own signal.
+Usage: ``bad_models_worker.py CASES START``. CASES holds, for each case, its length (8 bytes, little endian) and its bytes.
+One line of JSON per case goes out: how it ended (``ran``, ``refused`` or ``declined`` when loading, ``stopped`` in running,
+or ``wrong: …``) and the seconds it took. A case out of time ends the process by SIGPROF, a crash by its own signal.
 """
 
 import json
@@ -15,10 +15,9 @@ import time
 import traceback
 
 import numpy as np
-import onnx  # noqa: F401  (its memory and time are not a case's)
 import onnx.inliner
 import onnx.numpy_helper
-import onnx.reference  # noqa: F401
+import onnx.reference
 
 import rnnrt
 import rnnrt.onnx_file
@@ -37,7 +36,7 @@ def zeros(values):
         dtype = value.dtype
         if dtype is None or math.prod(shape) > MAX_FEED or len(shape) > 32:
             return None
-        feed[value.name] = np.full(shape, "", object) if dtype == object else np.zeros(shape, dtype)
+        feed[value.name] = np.full(shape, "", object) if dtype.hasobject else np.zeros(shape, dtype)
     return feed
 
 
@@ -74,7 +73,7 @@ def attempt(data):
 
 
 def limit_memory():
-    """Allow MEMORY bytes more than what is mapped now. A sanitizer maps terabytes for itself, so nothing is limited then."""
+    """Allow MEMORY bytes more than what is mapped now; a sanitizer maps terabytes, so nothing is limited then."""
     if "asan" in os.environ.get("LD_PRELOAD", ""):
         return
     with open("/proc/self/statm") as file:

@@ -1,7 +1,7 @@
-"""Models from a stranger: wrong in any way, they end in a ModelError; never in a crash, a hang, or memory without bound.
+"""Models from a stranger, wrong in any way, end in a ModelError; never in a crash, a hang, or memory without bound.
 
-Cases go in batches through ``bad_models_worker.py``, a process that has 512 MB above what it starts with and 2 s of processor
-time for each. ``RNNRT_FUZZ=n`` sets the number of seeded cases for each model and kind (default 400).
+Cases go in batches through ``bad_models_worker.py``, a process that has 512 MB above what it starts with and 2 s of
+processor time for each. ``RNNRT_FUZZ=n`` sets the number of seeded cases for each model and kind (default 400).
 """
 
 import json
@@ -178,7 +178,7 @@ GOOD = {"lstm": lstm_model, "mixed": mixed_model, "loop": loop_model, "quantized
 
 
 def run_cases(good, cases, folder):
-    """Put `cases`, pairs of a label and bytes, through the worker after `good`; count how they end, fail if any ends wrongly."""
+    """Put `cases`, pairs of a label and bytes, through the worker; count how they end, fail if any ends wrongly."""
     blob = b"".join(len(data).to_bytes(8, "little") + data for _, data in [("good", good), *cases])
     (folder / "cases").write_bytes(blob)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
@@ -367,8 +367,8 @@ def recurrent(op, gates, shapes, **attributes):
 
 WRONG_SHAPES = [
     {"W": (1, 16, 5)}, {"W": (1, 15, 3)}, {"W": (2, 16, 3)}, {"W": (16, 3)}, {"W": (1, 0, 3)}, {"W": (1, 48)},
-    {"R": (1, 16, 3)}, {"R": (1, 4, 16)}, {"R": (0, 16, 4)}, {"R": (1, 16, 4, 1)}, {"B": (1, 16)}, {"B": (32,)}, {"B": (2, 32)},
-    {"lens": (3,)}, {"lens": (2, 1)}, {"h0": (2, 4)}, {"h0": (1, 2, 5)}, {"h0": (2, 2, 4)}, {"h0": (1, 3, 4)},
+    {"R": (1, 16, 3)}, {"R": (1, 4, 16)}, {"R": (0, 16, 4)}, {"R": (1, 16, 4, 1)}, {"B": (1, 16)}, {"B": (32,)},
+    {"B": (2, 32)}, {"lens": (3,)}, {"lens": (2, 1)}, {"h0": (2, 4)}, {"h0": (1, 2, 5)}, {"h0": (2, 2, 4)}, {"h0": (1, 3, 4)},
     {"c0": (1, 2, 3)}, {"c0": (8,)}, {"P": (1, 16)}, {"P": (12,)},
 ]  # fmt: skip
 
@@ -390,9 +390,9 @@ def test_weights_of_the_wrong_shape(op, gates, shapes):
 @pytest.mark.parametrize(
     "attributes",
     [
-        {"hidden_size": 5}, {"hidden_size": 0}, {"hidden_size": -4}, {"hidden_size": 1 << 62}, {"direction": "sideways"},
-        {"direction": "bidirectional"}, {"direction": b"\xff"}, {"activations": ["Tanh"]}, {"activations": ["Nope"] * 3},
-        {"clip": -1.0}, {"layout": 2}, {"input_forget": 3},
+        {"hidden_size": 5}, {"hidden_size": 0}, {"hidden_size": -4}, {"hidden_size": 1 << 62}, 
+        {"direction": "sideways"}, {"direction": "bidirectional"}, {"direction": b"\xff"}, {"activations": ["Tanh"]},
+        {"activations": ["Nope"] * 3}, {"clip": -1.0}, {"layout": 2}, {"input_forget": 3},
     ],
     ids=str,
 )  # fmt: skip

@@ -153,6 +153,7 @@ def test_onnx_is_imported_only_when_needed():
 def test_versions():
     refused(model_of([], ("y",), opset=10_000), "opset up to", "upgrade")
     refused(model_of([], ("y",), opset=0), "opset")
+    refused(model_of([node("F", ["x"], ["y"], domain="d")], opsets={"d": 1 << 62}), "opset", "domain 'd'")
     refused(model_of([], ("y",), ir_version=onnx.IR_VERSION + 1), "IR version")
     refused(model_of([], ("y",), ir_version=0), "IR version")
     twice = model_of([], ("y",))
