@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from ..graph import Node
-from .common import array_result, choice, in_float32
+from .common import array_result, choice, in_float32, number
 from .elementwise import erf
 from .registry import Function, operator
 
@@ -38,7 +38,7 @@ def build_relu(node: Node) -> Function:
 @operator("LeakyRelu")
 def build_leaky_relu(node: Node) -> Function:
     """x, or alpha·x for x < 0."""
-    alpha = float(node.attrs.get("alpha", 0.01))
+    alpha = number(node, "alpha", 0.01)
     if 0 < alpha <= 1:
         return in_float32(lambda x: np.maximum(x, x * alpha))
     return in_float32(lambda x: np.where(x < 0, x * alpha, x))
@@ -53,29 +53,29 @@ def build_prelu(node: Node) -> Function:
 @operator("ThresholdedRelu")
 def build_thresholded_relu(node: Node) -> Function:
     """x where x > alpha, else 0."""
-    alpha = float(node.attrs.get("alpha", 1.0))
+    alpha = number(node, "alpha", 1.0)
     return in_float32(lambda x: np.where(x > alpha, x, x.dtype.type(0)))
 
 
 @operator("Elu")
 def build_elu(node: Node) -> Function:
     """x, or alpha·(exp(x) - 1) for x < 0."""
-    alpha = float(node.attrs.get("alpha", 1.0))
+    alpha = number(node, "alpha", 1.0)
     return in_float32(lambda x: np.where(x < 0, alpha * np.expm1(np.minimum(x, 0)), x))
 
 
 @operator("Celu")
 def build_celu(node: Node) -> Function:
     """max(0, x) + min(0, alpha·(exp(x/alpha) - 1))."""
-    alpha = float(node.attrs.get("alpha", 1.0))
+    alpha = number(node, "alpha", 1.0)
     return in_float32(lambda x: np.maximum(x, 0) + np.minimum(0, alpha * np.expm1(x / alpha)))
 
 
 @operator("Selu")
 def build_selu(node: Node) -> Function:
     """gamma·x, or gamma·alpha·(exp(x) - 1) for x <= 0."""
-    alpha = float(node.attrs.get("alpha", 1.67326319217681884765625))
-    gamma = float(node.attrs.get("gamma", 1.05070102214813232421875))
+    alpha = number(node, "alpha", 1.67326319217681884765625)
+    gamma = number(node, "gamma", 1.05070102214813232421875)
     return in_float32(lambda x: gamma * np.where(x <= 0, alpha * np.expm1(np.minimum(x, 0)), x))
 
 
@@ -99,7 +99,7 @@ def build_softsign(node: Node) -> Function:
 @operator("HardSigmoid")
 def build_hard_sigmoid(node: Node) -> Function:
     """alpha·x + beta, kept in [0, 1]."""
-    alpha, beta = float(node.attrs.get("alpha", 0.2)), float(node.attrs.get("beta", 0.5))
+    alpha, beta = number(node, "alpha", 0.2), number(node, "beta", 0.5)
     return in_float32(lambda x: np.minimum(np.maximum(x * alpha + beta, 0), 1))
 
 
@@ -118,14 +118,14 @@ def build_mish(node: Node) -> Function:
 @operator("Swish")
 def build_swish(node: Node) -> Function:
     """x·sigmoid(alpha·x)."""
-    alpha = float(node.attrs.get("alpha", 1.0))
+    alpha = number(node, "alpha", 1.0)
     return in_float32(lambda x: x * sigmoid(alpha * x))
 
 
 @operator("SwiGLU")
 def build_swiglu(node: Node) -> Function:
     """a·sigmoid(alpha·a)·b."""
-    alpha = float(node.attrs.get("alpha", 1.0))
+    alpha = number(node, "alpha", 1.0)
     return in_float32(lambda a, b: a * sigmoid(alpha * a) * b)
 
 
@@ -141,7 +141,7 @@ def build_gelu(node: Node) -> Function:
 @operator("Shrink")
 def build_shrink(node: Node) -> Function:
     """x + bias below -lambd, x - bias above lambd, 0 between, in the dtype of x, integers included."""
-    lambd, bias = float(node.attrs.get("lambd", 0.5)), float(node.attrs.get("bias", 0.0))
+    lambd, bias = number(node, "lambd", 0.5), number(node, "bias", 0.0)
 
     def run(x: np.ndarray) -> np.ndarray:
         y = np.where(x < -lambd, x + bias, np.where(x > lambd, x - bias, x * 0))

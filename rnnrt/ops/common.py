@@ -37,6 +37,11 @@ def choice(node: Node, key: str, default: str, known: tuple[str, ...]) -> str:
     return value
 
 
+def number(node: Node, key: str, default: float) -> float:
+    """A float attribute; ONNX has them in float32, defaults too."""
+    return float(np.float32(node.attrs.get(key, default)))
+
+
 def required(node: Node, key: str) -> Any:
     """An attribute that has no default."""
     if key not in node.attrs:
