@@ -1,7 +1,7 @@
 """A few lines that run a Graph node by node: what rewrites are tested with, independent of the plan and the engine.
 
-Standard operators run through the NumPy or the reference tier, recurrent nodes, lowered or not, through the float64 oracle;
-``in_views`` and ``out_axes`` of lowered nodes are interpreted here anew.
+Standard operators run through the NumPy or the reference tier, recurrent nodes, lowered or not, through the float64
+oracle; ``in_views`` and ``out_axes`` of lowered nodes are interpreted here anew.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 The passes, in order, each in a file of its own:
 
 1. :mod:`.normalise`: old opsets' forms become the newest's.
-2. :mod:`.fold`, :mod:`.clean`, :mod:`.dead`: constants folded, empty and repeated nodes removed; again while that helps.
+2. :mod:`.fold`, :mod:`.clean`, :mod:`.dead`: constants folded, empty and repeated nodes removed; again while that
+   helps.
 3. :mod:`.lower`: LSTM, GRU and RNN checked and written out in full.
 4. :mod:`.zeros`: initial states that are zero made absent.
 5. :mod:`.absorb`: views round recurrent nodes made part of them.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from ..graph import Graph
 from .absorb import absorb_views
-from .clean import clean
+from .clean import Cleaned, clean
 from .dead import remove_dead
 from .fold import fold
 from .lower import lower
@@ -33,28 +34,29 @@ def rewrite(graph: Graph) -> list[str]:
         If a recurrent node is against the specification.
     """
     normalise(graph)
-    folded = branches = removed = merged = repeated = dead = 0
+    folded = branches = absorbed = 0
+    cleaned = Cleaned()
     for _ in range(_ROUNDS):
         now = fold(graph)
-        cleaned = clean(graph)
-        gone = remove_dead(graph)
-        folded, branches, dead = folded + now.nodes, branches + now.branches, dead + gone
-        removed, merged, repeated = removed + cleaned.removed, merged + cleaned.merged, repeated + cleaned.repeated
-        if not now.nodes + now.branches + cleaned.total():
+        cleaning = clean(graph)
+        dead = remove_dead(graph)
+        folded, branches = folded + now.nodes, branches + now.branches
+        cleaned.add(cleaning, dead)
+        if not cleaning.changes():
             break
-    lowered = lower(graph)
-    zeros = drop_zero_states(graph)
-    dead += remove_dead(graph)
-    absorbed = absorb_views(graph)
-    cleaned = clean(graph)
-    dead += remove_dead(graph)
+    lowered, known = lower(graph)
+    zeros = drop_zero_states(graph, known)
+    if lowered:
+        cleaned.add(Cleaned(), remove_dead(graph))
+        absorbed = absorb_views(graph, known)
+        cleaned.add(clean(graph), remove_dead(graph))
     counts = [
         (folded, "folded {} into constants", "node"),
         (branches, "replaced {} by the branch taken", "If node"),
-        (removed + cleaned.removed, "removed {} that changed nothing", "node"),
-        (merged + cleaned.merged, "merged {} with the one before", "view"),
-        (repeated + cleaned.repeated, "removed {} computed before", "node"),
-        (dead, "removed {} that nobody used", "node"),
+        (cleaned.removed, "removed {} that changed nothing", "node"),
+        (cleaned.merged, "merged {} with the one before", "view"),
+        (cleaned.repeated, "removed {} computed before", "node"),
+        (cleaned.dead, "removed {} that nobody used", "node"),
         (lowered, "checked and lowered {}", "recurrent node"),
         (zeros, "dropped {}", "zero initial state"),
         (absorbed, "absorbed {} into recurrent nodes", "view"),

@@ -2,10 +2,10 @@
 
 * A Transpose, Squeeze, Unsqueeze, Reshape, Slice, Gather of one index or Split that makes X or an initial state is read
   through; it stays for its other users.
-* A Transpose, Squeeze, Unsqueeze, Reshape or Gather of a size-1 axis that alone reads an output becomes part of it, where it
-  only regroups axes.
-* The last step of Y, where nothing else of Y is used, is Y_h. (With T = 0 the run then gives the initial state, where the
-  Gather would have failed.)
+* A Transpose, Squeeze, Unsqueeze, Reshape or Gather of a size-1 axis that alone reads an output becomes part of it,
+  where it only regroups axes.
+* The last step of Y, where nothing else of Y is used, is Y_h. (With T = 0 the run then gives the initial state,
+  where the Gather would have failed.)
 """
 
 from __future__ import annotations
@@ -18,19 +18,25 @@ from .known import Known
 from .views import Groups, Size, View, unsqueezed, view_shape, views_of
 
 _INPUTS = {"LSTM": (0, 5, 6), "GRU": (0, 5), "RNN": (0, 5)}
+_ROUNDS = 8  # each has to find something
 _TO_STATE = {1: 0, 2: 1, 3: 2}  # axes of Y [T, D, B, H] -> axes of Y_h [D, B, H]
 
 
-def absorb_views(graph: Graph) -> int:
-    """Absorb views into the lowered nodes of `graph` and of the graphs in it, in place; returns how many."""
+def absorb_views(graph: Graph, known: Known) -> int:
+    """Absorb views into the lowered nodes of `graph` and of the graphs in it, in place; returns how many.
+
+    `known` is what is known of the graph; it does not hold any more afterwards.
+    """
     total = 0
-    while True:
+    for _ in range(_ROUNDS):
+        count = _sweep(graph, known)
         # Reading through a view on one side may leave a single reader on the other, hence again until nothing changes.
-        count = _sweep(graph, Known.of(graph))
-        total += count
         if not count:
-            return total
+            break
+        total += count
         remove_dead(graph)
+        known = Known.of(graph)
+    return total
 
 
 def _sweep(graph: Graph, known: Known) -> int:
@@ -148,7 +154,7 @@ def regroup(groups: Groups, view: View, sizes: Sequence[Size | None]) -> Groups 
 
 
 def _match(groups: Groups, target: Sequence[int], sizes: Sequence[Size | None]) -> Groups | None:
-    """Share out the canonical axes, in their order, among the sizes of a Reshape: from the left, from the right, rest to -1."""
+    """Share out the canonical axes among the sizes of a Reshape: from the left, from the right, the rest to -1."""
     if list(target).count(-1) > 1 or any(d == 0 and a >= len(groups) for a, d in enumerate(target)):
         return None
     atoms = [axis for group in groups for axis in group if sizes[axis] != 1]

@@ -1,7 +1,8 @@
 """Nodes that do nothing, nodes that undo each other, and nodes that are there twice.
 
-One sweep over a graph in order: a node that leaves its input as it is goes away and its users read the input; two views in a
-row become one; a node equal to an earlier one goes away too. Graph outputs of the whole model keep their names.
+One sweep over a graph in order: a node that leaves its input as it is goes away and its users read the input; two
+views in a row become one; a node equal to an earlier one goes away too. Graph outputs of the whole model keep their
+names.
 """
 
 from __future__ import annotations
@@ -22,15 +23,23 @@ _SHARED_BYTES = 4096  # constants up to this size are compared by what they hold
 
 @dataclass(slots=True)
 class Cleaned:
-    """How many nodes went away: those that did nothing, those merged with a neighbour, those there twice."""
+    """How many nodes went away: those that did nothing, those merged with a neighbour, those there twice, dead ones."""
 
     removed: int = 0
     merged: int = 0
     repeated: int = 0
+    dead: int = 0
 
-    def total(self) -> int:
-        """Whether anything changed, as a count."""
+    def changes(self) -> int:
+        """How much one sweep changed."""
         return self.removed + self.merged + self.repeated
+
+    def add(self, other: Cleaned, dead: int) -> None:
+        """Count what another sweep did, and the `dead` nodes removed after it."""
+        self.removed += other.removed
+        self.merged += other.merged
+        self.repeated += other.repeated
+        self.dead += other.dead + dead
 
 
 def clean(graph: Graph) -> Cleaned:
@@ -80,11 +89,15 @@ class _Cleaner:
         """Let nodes make the outputs of the model themselves where an Identity only gives a value its name."""
         made = {out for node in graph.nodes for out in node.outputs if out} - fixed
         names: dict[str, str] = {}
-        for node in [n for n in graph.nodes if n.op == "Identity" and not n.domain and n.outputs[0] in fixed]:
+        gone: set[int] = set()
+        for node in graph.nodes if fixed else ():
+            if node.op != "Identity" or node.domain or node.outputs[0] not in fixed:
+                continue
             if node.inputs[0] in made and node.inputs[0] not in names:
                 names[node.inputs[0]] = node.outputs[0]
-                graph.nodes.remove(node)
-                self.cleaned.removed += 1
+                gone.add(id(node))
+        graph.nodes[:] = [node for node in graph.nodes if id(node) not in gone]
+        self.cleaned.removed += len(gone)
         rename_definitions(graph, names)
 
     def _twin(self, node: Node, seen: dict[object, Node]) -> Node | None:

@@ -1,7 +1,7 @@
 """Constant folding: what does not depend on the inputs is computed once, in subgraphs as well.
 
-* a node whose inputs are all constants is run through its NumPy operator, unless its answer is random or much larger than
-  what went in;
+* a node whose inputs are all constants is run through its NumPy operator, unless its answer is random or much
+  larger than what went in;
 * a shape vector that the declared shapes settle becomes a constant, though what it is the shape of may not be one;
 * an If whose condition is constant is replaced by the branch it takes.
 """
@@ -115,7 +115,16 @@ def evaluate(node: Node, known: Known) -> list[np.ndarray] | None:
         return None
     try:
         results = _run(node, arrays)
-    except (RnnrtError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, MemoryError, NotImplementedError):
+    except (
+        RnnrtError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        MemoryError,
+        NotImplementedError,
+    ):
         # It may never run, or be wrong, or too large: all of which is for the run to say.
         return None
     if results is None or len(results) < sum(1 for out in node.outputs if out):

@@ -1,9 +1,9 @@
 """What is known of the values of a graph before it runs: constants, element types, shapes, contents of shape vectors.
 
-Everything that `Known` says holds whenever the graph runs without an error: a size is a number only where every run must
-have that number, and a token (``"x[1]"``: the size of axis 1 of value x) otherwise, the same token being the same size.
-The integers that the inputs of the whole model declare count as known, since `Model.run` refuses feeds that differ; what
-the inputs of a subgraph declare does not.
+Everything that `Known` says holds whenever the graph runs without an error: a size is a number only where every run
+must have that number, and a token (``"x[1]"``: the size of axis 1 of value x) otherwise, the same token being the
+same size. The integers that the inputs of the whole model declare count as known, since `Model.run` refuses feeds
+that differ; what the inputs of a subgraph declare does not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..graph import Graph, Node
-from .shape_rules import CONTENTS, SHAPES, Sizes, element_type
+from .contents_rules import CONTENTS
+from .shape_rules import SHAPES, Sizes, element_type
 
 _SMALL = 64  # elements: the longest constant that is looked at as a shape vector
 
@@ -110,7 +111,7 @@ class Known:
         return array.astype(object) if array.dtype.kind in "iub" and array.size <= _SMALL else None
 
     def ints(self, node: Node, k: int, attribute: str) -> list[int] | None:
-        """A list of integers that `node` takes as input `k` or, in older versions, as an attribute; None if not constant."""
+        """Integers that `node` takes as input `k` or, in older versions, as an attribute; None if not constant."""
         value = node.attrs.get(attribute)
         if value is None:
             value = self.constant(node.input(k))
@@ -128,6 +129,4 @@ class Known:
     def branch_shapes(self, node: Node) -> list[Mapping[int, Sizes | None]]:
         """For each subgraph of `node`: output number -> shape."""
         scopes = [(sub, self.inner.get(id(sub))) for _, sub in node.subgraphs()]
-        return [
-            {k: scope.shape(v.name) if scope else None for k, v in enumerate(sub.outputs)} for sub, scope in scopes
-        ]
+        return [{k: scope.shape(v.name) if scope else None for k, v in enumerate(sub.outputs)} for sub, scope in scopes]

@@ -3,18 +3,18 @@
 Inputs stay in ONNX's order (X, W, R, B, sequence_lens, initial_h, and for LSTM initial_c, P), ``""`` where absent. The
 attributes of a lowered node, all of them always there but the ones of the other operators:
 
-=======================  =============================================================================================
+=======================  ====================================================================================
 direction                "forward", "reverse" or "bidirectional"
 hidden_size              H; 0 if only the run tells (R is no constant and the attribute is missing)
 activations              lower-case names, those of the forward direction first
-activation_alpha, _beta  a float for each activation: its own, or the default of the operator of that name; 0.0 if it takes none
+activation_alpha, _beta  a float for each activation: its own, or the default of its operator; 0.0 if it takes none
 clip                     bound on what activations see, 0.0 for none
 input_forget             bool (LSTM)
 linear_before_reset      bool (GRU)
 in_views                 input number -> views (:mod:`rnnrt.rewrite.views`) that make the canonical array: X [T, B, I],
                          initial_h and initial_c [D, B, H]
 out_axes                 output number -> how its axes are made of those of Y [T, D, B, H], Y_h and Y_c [D, B, H]
-=======================  =============================================================================================
+=======================  ====================================================================================
 
 What is missing from the last two is as it should be already.
 """
@@ -67,12 +67,18 @@ ACTIVATIONS: dict[str, tuple[float | None, float | None]] = {
 _DIRECTIONS = ("forward", "reverse", "bidirectional")
 _FLOATS = ("float16", "float32", "float64", "bfloat16")
 _COMMON = {
-    "activation_alpha", "activation_beta", "activations", "clip", "direction", "hidden_size", "layout", "output_sequence",
+    "activation_alpha", "activation_beta", "activations", "clip", "direction", "hidden_size", "layout",
+    "output_sequence",
 }  # fmt: skip
 
 
-def lower(graph: Graph, outer: Known | None = None) -> int:
-    """Lower the recurrent nodes of `graph` and of the graphs in it, in place; returns their number.
+def lower(graph: Graph, outer: Known | None = None) -> tuple[int, Known]:
+    """Lower the recurrent nodes of `graph` and of the graphs in it, in place.
+
+    Returns
+    -------
+    count, known
+        Their number, and what is known of the graph then.
 
     Raises
     ------
@@ -83,13 +89,13 @@ def lower(graph: Graph, outer: Known | None = None) -> int:
     count = 0
     for k, node in enumerate(graph.nodes):
         for _, sub in node.subgraphs():
-            count += lower(sub, known)
-            known.inner[id(sub)] = Known.of(sub, known)
+            inside, known.inner[id(sub)] = lower(sub, known)
+            count += inside
         if node.domain == "" and node.op in CELLS:
             graph.nodes[k] = node = lowered(node, known)
             count += 1
         known.learn(node)
-    return count
+    return count, known
 
 
 def lowered(node: Node, known: Known) -> Node:
@@ -132,7 +138,13 @@ def _wrong(node: Node, what: str, expected: Any, got: Any) -> NoReturn:
 
 
 def _text(value: Any) -> Any:
-    return value.decode("utf-8", "replace").lower() if isinstance(value, bytes) else value.lower() if isinstance(value, str) else value
+    return (
+        value.decode("utf-8", "replace").lower()
+        if isinstance(value, bytes)
+        else value.lower()
+        if isinstance(value, str)
+        else value
+    )
 
 
 def _choice(node: Node, name: str, value: Any, choices: Sequence[Any]) -> Any:

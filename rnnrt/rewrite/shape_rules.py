@@ -1,8 +1,7 @@
-"""One rule an operator: what the shapes of its inputs say about the shapes of its outputs, and so for shape vectors.
+"""One rule an operator: what the shapes of its inputs say about the shapes of its outputs; element types as well.
 
-A shape rule returns a shape for each output of the node, or None where it knows nothing; a size that it does not know is None
-and becomes a token of its own. A contents rule returns the small integer array that the node makes, sizes that only the run
-tells being tokens (see :mod:`rnnrt.rewrite.known`).
+A rule returns a shape for each output of the node, or None where it knows nothing; a size that it does not know is
+None and becomes a token of its own (see :mod:`rnnrt.rewrite.known`).
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..graph import Node
-from .views import Size, apply_views, arrangement_shape, reshaped, view_shape, views_of
+from .views import Size, arrangement_shape, reshaped, view_shape, views_of
 
 if TYPE_CHECKING:
     from .known import Known
@@ -23,7 +22,6 @@ Shape = Sequence[Size | None]
 Rule = Callable[[Node, "Known"], "list[Shape | None] | None"]
 
 SHAPES: dict[tuple[str, str], Rule] = {}
-CONTENTS: dict[str, Callable[[Node, Known], np.ndarray | None]] = {}
 
 
 def _shapes(*ops: str, domain: str = "") -> Callable[[Rule], Rule]:
@@ -51,18 +49,20 @@ def broadcast(*shapes: Shape | None) -> Shape | None:
 
 
 @_shapes(
-    "Abs", "Acos", "Asin", "Atan", "BatchNormalization", "Cast", "Ceil", "Clip", "Cos", "CumSum", "Dropout", "Elu", "Erf", "Exp",
-    "Floor", "Gelu", "HardSigmoid", "HardSwish", "Hardmax", "Identity", "InstanceNormalization", "LayerNormalization",
-    "LeakyRelu", "Log", "LogSoftmax", "Mish", "Neg", "Not", "PRelu", "QuantizeLinear", "DequantizeLinear", "Reciprocal",
-    "Relu", "Round", "ScatterElements", "ScatterND", "Selu", "Sigmoid", "Sign", "Sin", "Softmax", "Softplus", "Softsign",
-    "Sqrt", "Tan", "Tanh", "ThresholdedRelu",
+    "Abs", "Acos", "Asin", "Atan", "BatchNormalization", "Cast", "Ceil", "Clip", "Cos", "CumSum", "Dropout", "Elu",
+    "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Hardmax", "Identity", "InstanceNormalization",
+    "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "Mish", "Neg", "Not", "PRelu", "QuantizeLinear",
+    "DequantizeLinear", "Reciprocal", "Relu", "Round", "ScatterElements", "ScatterND", "Selu", "Sigmoid", "Sign",
+    "Sin", "Softmax", "Softplus", "Softsign", "Sqrt", "Tan", "Tanh", "ThresholdedRelu",
 )  # fmt: skip
 def _like_first(node: Node, known: Known) -> list[Shape | None]:
     return [known.shape(node.input(0))]
 
 
-@_shapes("Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Mean", "Min", "Mod", "Mul",
-         "Or", "Pow", "Sub", "Sum", "Where", "Xor")  # fmt: skip
+@_shapes(
+    "Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Mean", "Min", "Mod",
+    "Mul", "Or", "Pow", "Sub", "Sum", "Where", "Xor",
+)  # fmt: skip
 def _broadcasting(node: Node, known: Known) -> list[Shape | None]:
     return [broadcast(*(known.shape(name) for name in node.inputs))]
 
@@ -120,10 +120,15 @@ def _concat(node: Node, known: Known) -> list[Shape | None]:
     return [result]
 
 
+def part_of(node: Node, shape: Sequence[Size]) -> Sequence[Size]:
+    """What the Shape `node` gives of a shape."""
+    return shape[slice(node.attrs.get("start", 0), node.attrs.get("end"))]
+
+
 @_shapes("Shape")
 def _shape(node: Node, known: Known) -> list[Shape | None]:
     shape = known.shape(node.input(0))
-    return [(len(_of_shape(node, shape)),) if shape is not None else (None,)]
+    return [(len(part_of(node, shape)),) if shape is not None else (None,)]
 
 
 @_shapes("Size")
@@ -172,7 +177,11 @@ def _conv(node: Node, known: Known) -> list[Shape | None]:
     automatic = node.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", b"NOTSET")
     for k in range(n):
         size, kernel = x[2 + k], w[2 + k]
-        if automatic or not (isinstance(size, int) and isinstance(kernel, int) and len(pads) == 2 * n) or strides[k] < 1:
+        if (
+            automatic
+            or not (isinstance(size, int) and isinstance(kernel, int) and len(pads) == 2 * n)
+            or strides[k] < 1
+        ):
             spatial.append(None)
             continue
         room = size + pads[k] + pads[n + k] - dilations[k] * (kernel - 1) - 1
@@ -194,8 +203,10 @@ def _pool(node: Node, known: Known) -> list[Shape | None]:
     return [None if x is None or len(x) < 3 else (x[0], x[1], *(None for _ in x[2:]))]
 
 
-@_shapes("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
-         "ReduceSum", "ReduceSumSquare")  # fmt: skip
+@_shapes(
+    "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
+    "ReduceSum", "ReduceSumSquare",
+)  # fmt: skip
 def _reduce(node: Node, known: Known) -> list[Shape | None]:
     x, axes = known.shape(node.input(0)), known.ints(node, 1, "axes")
     if x is None or (axes is None and node.input(1)):
@@ -273,12 +284,13 @@ _INT64 = {"ArgMax", "ArgMin", "NonZero", "Shape", "Size"}
 _LIKE_SECOND = {"Where"}
 _ALL_ALIKE = {"GRU", "LSTM", "RNN", "Split"}
 _TYPED = {
-    "Abs", "Add", "AveragePool", "BatchNormalization", "Ceil", "Clip", "Concat", "Conv", "ConvTranspose", "Cos", "Div",
-    "Elu", "Erf", "Exp", "Expand", "Flatten", "Floor", "GRU", "Gather", "GatherElements", "GatherND", "Gemm", "Identity",
-    "InstanceNormalization", "LSTM", "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "MatMul", "Max", "Mean", "Min",
-    "Mul", "Neg", "PRelu", "Pad", "Pow", "RNN", "Reciprocal", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
-    "ReduceSum", "Relu", "Reshape", "Round", "ScatterElements", "ScatterND", "Sigmoid", "Sign", "Sin", "Slice", "Softmax",
-    "Softplus", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Tile", "Transpose", "Unsqueeze",
+    "Abs", "Add", "AveragePool", "BatchNormalization", "Ceil", "Clip", "Concat", "Conv", "ConvTranspose", "Cos",
+    "Div", "Elu", "Erf", "Exp", "Expand", "Flatten", "Floor", "GRU", "Gather", "GatherElements", "GatherND", "Gemm",
+    "Identity", "InstanceNormalization", "LSTM", "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "MatMul",
+    "Max", "Mean", "Min", "Mul", "Neg", "PRelu", "Pad", "Pow", "RNN", "Reciprocal", "ReduceL2", "ReduceMax",
+    "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Relu", "Reshape", "Round", "ScatterElements",
+    "ScatterND", "Sigmoid", "Sign", "Sin", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Squeeze", "Sub", "Sum",
+    "Tanh", "Tile", "Transpose", "Unsqueeze",
 }  # fmt: skip
 
 
@@ -309,118 +321,3 @@ _CAST = {
         11: "float64", 12: "uint32", 13: "uint64",
     }.items()
 }  # fmt: skip
-
-
-def _contents(*ops: str) -> Callable[[Callable], Callable]:
-    def register(rule: Callable) -> Callable:
-        CONTENTS.update((op, rule) for op in ops)
-        return rule
-
-    return register
-
-
-def _of_shape(node: Node, shape: Sequence) -> Sequence:
-    start, end = node.attrs.get("start", 0), node.attrs.get("end")
-    return shape[slice(start, end)]
-
-
-def objects(values: Sequence) -> np.ndarray:
-    """A 1-D object array of `values`."""
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
-
-
-@_contents("Shape")
-def _shape_contents(node: Node, known: Known) -> np.ndarray | None:
-    shape = known.shape(node.input(0))
-    return None if shape is None else objects(_of_shape(node, shape))
-
-
-@_contents("Size")
-def _size_contents(node: Node, known: Known) -> np.ndarray | None:
-    size = reshaped(known.shape(node.input(0)) or (None,), [-1])  # type: ignore[arg-type]
-    if not size or not isinstance(size[0], int):
-        return None
-    return np.array(size[0], object)
-
-
-@_contents("Gather")
-def _gather_contents(node: Node, known: Known) -> np.ndarray | None:
-    data, index = known.contents(node.input(0)), known.constant(node.input(1))
-    if data is None or index is None or data.ndim != 1 or np.any((index < -len(data)) | (index >= len(data))):
-        return None
-    return np.asarray(data[index.astype(np.int64)], object)
-
-
-@_contents("Concat")
-def _concat_contents(node: Node, known: Known) -> np.ndarray | None:
-    parts = [known.contents(name) for name in node.inputs]
-    if any(p is None or p.ndim != 1 for p in parts) or not parts:
-        return None
-    return np.concatenate(parts)  # type: ignore[arg-type]
-
-
-@_contents("Squeeze", "Unsqueeze", "Slice", "Reshape", "Transpose", "Split")
-def _view_contents(node: Node, known: Known) -> np.ndarray | None:
-    data = known.contents(node.input(0))
-    views = views_of(node, 0, known) if data is not None else None
-    if data is None or views is None or len(node.outputs) != 1:
-        return None
-    try:
-        return np.asarray(apply_views(data, views), object)
-    except (ValueError, IndexError):
-        return None
-
-
-@_contents("Cast", "Identity")
-def _cast_contents(node: Node, known: Known) -> np.ndarray | None:
-    data = known.contents(node.input(0))
-    if data is None or node.op == "Identity" or node.attrs.get("to") == 7:
-        return data
-    if node.attrs.get("to") == 6 and all(isinstance(v, str) or -(2**31) <= v < 2**31 for v in data.flat):
-        return data
-    return None
-
-
-@_contents("Mul", "Add", "Sub", "Div")
-def _arithmetic(node: Node, known: Known) -> np.ndarray | None:
-    """Only what leaves a size as it is: times 1, plus 0, minus 0, over 1."""
-    a, b = known.contents(node.input(0)), known.contents(node.input(1))
-    if a is None or b is None:
-        return None
-    neutral = 1 if node.op in ("Mul", "Div") else 0
-    if b.size == 1 and b.ndim <= a.ndim and b.reshape(-1)[0] == neutral:
-        return a
-    if node.op in ("Mul", "Add") and a.size == 1 and a.ndim <= b.ndim and a.reshape(-1)[0] == neutral:
-        return b
-    return None
-
-
-@_contents("Equal")
-def _equal(node: Node, known: Known) -> np.ndarray | None:
-    a, b = known.contents(node.input(0)), known.contents(node.input(1))
-    if a is None or b is None or (a.ndim and b.ndim and a.shape != b.shape):
-        return None
-    a, b = np.broadcast_arrays(a, b)
-    result = [_same(x, y) for x, y in zip(a.flat, b.flat, strict=True)]
-    return None if None in result else objects(result).reshape(a.shape)
-
-
-def _same(x: Size, y: Size) -> bool | None:
-    """Whether two sizes are equal, None if that depends on the run; a size that is a token is never negative."""
-    if x == y:
-        return True
-    if isinstance(x, str) or isinstance(y, str):
-        number = y if isinstance(x, str) else x
-        return False if isinstance(number, int) and number < 0 else None
-    return False
-
-
-@_contents("Where")
-def _where(node: Node, known: Known) -> np.ndarray | None:
-    parts = [known.contents(name) for name in node.inputs]
-    if any(p is None or p.ndim != 1 or any(isinstance(v, str) for v in (p.flat if k == 0 else ()))
-           for k, p in enumerate(parts)) or len({p.shape for p in parts if p is not None}) != 1:  # fmt: skip
-        return None
-    return objects([a if c else b for c, a, b in zip(*parts, strict=True)])  # type: ignore[arg-type]

@@ -5,9 +5,10 @@ A *view* is one of
     ("transpose", perm)   ("squeeze", axes)   ("unsqueeze", axes)   ("reshape", shape)
     ("slice", axis, start, stop, step)        ("index", axis, i)
 
-with the meaning of the ONNX operator: ``slice`` bounds are clamped as in Python (a ``None`` bound is open), ``reshape`` takes
-0 for "as in the input" and one -1, axes and indices may be negative. An *arrangement* (``out_axes``) says how the axes of an
-array are made of a canonical array's axes: a tuple of groups, one a resulting axis.
+with the meaning of the ONNX operator: ``slice`` bounds are clamped as in Python (a ``None`` bound is open),
+``reshape`` takes 0 for "as in the input" and one -1, axes and indices may be negative. An *arrangement*
+(``out_axes``) says how the axes of an array are made of a canonical array's axes: a tuple of groups, one a
+resulting axis.
 """
 
 from __future__ import annotations
@@ -66,8 +67,11 @@ def arrange(canonical: np.ndarray, groups: Groups) -> np.ndarray:
     return canonical.transpose(order).reshape(shape)
 
 
+_MOST_PARTS = 1024  # of a Split that is looked at
+
+
 def views_of(node: Node, output: int, known: Known) -> Views | None:
-    """The views that make output `output` of `node` of its first input; None if it is no view, or not known before the run.
+    """The views that make output `output` of `node` of its first input; None if it is none, or not known.
 
     A view never hides an error: bounds that ONNX would refuse give None.
     """
@@ -138,7 +142,7 @@ def _split(node: Node, output: int, known: Known) -> Views | None:
     axis = int(node.attrs.get("axis", 0))
     shape = known.shape(node.inputs[0])
     size = shape[axis] if shape is not None and -len(shape) <= axis < len(shape) else None
-    if not isinstance(size, int):
+    if not isinstance(size, int) or len(node.outputs) > _MOST_PARTS:
         return None
     parts = known.ints(node, 1, "split")
     if parts is None:
@@ -168,7 +172,7 @@ def arrangement_shape(canonical: Sequence[Size | None], groups: Groups) -> tuple
 
 
 def view_shape(shape: Sequence[Size | None], view: View) -> tuple[Size | None, ...] | None:
-    """The shape that `view` gives an array of `shape`; None for a size not known, None alone if even the rank is not."""
+    """The shape that `view` makes of `shape`; None for an unknown size, and alone where even the rank is unknown."""
     kind, *args = view
     rank = len(shape)
     if kind == "transpose":

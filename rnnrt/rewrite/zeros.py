@@ -1,6 +1,7 @@
 """Initial states that are certainly zero are dropped: absent means zero, and zero costs nothing then.
 
-Exporters write them as constants, or build them from the batch size at run time: Shape, Gather, Concat, ConstantOfShape.
+Exporters write them as constants, or build them from the batch size at run time: Shape, Gather, Concat,
+ConstantOfShape.
 """
 
 from __future__ import annotations
@@ -11,23 +12,18 @@ from ..graph import Graph
 from .known import Known
 
 _MOVING = {
-    "Cast", "Expand", "Flatten", "Gather", "Identity", "Neg", "Reshape", "Slice", "Split", "Squeeze", "Tile", "Transpose",
-    "Unsqueeze",
+    "Cast", "Expand", "Flatten", "Gather", "Identity", "Neg", "Reshape", "Slice", "Split", "Squeeze", "Tile",
+    "Transpose", "Unsqueeze",
 }  # fmt: skip
 _STATES = {"LSTM": (5, 6), "GRU": (5,), "RNN": (5,)}
 
 
-def drop_zero_states(graph: Graph, outer: Known | None = None) -> int:
-    """Make zero initial states of lowered nodes absent, in `graph` and the graphs in it; returns how many there were."""
-    known = Known.of(graph, outer)
-    return _sweep(graph, known)
-
-
-def _sweep(graph: Graph, known: Known) -> int:
+def drop_zero_states(graph: Graph, known: Known) -> int:
+    """Make zero initial states of lowered nodes absent, in `graph` and those in it; returns how many there were."""
     count = 0
     for node in graph.nodes:
         for _, sub in node.subgraphs():
-            count += _sweep(sub, known.inner[id(sub)])
+            count += drop_zero_states(sub, known.inner[id(sub)])
         if node.domain != "rnnrt":
             continue
         for k in _STATES.get(node.op, ()):
@@ -48,7 +44,7 @@ def is_zero(name: str, known: Known) -> bool:
         seen.add((value, id(scope)))
         array = scope.constant(value)
         if array is not None:
-            if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16" or np.any(array):
+            if not (array.dtype.kind in "fiub" or array.dtype.name == "bfloat16") or np.any(array):
                 return False
             continue
         made = scope.producer(value)
