@@ -44,6 +44,7 @@ class GraphReader:
         self._opsets = opsets
         self._tensors = tensors
         self._renamed: set[str] = set()
+        self._tries: dict[str, int] = {}
 
     def constants(self, proto: Any, where: str) -> dict[str, np.ndarray]:
         """The initializers of a GraphProto, sparse ones made dense, by their names in the file."""
@@ -144,10 +145,10 @@ class GraphReader:
         own = {name: name for name in maker}
         for name in maker:
             if name in outer or name in self._renamed:
-                k = 1
+                k = self._tries.get(name, 0) + 1
                 while (fresh := f"{name}__{k}") in own or fresh in outer or fresh in self._renamed:
                     k += 1
-                own[name] = fresh
+                own[name], self._tries[name] = fresh, k
                 self._renamed.add(fresh)
         return own
 

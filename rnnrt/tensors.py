@@ -60,16 +60,16 @@ class TensorReader:
             if kind == "string":
                 raise ModelError(f"{where}: a tensor of strings cannot have external data")
             info = {text(e.key, where): text(e.value, where) for e in tensor.external_data}
-            array = self._of_bytes(tensor, dims, self._external.read(info, stored, where), where)
+            array = self._external_array(tensor, dims, self._external.read(info, stored, where), where)
         else:
             array = _own_data(tensor, dims, stored, where)
         array.setflags(write=False)
         return array
 
-    def _of_bytes(self, tensor: Any, dims: tuple[int, ...], data: np.ndarray, where: str) -> np.ndarray:
+    def _external_array(self, tensor: Any, dims: tuple[int, ...], data: np.ndarray, where: str) -> np.ndarray:
         dtype, _, bits = element_type(tensor.data_type)
         if bits == 8 * dtype.itemsize:
-            return data.view(dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(dims)
+            return _elements(data, dtype).reshape(dims)
         inline = type(tensor)(data_type=tensor.data_type, dims=dims, raw_data=data.tobytes())
         return _own_data(inline, dims, data.size, where)
 
@@ -153,7 +153,7 @@ def _own_data(tensor: Any, dims: tuple[int, ...], stored: int, where: str) -> np
     if kind == "string":
         return np.array([text(s, where) for s in tensor.string_data], object).reshape(dims)
     if raw and bits == 8 * dtype.itemsize:
-        return np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(dims)
+        return _elements(np.frombuffer(raw, np.uint8), dtype).reshape(dims)
     if kind in ("float", "double", "int64"):
         return np.array(getattr(tensor, field), dtype).reshape(dims)
     try:
@@ -161,6 +161,11 @@ def _own_data(tensor: Any, dims: tuple[int, ...], stored: int, where: str) -> np
     except (ValueError, TypeError, OverflowError) as error:
         raise ModelError(f"{where}: the data of {kind}{list(dims)} cannot be read: {error}") from error
     return np.ascontiguousarray(array).reshape(dims)
+
+
+def _elements(data: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Bytes of a file, little endian, as elements; a bool is true for every byte but 0, where NumPy expects 1."""
+    return data != 0 if dtype.kind == "b" else data.view(dtype.newbyteorder("<")).astype(dtype, copy=False)
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,8 +1,8 @@
 """Loads and runs models that may be wrong in any way, each within fixed time and memory; see test_bad_models.py.
 
-Usage: ``bad_models_worker.py CASES START``. CASES holds, for each case, its length (8 bytes, little endian) and its bytes.
-One line of JSON per case goes out: how it ended (``ran``, ``refused`` or ``declined`` when loading, ``stopped`` in running,
-or ``wrong: …``) and the seconds it took. A case out of time ends the process by SIGPROF, a crash by its own signal.
+Usage: ``bad_models_worker.py CASES START``. The file CASES holds, for each case, its length (8 bytes, little endian) and
+its bytes. One line of JSON per case goes out: how it ended (``ran``, ``refused`` or ``declined`` in loading, ``stopped``
+in running, or ``wrong: …``) and the seconds it took. Out of time, the process ends by SIGPROF; a crash has its own signal.
 """
 
 import json
@@ -17,7 +17,7 @@ import traceback
 import numpy as np
 import onnx.inliner
 import onnx.numpy_helper
-import onnx.reference
+import onnx.reference  # noqa: F401  (the memory and time of these imports are not a case's)
 
 import rnnrt
 import rnnrt.onnx_file

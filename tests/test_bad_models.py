@@ -345,21 +345,17 @@ def changed(good, path, name, change, argument):
 
 # Weights of the wrong shape
 
-LSTM_SHAPES = {
-    "W": (1, 16, 3),
-    "R": (1, 16, 4),
-    "B": (1, 32),
-    "lens": (2,),
-    "h0": (1, 2, 4),
-    "c0": (1, 2, 4),
-    "P": (1, 12),
-}
+
+def right_shapes(gates):
+    """Of the inputs of a recurrent node 3 -> 4 with a batch of 2."""
+    of_weights = {"W": (1, gates * 4, 3), "R": (1, gates * 4, 4), "B": (1, gates * 8), "P": (1, 12)}
+    return of_weights | {"lens": (2,), "h0": (1, 2, 4), "c0": (1, 2, 4)}
 
 
 def recurrent(op, gates, shapes, **attributes):
     """A model of one recurrent node, 3 -> 4, whose optional inputs are all there, of the given shapes."""
     names = ["W", "R", "B", "lens", "h0"] + (["c0", "P"] if op == "LSTM" else [])
-    full = dict(LSTM_SHAPES) | {"W": (1, gates * 4, 3), "R": (1, gates * 4, 4), "B": (1, gates * 8)} | shapes
+    full = right_shapes(gates) | shapes
     constants = {n: np.full(full[n], 2, np.int32) if n == "lens" else np.ones(full[n], np.float32) for n in names}
     node = helper.make_node(op, ["x", *names], ["y", "h"], name="the_cell", **({"hidden_size": 4} | attributes))
     return model_of([node], {"x": (5, 2, 3)}, ["y", "h"], constants)
@@ -368,7 +364,8 @@ def recurrent(op, gates, shapes, **attributes):
 WRONG_SHAPES = [
     {"W": (1, 16, 5)}, {"W": (1, 15, 3)}, {"W": (2, 16, 3)}, {"W": (16, 3)}, {"W": (1, 0, 3)}, {"W": (1, 48)},
     {"R": (1, 16, 3)}, {"R": (1, 4, 16)}, {"R": (0, 16, 4)}, {"R": (1, 16, 4, 1)}, {"B": (1, 16)}, {"B": (32,)},
-    {"B": (2, 32)}, {"lens": (3,)}, {"lens": (2, 1)}, {"h0": (2, 4)}, {"h0": (1, 2, 5)}, {"h0": (2, 2, 4)}, {"h0": (1, 3, 4)},
+    {"B": (2, 32)},
+    {"lens": (3,)}, {"lens": (2, 1)}, {"h0": (2, 4)}, {"h0": (1, 2, 5)}, {"h0": (2, 2, 4)}, {"h0": (1, 3, 4)},
     {"c0": (1, 2, 3)}, {"c0": (8,)}, {"P": (1, 16)}, {"P": (12,)},
 ]  # fmt: skip
 

@@ -206,6 +206,12 @@ def test_every_element_type(dtype, raw):
     np.testing.assert_array_equal(got.view(np.uint8), array.view(np.uint8))
 
 
+def test_bools_other_than_0_and_1():
+    tensor = TensorProto(name="w", data_type=TensorProto.BOOL, dims=[3], raw_data=b"\x00\x01\x02")
+    got = read_model(model_of([], ("x",), ("w",), [tensor])).graph.constants["w"]
+    assert got.view(np.uint8).tolist() == [0, 1, 1]
+
+
 def test_strings_and_shapes():
     constants = [
         numpy_helper.from_array(np.array([["a", "ü"]], object), "s"),
@@ -266,6 +272,7 @@ def test_sparse_initializers():
     np.testing.assert_array_equal(flat, np.array([[0, 5, 0], [0, 0, 6]], np.float32))
     np.testing.assert_array_equal(rows, flat)
     assert not flat.flags.writeable
+    assert read_model(sparse_model([], np.zeros((0, 2)), [0, 3])).graph.constants["s"].shape == (0, 3)
     refused(sparse_model([5], [6], [2, 3]), "outside")
     refused(sparse_model([5], [[-1, 0]], [2, 3]), "outside")
     refused(sparse_model([5, 6], [1], [2, 3]), "indices")
@@ -648,6 +655,15 @@ def test_inner_names_become_unique():
     assert deepest.nodes[0].inputs == t_then.outputs
     assert deepest.outputs[0].name == deepest.nodes[1].outputs[0]
     assert graph.nodes[0].proto is not None
+
+
+def test_many_subgraphs_that_shadow_one_name():
+    """Finding a new name for each takes the same time, however many there are."""
+    same = branch([node("Neg", ["x"], ["t"])], ["t"])
+    ifs = [node("If", ["c"], [f"y{k}"], then_branch=same, else_branch=same) for k in range(1500)]
+    model = model_of([node("Abs", ["x"], ["t"]), *ifs], outputs=("y0",), constants=[("c", np.array(True))])
+    made = [n.outputs[0] for g in read_model(model).graph.walk() for n in g.nodes]
+    assert len(set(made)) == len(made) == 1 + 3 * 1500
 
 
 def test_subgraphs_are_sorted_after_what_they_capture():
