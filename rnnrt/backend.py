@@ -46,7 +46,8 @@ class RnnrtBackendRep(BackendRep):
         names = [value.name for value in self.model.inputs]
         if len(given) != len(names):
             raise InputError(f"inputs: expected {len(names)} ({', '.join(names)}), got {len(given)}")
-        return dict(zip(names, given, strict=True))
+        arrays = (np.asarray(value) if isinstance(value, np.generic) else value for value in given)
+        return dict(zip(names, arrays, strict=True))
 
 
 class RnnrtBackend(Backend):

@@ -40,3 +40,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "isa" in metafunc.fixturenames:
         engine = pytest.importorskip("rnnrt._core.engine", reason="the core is not built")
         metafunc.parametrize("isa", engine.available())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests recorded with ``record_property("summary", line)``."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for key, line in report.user_properties:
+                if key == "summary" and report.when == "call":
+                    terminalreporter.write_line(line)

@@ -104,4 +104,4 @@ def reason(error: BaseException) -> str:
     text = lines[0] if lines else ""
     if text.startswith("Exception from src") and len(lines) > 1:  # OpenVINO puts its own source lines first
         text = lines[-1]
-    return f"{type(error).__name__}: {text[:200]}".rstrip(": ")
+    return f"{type(error).__name__}: {text[:400]}".rstrip(": ")
