@@ -133,6 +133,46 @@ def close(got: np.ndarray, want: np.ndarray, tolerance: float, name: str = "") -
     np.testing.assert_allclose(got.astype(np.float64), want, rtol=0, atol=tolerance * scale, err_msg=name)
 
 
+@dataclass
+class Layer:
+    """The node of a case on the engine: the layer packed for an instruction set, run on arrays in layout 0."""
+
+    case: Case
+    isa: str | None = None
+
+    @cached_property
+    def engine(self) -> Any:
+        from rnnrt._core import engine
+
+        w, r, b, p = (self.case.inputs.get(k) for k in "WRBP")
+        return engine.Recurrent(self.case.op, w, r, b, p, **self.settings(), isa=self.isa)
+
+    def settings(self) -> dict[str, Any]:
+        """The attributes, with alpha and beta laid out one a function."""
+        attrs = {k: v for k, v in self.case.attrs.items() if k not in ("layout", "hidden_size")}
+        alphas, betas = iter(attrs.pop("activation_alpha", ())), iter(attrs.pop("activation_beta", ()))
+        if "activations" in attrs:
+            attrs["activations"] = names = [n.lower() for n in attrs["activations"]]
+            defaults = [oracle.ACTIVATIONS[n][1:] for n in names]
+            attrs["alpha"] = [0.0 if a is None else next(alphas, a) for a, _ in defaults]
+            attrs["beta"] = [0.0 if b is None else next(betas, b) for _, b in defaults]
+        return attrs
+
+    def outputs(self, T: int, B: int) -> list[np.ndarray]:
+        """Fresh arrays for Y, Y_h and, of an LSTM, Y_c, filled with what no answer is."""
+        D, H, dtype = self.engine.num_directions, self.engine.hidden_size, self.case.dtype
+        states = len(OUTPUTS[self.case.op]) - 1
+        return [np.full((T, D, B, H), -99, dtype), *(np.full((D, B, H), -99, dtype) for _ in range(states))]
+
+    def run(self, outs: Sequence[np.ndarray | None] | None = None, **changed: np.ndarray | None) -> list[np.ndarray]:
+        """Run into `outs`, or into fresh arrays; `changed` replaces inputs of the case."""
+        given = self.case.inputs | changed
+        outs = self.outputs(*given["X"].shape[:2]) if outs is None else outs
+        y, y_h, y_c = (*outs, None)[:3]
+        self.engine.run(given["X"], given["sequence_lens"], given["initial_h"], given.get("initial_c"), y, y_h, y_c)
+        return outs
+
+
 # -------------------------------------------------------------------------------------------------------------- values
 
 
@@ -162,6 +202,14 @@ def finished(every: dict[str, Any], absent: set[str], layout: int, dtype: np.dty
             value = value.astype(dtype)
         done[name] = None if name in absent else np.ascontiguousarray(value)
     return done
+
+
+def make(op: str, T=5, B=3, I=9, H=17, D=1, absent=(), wanted=None, seed=0, dtype="float32", gain=1.0, **attrs) -> Case:  # noqa: E741
+    """A case without drawing: every input but the `absent` ones, every output unless `wanted` says otherwise."""
+    rng = np.random.default_rng(seed)
+    inputs = finished(arrays(op, rng, T, B, I, H, D, gain), set(absent), attrs.get("layout", 0), np.dtype(dtype))
+    attrs = {"direction": "bidirectional"} | attrs if D == 2 else attrs
+    return Case(op, inputs, attrs, wanted or (True,) * len(OUTPUTS[op]))
 
 
 def well_conditioned(case: Case, rng: np.random.Generator) -> bool:

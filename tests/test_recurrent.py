@@ -11,18 +11,9 @@ from hypothesis import given
 import oracle
 import rnnrt
 import strategies
-from strategies import INPUTS, NAMES, OUTPUTS, Case, arrays, cases, close, finished
+from strategies import INPUTS, NAMES, OUTPUTS, Case, cases, close, make
 
 OPS = tuple(INPUTS)
-FLOAT32 = np.dtype("float32")
-
-
-def make(op: str, T=5, B=3, I=9, H=17, D=1, absent=(), wanted=None, seed=0, dtype=FLOAT32, gain=1.0, **attrs) -> Case:  # noqa: E741
-    """A case with every input but the `absent` ones."""
-    rng = np.random.default_rng(seed)
-    inputs = finished(arrays(op, rng, T, B, I, H, D, gain), set(absent), attrs.get("layout", 0), dtype)
-    attrs = {"direction": "bidirectional"} | attrs if D == 2 else attrs
-    return Case(op, inputs, attrs, wanted or (True,) * len(OUTPUTS[op]))
 
 
 def run(case: Case) -> dict[str, np.ndarray]:
