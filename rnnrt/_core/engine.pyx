@@ -90,6 +90,17 @@ cdef rt_kernels *table_of(isa, dtype) except NULL:
 in_use = choose(os.environ.get("RNNRT_ISA"))
 
 
+def cpu():
+    """The instruction sets built in, present in this processor, and in use.
+
+    Returns
+    -------
+    dict
+        "built" and "present": lists of names, best first; "in_use": one of both. RNNRT_ISA in the environment forces it.
+    """
+    return {"built": built(), "present": present(), "in_use": in_use}
+
+
 def apply(str name, x, isa=None):
     """exp, tanh or sigmoid of each element, by the vector words.
 
@@ -310,10 +321,10 @@ cdef class Recurrent:
         self.check("X", x, (n_time, n_batch, self.input_size))
         self.check("initial_h", initial_h, state)
         self.check("initial_c", initial_c, state)
-        self.check("Y", y, (n_time, directions, n_batch, hidden))
-        self.check("Y_h", y_h, state)
-        self.check("Y_c", y_c, state)
-        self.check("trace", trace, (n_time, directions, n_batch, slots, hidden))
+        self.check("Y", y, (n_time, directions, n_batch, hidden), True)
+        self.check("Y_h", y_h, state, True)
+        self.check("Y_c", y_c, state, True)
+        self.check("trace", trace, (n_time, directions, n_batch, slots, hidden), True)
         lengths = None if sequence_lens is None else self.check_lengths(sequence_lens, n_time, n_batch)
         memset(calls, 0, sizeof(calls))
         for d in range(directions):
@@ -364,7 +375,7 @@ cdef class Recurrent:
         if len(self.workspaces) < 4:
             self.workspaces.append(workspace)
 
-    cdef check(self, str name, a, tuple shape):
+    cdef check(self, str name, a, tuple shape, bint written=False):
         if a is None:
             return
         if not isinstance(a, np.ndarray) or a.shape != shape:
@@ -373,14 +384,17 @@ cdef class Recurrent:
                 a.size and a.shape[a.ndim - 1] > 1 and a.strides[a.ndim - 1] != a.itemsize):
             raise InputError(f"{self.kind}: {name}: expected aligned {self.dtype} with a contiguous last axis, got {a.dtype} "
                              f"with strides {a.strides}")
+        if written and not a.flags.writeable:
+            raise InputError(f"{self.kind}: {name}: expected an array that can be written, got a read-only one")
 
     cdef check_lengths(self, lengths, n_time, n_batch):
-        lengths = np.ascontiguousarray(lengths, dtype=np.int32)
-        if lengths.shape != (n_batch,):
-            raise InputError(f"{self.kind}: sequence_lens: expected shape {(n_batch,)}, got {lengths.shape}")
+        lengths = np.asarray(lengths)
+        if lengths.shape != (n_batch,) or lengths.dtype.kind not in "iu":
+            raise InputError(f"{self.kind}: sequence_lens: expected integers of shape {(n_batch,)}, got {lengths.dtype} "
+                             f"{lengths.shape}")
         if n_batch and (lengths.min() < 0 or lengths.max() > n_time):
             raise InputError(f"{self.kind}: sequence_lens: expected lengths in 0..{n_time}, got {lengths.min()}..{lengths.max()}")
-        return lengths
+        return np.ascontiguousarray(lengths, dtype=np.int32)
 
 
 cdef void *data_at(cnp.ndarray a, int axis, int index):

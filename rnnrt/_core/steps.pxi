@@ -212,7 +212,7 @@ cdef int steps_in_chunk(const rt_layer *layer, int n_time, int n_batch) noexcept
     """How many steps' inputs are projected at once; 0 where x and h are better taken in one sum, which a GRU cannot."""
     if layer.kind != RT_GRU and (n_time == 1 or layer.n_in <= 4):
         return 0
-    return <int> max(1, min(<ptrdiff_t> n_time, CHUNK_BYTES // step_bytes(layer, n_batch)))
+    return <int> max(1, min(<ptrdiff_t> n_time, CHUNK_BYTES // max(1, step_bytes(layer, n_batch))))
 
 
 cdef inline char *take(char **work, size_t size) noexcept nogil:

@@ -1,0 +1,224 @@
+"""`load` and `Model`: what a user holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import InputError
+from .graph import Value
+from .onnx_file import read_model
+from .plan import Plan
+from .rewrite import rewrite
+from .states import find_states
+
+if TYPE_CHECKING:
+    import onnx
+
+    from .stream import Stream
+
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview
+
+
+def load(source: Source | onnx.ModelProto, *, threads: int = 1, states: Mapping[str, str] | None = None) -> Model:
+    """Open an ONNX model.
+
+    Parameters
+    ----------
+    source
+        A path, the bytes of an ONNX file, or an ``onnx.ModelProto``. External data is read from inside the model's folder.
+    threads
+        Threads a run may use; 1, the default, uses the caller's alone, 0 all processors this process may run on.
+    states
+        ``{input: output}`` pairs that carry state from one call to the next; found from the graph by default.
+
+    Raises
+    ------
+    ModelError
+        If the file is damaged or against the ONNX specification.
+    UnsupportedError
+        If nothing here can run some of its nodes; all of them are named.
+    InputError
+        If `threads` or `states` make no sense.
+    """
+    return Model(source, threads=threads, states=states)
+
+
+class Model:
+    """A model ready to run; made by `load`, immutable, and safe to share between threads.
+
+    Attributes
+    ----------
+    inputs, outputs : tuple of Value
+        Name, shape (ints, names of unknown sizes, None) and dtype of each.
+    states : dict
+        ``{input: output}`` pairs that carry state, as found or given.
+    metadata : dict
+        What the file says about itself: producer_name, graph_name, version, opsets, custom_metadata_map, …
+    threads : int
+        Threads a run may use.
+    """
+
+    def __init__(self, source: Any, *, threads: int = 1, states: Mapping[str, str] | None = None) -> None:
+        self.threads = _checked_threads(threads)
+        file = read_model(source)
+        graph = file.graph
+        notes = rewrite(graph)
+        self.inputs: tuple[Value, ...] = tuple(graph.inputs)
+        self.outputs: tuple[Value, ...] = tuple(graph.outputs)
+        self.states = find_states(graph) if states is None else self._checked_states(states)
+        self.metadata: dict[str, Any] = {
+            "producer_name": file.producer,
+            "producer_version": file.producer_version,
+            "graph_name": file.graph_name,
+            "domain": file.domain,
+            "description": file.description,
+            "graph_description": file.graph_description,
+            "version": file.version,
+            "ir_version": file.ir_version,
+            "opsets": dict(file.opsets),
+            "custom_metadata_map": dict(file.metadata),
+        }
+        self._source = source if file.path is None else file.path
+        self._plan = Plan(graph, notes)
+        self._checks = tuple(_Check(value) for value in self.inputs)
+        self._output_names = tuple(value.name for value in self.outputs)
+
+    def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """Run the model.
+
+        Parameters
+        ----------
+        feeds
+            One array an input, by name, of the declared dtype and shape; any memory layout.
+
+        Returns
+        -------
+        dict
+            One fresh array an output, by name.
+
+        Raises
+        ------
+        InputError
+            If a name, dtype or shape does not fit, or the model cannot be computed on these values.
+        """
+        if len(feeds) != len(self._checks):
+            raise self._wrong_names(feeds)
+        try:
+            values = [check(feeds[check.name]) for check in self._checks]
+        except KeyError:
+            raise self._wrong_names(feeds) from None
+        return dict(zip(self._output_names, self._plan.run_fresh(values), strict=True))
+
+    def __call__(self, *values: Any) -> Any:
+        """Run on `values` in the order of `inputs`; one output comes bare, several as a tuple."""
+        if len(values) != len(self._checks):
+            raise InputError(f"model: expected {len(self._checks)} inputs ({self._names()}), got {len(values)}")
+        results = self._plan.run_fresh([check(value) for check, value in zip(self._checks, values, strict=True)])
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def stream(self) -> Stream:
+        """A new stream over this model, its state at the start. See `Stream`."""
+        from .stream import Stream
+
+        return Stream(self)
+
+    def describe(self) -> str:
+        """The plan as text: each step with its tier and shapes, and what the rewrites did."""
+        from .describe import describe
+
+        return describe(self)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{n} {tier}" for tier, n in self._plan.count().items())
+        return f"<rnnrt.Model {self.metadata['graph_name']!r}: inputs {self._names()}; steps: {counts or 'none'}>"
+
+    def __reduce__(self) -> tuple:
+        source = self._source
+        if hasattr(source, "SerializeToString"):
+            source = source.SerializeToString()
+        return _reload, (bytes(source) if isinstance(source, memoryview) else source, self.threads, self.states)
+
+    def _names(self) -> str:
+        return ", ".join(check.name for check in self._checks) or "none"
+
+    def _wrong_names(self, feeds: Any) -> InputError:
+        if not isinstance(feeds, Mapping):
+            return InputError(f"feeds: expected a dict of arrays by input name ({self._names()}), got {type(feeds).__name__}")
+        expected = [check.name for check in self._checks]
+        missing = [name for name in expected if name not in feeds]
+        unknown = [str(name) for name in feeds if name not in expected]
+        parts = [f"missing {', '.join(missing)}"] if missing else []
+        parts += [f"no input is called {', '.join(unknown)}"] if unknown else []
+        return InputError(f"inputs: expected {self._names()}; {'; '.join(parts)}")
+
+    def _checked_states(self, states: Mapping[str, str]) -> dict[str, str]:
+        inputs, outputs = {v.name: v for v in self.inputs}, {v.name: v for v in self.outputs}
+        for into, out in states.items():
+            if into not in inputs:
+                raise InputError(f"states: no input is called {into!r}; expected one of {', '.join(inputs)}")
+            if out not in outputs:
+                raise InputError(f"states: no output is called {out!r}; expected one of {', '.join(outputs)}")
+            a, b = inputs[into], outputs[out]
+            if a.dtype != b.dtype or (a.shape and b.shape and len(a.shape) != len(b.shape)):
+                raise InputError(f"states: {into!r} is {_shown(a)}, {out!r} is {_shown(b)}: expected the same type and rank")
+        if len(set(states.values())) != len(states):
+            raise InputError(f"states: expected a different output for each input, got {dict(states)}")
+        return dict(states)
+
+
+class _Check:
+    """Checks one input of a model."""
+
+    __slots__ = ("dtype", "fixed", "name", "rank", "value")
+
+    def __init__(self, value: Value) -> None:
+        self.value = value
+        self.name = value.name
+        self.dtype = value.dtype
+        self.rank = None if value.shape is None else len(value.shape)
+        self.fixed = tuple((k, d) for k, d in enumerate(value.shape or ()) if isinstance(d, int) and d >= 0)
+
+    def __call__(self, array: Any) -> Any:
+        if self.dtype is None:
+            return array
+        if type(array) is not np.ndarray:
+            array = self._converted(array)
+        if array.dtype != self.dtype:
+            raise InputError(f"input {self.name!r}: expected {_shown(self.value)}, got {array.dtype} {array.shape}")
+        if self.rank is not None:
+            shape = array.shape
+            if len(shape) != self.rank:
+                raise InputError(f"input {self.name!r}: expected {_shape(self.value)}, got {shape}")
+            for axis, size in self.fixed:
+                if shape[axis] != size:
+                    raise InputError(f"input {self.name!r}: expected {_shape(self.value)}, got {shape}")
+        return array
+
+    def _converted(self, value: Any) -> np.ndarray:
+        if isinstance(value, (np.ndarray, np.generic)):
+            return np.asarray(value)
+        raise InputError(f"input {self.name!r}: expected a NumPy array of {self.dtype}, got {type(value).__name__}")
+
+
+def _shape(value: Value) -> str:
+    if value.shape is None:
+        return "any shape"
+    return f"({', '.join('?' if d is None else str(d) for d in value.shape)}{',' if len(value.shape) == 1 else ''})"
+
+
+def _shown(value: Value) -> str:
+    return f"{value.dtype if value.dtype is not None else value.kind} {_shape(value)}"
+
+
+def _checked_threads(threads: Any) -> int:
+    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 0:
+        raise InputError(f"threads: expected 0 (all processors) or a positive number, got {threads!r}")
+    return threads or len(os.sched_getaffinity(0))
+
+
+def _reload(source: Any, threads: int, states: dict[str, str]) -> Model:
+    return load(source, threads=threads, states=states)

@@ -1,0 +1,261 @@
+"""Graph -> Plan: which function runs each node, and in which slot each value lies.
+
+A :class:`Plan` is immutable and holds no state of a run, so any number of threads may run it at once. Every node runs in one
+of three tiers: *native* (recurrent layers, on the compiled core), *NumPy* (:mod:`rnnrt.ops`), or, as a last resort, the
+operator of ``onnx.reference``. What none of them knows is one :class:`UnsupportedError` that names all such nodes.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .control import CONTROL
+from .errors import InputError, ModelError, RnnrtError, UnsupportedError
+from .graph import Graph, Node, captured
+from .ops.limits import quiet
+from .ops.reference import reference
+from .ops.registry import Function, lookup
+from .recurrent import recurrent
+from .rewrite.known import Known
+
+ABSENT = 0
+"""The slot of absent optional inputs and unnamed outputs; it holds None when it is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One node's run.
+
+    Attributes
+    ----------
+    tier
+        "native", "NumPy" or "reference"; "control" for If, Loop and Scan, whose `plans` hold the steps inside.
+    inputs, outputs
+        Slots.
+    frees
+        Slots whose values nobody needs after this step.
+    shapes
+        Of each output, as far as known before the run: sizes, and tokens such as ``x[0]`` for the size of an input's axis.
+    detail
+        What was made part of a recurrent step: views and arrangements.
+    """
+
+    label: str
+    op: str
+    tier: str
+    fn: Function
+    multiple: bool
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    frees: tuple[int, ...]
+    shapes: tuple[tuple[Any, ...] | None, ...]
+    detail: str = ""
+    plans: tuple[tuple[str, Plan], ...] = ()
+
+
+class Plan:
+    """What `run` does, step by step.
+
+    Parameters
+    ----------
+    graph
+        A rewritten graph.
+    notes
+        What the rewrites did, for `describe`.
+    outer
+        Constants of the graphs round this one; what else it takes from them becomes the last inputs, `captures`.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        notes: Sequence[str] = (),
+        outer: Mapping[str, np.ndarray] | None = None,
+        known: Known | None = None,
+        problems: list[str] | None = None,
+    ) -> None:
+        self.notes = tuple(notes)
+        self.outputs_declared = tuple(graph.outputs)
+        constants = ChainMap(graph.constants, *([outer] if outer else []))
+        known = known or Known.of(graph)
+        found: list[str] = [] if problems is None else problems
+        builder = _Builder(graph, constants, known, found)
+        self.captures = builder.captures
+        self.n_inputs = len(graph.inputs) + len(self.captures)
+        self.steps = builder.steps()
+        self.outputs = tuple(builder.slot(v.name) for v in graph.outputs)
+        self._slots = builder.values()
+        self._program = [(s.fn, s.multiple, s.inputs, s.outputs, s.frees) for s in self.steps]
+        self._shared = {id(_root(v)) for v in self._slots if isinstance(v, np.ndarray)}
+        if problems is None and found:
+            raise UnsupportedError(f"{len(found)} node{'s' if len(found) > 1 else ''} cannot be run: " + "; ".join(found))
+
+    def run(self, values: Sequence[Any]) -> list[Any]:
+        """Run on `values`, one an input and then one a capture; returns the outputs, which may share memory with anything.
+
+        Raises
+        ------
+        InputError
+            If a node fails on what it is given.
+        """
+        slots = self._slots.copy()
+        slots[1 : 1 + self.n_inputs] = values
+        k = -1
+        try:
+            for k, (fn, multiple, inputs, outputs, frees) in enumerate(self._program):
+                result = fn(*[slots[i] for i in inputs])
+                if multiple:
+                    for slot, value in zip(outputs, result, strict=False):
+                        slots[slot] = value
+                    slots[ABSENT] = None
+                else:
+                    slots[outputs[0]] = result
+                for slot in frees:
+                    slots[slot] = None
+        except (RnnrtError, MemoryError):
+            raise
+        except Exception as error:
+            step = self.steps[k]
+            given = ", ".join(_seen(slots[i]) for i in step.inputs)
+            raise InputError(f"{step.label}: cannot be computed from ({given}): {error}") from error
+        return [slots[i] for i in self.outputs]
+
+    def run_fresh(self, values: Sequence[Any]) -> list[Any]:
+        """As `run` for a caller of the model: floating-point errors kept quiet, outputs that are nobody else's memory."""
+        with quiet():
+            results = self.run(values)
+        used = self._shared.union([id(_root(v)) for v in values])
+        for k, value in enumerate(results):
+            if not isinstance(value, np.ndarray):
+                results[k] = value if isinstance(value, list) or value is None else np.asarray(value)
+            elif id(root := _root(value)) in used:
+                results[k] = value.copy()
+            else:
+                used.add(id(root))
+        return results
+
+    def count(self) -> dict[str, int]:
+        """Number of steps by tier, those of inner plans included."""
+        counts: dict[str, int] = {}
+        for step in self.steps:
+            counts[step.tier] = counts.get(step.tier, 0) + 1
+            for _, plan in step.plans:
+                for tier, n in plan.count().items():
+                    counts[tier] = counts.get(tier, 0) + n
+        return counts
+
+
+class _Builder:
+    """Gives slots to values and functions to nodes."""
+
+    def __init__(self, graph: Graph, constants: Mapping[str, np.ndarray], known: Known, problems: list[str]) -> None:
+        self.graph, self.constants, self.known, self.problems = graph, constants, known, problems
+        self.captures = _captures(graph, constants)
+        self._slots = {"": ABSENT}
+        for name in [*(v.name for v in graph.inputs), *self.captures]:
+            self._slots[name] = len(self._slots)
+
+    def slot(self, name: str) -> int:
+        """The slot of a value, which is given one when first asked for."""
+        return self._slots.setdefault(name, len(self._slots))
+
+    def values(self) -> list[Any]:
+        """What the slots hold before a run: constants, and None."""
+        return [self.constants.get(name) for name in self._slots]
+
+    def steps(self) -> tuple[Step, ...]:
+        """The steps, in the order of the graph's nodes."""
+        made = [self._step(node) for node in self.graph.nodes]
+        kept = {self.slot(v.name) for v in self.graph.outputs}
+        kept.update(self.slot(name) for name in list(self._slots) if name in self.constants)
+        kept.add(ABSENT)
+        steps = []
+        for step in reversed(made):
+            frees = tuple(i for i in dict.fromkeys((*step["inputs"], *step["outputs"])) if i not in kept)
+            kept.update(frees)
+            steps.append(Step(frees=frees, **step))
+        return tuple(reversed(steps))
+
+    def _step(self, node: Node) -> dict[str, Any]:
+        fn, tier, multiple, names, plans = self._choose(node)
+        return {
+            "label": node.label(),
+            "op": node.op,
+            "tier": tier,
+            "fn": fn,
+            "multiple": multiple,
+            "inputs": tuple(self.slot(name) for name in names),
+            "outputs": tuple(self.slot(name) for name in node.outputs),
+            "shapes": tuple(self.known.shape(name) if name else None for name in node.outputs),
+            "detail": _detail(node),
+            "plans": plans,
+        }
+
+    def _choose(self, node: Node) -> tuple[Function, str, bool, Sequence[str], tuple[tuple[str, Plan], ...]]:
+        """Function, tier, whether it returns a tuple, inputs, and plans of subgraphs."""
+        try:
+            if node.domain == "rnnrt":
+                fn, names = recurrent(node, self.constants)
+                return fn, "native", True, names, ()
+            if node.domain == "" and node.op in CONTROL:
+                return self._control(node)
+            found = lookup(node)
+            if found is not None:
+                try:
+                    return found.build(node), "NumPy", found.multiple, node.inputs, ()
+                except UnsupportedError:
+                    if node.proto is None:
+                        raise
+            return reference(node), "reference", True, node.inputs, ()
+        except UnsupportedError as error:
+            text = str(error)
+            self.problems.append(text if text.startswith(node.label()) else f"{node.label()}: {text}")
+            return _never, "reference", True, (), ()
+
+    def _control(self, node: Node) -> tuple[Function, str, bool, Sequence[str], tuple[tuple[str, Plan], ...]]:
+        plans = {
+            key: Plan(sub, (), self.constants, self.known.inner.get(id(sub)) or Known.of(sub, self.known), self.problems)
+            for key, sub in node.subgraphs()
+        }
+        names = list(dict.fromkeys(name for plan in plans.values() for name in plan.captures))
+        fn = CONTROL[node.op](node, plans, names)
+        return fn, "control", True, [*node.inputs, *names], tuple(plans.items())
+
+
+def _captures(graph: Graph, constants: Mapping[str, np.ndarray]) -> list[str]:
+    """What `graph` takes from the graphs round it, constants aside."""
+    return [n for n in captured(Node("", [], [], {"body": graph})) if n not in constants]
+
+
+def _detail(node: Node) -> str:
+    """What a recurrent step takes on beyond its node."""
+    if node.domain != "rnnrt":
+        return ""
+    parts = [node.attrs["direction"]]
+    names = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
+    for k, views in node.attrs["in_views"].items():
+        parts.append(f"{names[k]} through " + ", ".join(f"{view[0]}{list(view[1:])}" for view in views))
+    for k, groups in node.attrs["out_axes"].items():
+        axes = "TDBH" if k == 0 else "DBH"
+        parts.append(f"{('Y', 'Y_h', 'Y_c')[k]} as [" + ", ".join("*".join(axes[a] for a in g) or "1" for g in groups) + "]")
+    return "; ".join(parts)
+
+
+def _never(*_: Any) -> tuple:
+    raise ModelError("a node without a function was run")
+
+
+def _root(array: Any) -> Any:
+    """The array that owns the memory of `array`."""
+    while isinstance(array, np.ndarray) and array.base is not None:
+        array = array.base
+    return array
+
+
+def _seen(value: Any) -> str:
+    return f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__

@@ -1,0 +1,146 @@
+"""Lowered LSTM, GRU and RNN nodes on the compiled core: the native tier.
+
+:func:`recurrent` packs a node's weights once and returns the function that runs it. Views of the inputs cost no copy, and
+outputs are written by the core straight into the arrangement that the graph wants (:mod:`rnnrt.rewrite.lower` says how a
+lowered node is written).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ._core import engine
+from .errors import InputError
+from .graph import Node
+from .ops.registry import Function
+from .rewrite.views import Groups, apply_views, arrange
+
+_NAMES = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
+_WEIGHTS = (1, 2, 3, 7)
+
+Values = Mapping[int, Any]
+"""Input number -> array; absent inputs are missing or None."""
+
+
+def recurrent(node: Node, constants: Mapping[str, np.ndarray]) -> tuple[Function, list[str]]:
+    """The function that runs a lowered recurrent `node`, and the names of the inputs it takes.
+
+    Weights among `constants` are packed now and are not needed after; others are packed at every call.
+
+    Returns
+    -------
+    fn, names
+        ``fn(*arrays)`` returns a tuple with one entry an output of ``node.outputs``, None for those without a name.
+
+    Raises
+    ------
+    ModelError
+        If the weights do not fit.
+    InputError
+        From the function: if its arrays do not fit.
+    """
+    given = {k: name for k, name in enumerate(node.inputs) if name}
+    weights = {k: name for k, name in given.items() if k in _WEIGHTS}
+    if all(name in constants for name in weights.values()):
+        layer, dtype = pack(node, {k: constants[name] for k, name in weights.items()})
+        fixed = _runner(node, layer, dtype)
+        taken = [k for k in given if k not in weights]
+        return (lambda *arrays: fixed(dict(zip(taken, arrays, strict=True)))), [given[k] for k in taken]
+
+    def run(*arrays: Any) -> tuple:
+        values = dict(zip(given, arrays, strict=True))
+        return _runner(node, *pack(node, {k: values[k] for k in weights}))(values)
+
+    return run, list(given.values())
+
+
+def pack(node: Node, weights: Values) -> tuple[engine.Recurrent, np.dtype]:
+    """The packed layer and the dtype of the node's arrays; half precision is computed in single."""
+    dtype = weights[1].dtype
+    wide = np.dtype(np.float64 if dtype == np.float64 else np.float32)
+    w, r, b, p = (np.asarray(weights[k], dtype=wide) if k in weights else None for k in _WEIGHTS)
+    attrs = node.attrs
+    try:
+        layer = engine.Recurrent(
+            node.op, w, r, b, p,
+            direction=attrs["direction"],
+            activations=attrs["activations"],
+            alpha=attrs["activation_alpha"],
+            beta=attrs["activation_beta"],
+            clip=attrs["clip"],
+            input_forget=attrs.get("input_forget", False),
+            linear_before_reset=attrs.get("linear_before_reset", False),
+        )  # fmt: skip
+    except ValueError as error:
+        raise type(error)(f"{node.label()}: {error}") from None
+    return layer, dtype
+
+
+def _runner(node: Node, layer: engine.Recurrent, dtype: np.dtype) -> Callable[[Values], tuple]:
+    """The function from {input number: array} to the node's outputs."""
+    label, wide = node.label(), layer.dtype
+    views = node.attrs["in_views"]
+    arrangements = node.attrs["out_axes"]
+    makers = [_maker(arrangements.get(k), 3 if k else 4) if node.output(k) else None for k in range(len(node.outputs))]
+
+    def prepare(values: Values, k: int) -> np.ndarray | None:
+        array = values.get(k)
+        if array is None:
+            return None
+        if array.dtype != dtype:
+            raise InputError(f"{label}: {_NAMES[k]}: expected {dtype}, got {array.dtype}")
+        if k in views:
+            try:
+                array = apply_views(array, views[k])
+            except (ValueError, IndexError) as error:
+                raise InputError(f"{label}: {_NAMES[k]}: shape {values[k].shape} does not fit: {error}") from None
+        if wide != dtype:
+            array = array.astype(wide)
+        contiguous = array.ndim and (array.strides[-1] == array.itemsize or array.shape[-1] == 1)
+        return array if contiguous and array.flags.aligned else np.ascontiguousarray(array)
+
+    def run(values: Values) -> tuple:
+        x = prepare(values, 0)
+        if x is None or x.ndim != 3:
+            raise InputError(f"{label}: X: expected (T, B, {layer.input_size}), got {np.shape(x)}")
+        sizes = (x.shape[0], layer.num_directions, x.shape[1], layer.hidden_size)
+        written: list[Any] = [None, None, None]
+        results: list[Any] = [None] * len(makers)
+        for k, make in enumerate(makers):
+            if make is not None:
+                written[k], results[k] = make(sizes if k == 0 else sizes[1:], wide)
+        try:
+            layer.run(x, values.get(4), prepare(values, 5), prepare(values, 6), *written)
+        except InputError as error:
+            raise InputError(f"{label}: {error}") from None
+        for k, make in enumerate(makers):
+            if make is not None:
+                result = arrange(written[k], arrangements[k]) if results[k] is None else results[k]
+                results[k] = result if wide == dtype else result.astype(dtype)
+        return tuple(results)
+
+    return run
+
+
+def _maker(groups: Groups | None, rank: int) -> Callable[[tuple[int, ...], np.dtype], tuple[np.ndarray, Any]]:
+    """A function that allocates an output: the canonical array for the core to write, and what the graph gets of it.
+
+    The latter is None where the core cannot write the arrangement, because it takes the units of a row apart.
+    """
+    if groups is None:
+        return lambda sizes, dtype: (np.empty(sizes, dtype),) * 2
+    order = [axis for group in groups for axis in group]
+    order = [axis for axis in range(rank) if axis not in order] + order
+    if order[-1] != rank - 1:
+        return lambda sizes, dtype: (np.empty(sizes, dtype), None)
+    back = [order.index(axis) for axis in range(rank)]
+
+    def make(sizes: tuple[int, ...], dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+        memory = np.empty([sizes[axis] for axis in order], dtype)
+        return memory.transpose(back), memory.reshape([math.prod([sizes[axis] for axis in group]) for group in groups])
+
+    return make

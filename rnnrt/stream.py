@@ -1,0 +1,204 @@
+"""`Stream`: a model run step by step, its state kept inside."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError, RnnrtError
+from .graph import Value
+from .model import Model
+
+
+class Stream:
+    """One sequence of steps over a model whose `states` say what is carried from step to step.
+
+    A stream belongs to one thread at a time; a second one that steps it meanwhile gets an `RnnrtError`.
+
+    Parameters
+    ----------
+    model
+        A model with at least one state pair.
+
+    Raises
+    ------
+    InputError
+        If the model has no state.
+    """
+
+    def __init__(self, model: Model) -> None:
+        if not model.states:
+            raise InputError(
+                "stream: no output of this model is known to carry state back into an input; "
+                "use model.run, or name the pairs: rnnrt.load(..., states={input: output})"
+            )
+        self.model = model
+        self._lock = threading.Lock()
+        self._inputs = tuple(v.name for v in model.inputs if v.name not in model.states)
+        kept = set(model.states.values())
+        self._outputs = tuple(v.name for v in model.outputs if v.name not in kept)
+        self._values = {v.name: v for v in model.inputs if v.name in model.states}
+        self._state: dict[str, np.ndarray] | None = None
+
+    def step(self, feeds: Mapping[str, Any], out: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
+        """Take one step.
+
+        Parameters
+        ----------
+        feeds
+            One array an input that is no state, by name.
+        out
+            Arrays to write outputs into, by name; of the right shape and dtype.
+
+        Returns
+        -------
+        dict
+            The outputs that are no state, by name: fresh arrays, or those of `out`.
+
+        Raises
+        ------
+        InputError
+            If something does not fit. The state is as before the step then.
+        """
+        if not self._lock.acquire(False):
+            raise RnnrtError("stream: another thread is in the middle of a step; use one stream a thread")
+        try:
+            if self._state is None:
+                results, used = self._first(feeds)
+            else:
+                self._check_names(feeds)
+                used = self._state
+                results = self.model.run({**feeds, **used})
+            state = {into: results[made] for into, made in self.model.states.items()}
+            self._check_kept(used, state)
+            answer = {name: results[name] for name in self._outputs}
+            if out is not None:
+                _deliver(answer, out)
+            self._state = state
+            return answer
+        finally:
+            self._lock.release()
+
+    def reset(self) -> None:
+        """Go back to the start: every state is zero."""
+        with self._held():
+            self._state = None
+
+    @property
+    def state(self) -> dict[str, np.ndarray]:
+        """A copy of the state, by input name; empty before the first step if its shape depends on what will be fed."""
+        state = self._state
+        if state is None:
+            shapes = {name: value.shape for name, value in self._values.items()}
+            if not all(s is not None and all(isinstance(d, int) for d in s) for s in shapes.values()):
+                return {}
+            state = self._zeros(shapes)
+        return {name: array.copy() for name, array in state.items()}
+
+    @state.setter
+    def state(self, saved: Mapping[str, np.ndarray]) -> None:
+        with self._held():
+            if not saved:
+                self._state = None
+                return
+            if set(saved) != set(self._values):
+                raise InputError(f"state: expected {', '.join(self._values)}; got {', '.join(map(str, saved))}")
+            for name, value in self._values.items():
+                _check_state(value, saved[name])
+            self._state = {name: np.array(saved[name]) for name in self._values}
+
+    def __reduce__(self) -> tuple:
+        return _restored, (self.model, self._state)
+
+    def _held(self) -> threading.Lock:
+        if self._lock.locked():
+            raise RnnrtError("stream: another thread is in the middle of a step")
+        return self._lock
+
+    def _check_names(self, feeds: Mapping[str, Any]) -> None:
+        if len(feeds) != len(self._inputs) or any(name not in feeds for name in self._inputs):
+            names = ", ".join(map(str, feeds)) or "none"
+            raise InputError(
+                f"stream: expected the inputs that are no state ({', '.join(self._inputs) or 'none'}), got {names}"
+            )
+
+    def _check_kept(self, used: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]) -> None:
+        for name, array in state.items():
+            if array.shape != used[name].shape:
+                raise InputError(
+                    f"state {name!r}: went in with shape {used[name].shape} and came out with {array.shape}; "
+                    f"set stream.state to arrays of the right shape"
+                )
+
+    def _first(self, feeds: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """The first step, from zeros; sizes that the model leaves open are found by what it accepts and gives back."""
+        self._check_names(feeds)
+        error: Exception | None = None
+        for shapes in self._candidates(feeds):
+            zeros = self._zeros(shapes)
+            try:
+                results = self.model.run({**feeds, **zeros})
+                self._check_kept(zeros, {into: results[made] for into, made in self.model.states.items()})
+                return results, zeros
+            except InputError as failed:
+                error = error or failed
+        raise error or InputError("stream: the shapes of the states are unknown; set stream.state to arrays of zeros")
+
+    def _candidates(self, feeds: Mapping[str, Any]) -> Iterator[dict[str, tuple[int, ...]]]:
+        """Shapes that the states may have: a named size as in the feeds, any other as the feeds' batch, or 1."""
+        named: dict[str, int] = {}
+        free: list[int] = []
+        for value in self.model.inputs:
+            shape = np.shape(feeds[value.name]) if value.name in feeds else ()
+            for dim, size in zip(value.shape or (), shape, strict=False):
+                if isinstance(dim, str):
+                    named.setdefault(dim, size)
+                if not isinstance(dim, int):
+                    free.append(size)
+        for size in dict.fromkeys([*free, 1]):
+            shapes = {}
+            for name, value in self._values.items():
+                if value.shape is None:
+                    return
+                shapes[name] = tuple(d if isinstance(d, int) else named.get(d, size) for d in value.shape)
+            yield shapes
+            if all(isinstance(d, int) or d in named for v in self._values.values() for d in v.shape or ()):
+                return
+
+    def _zeros(self, shapes: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        return {name: np.zeros(shapes[name], value.dtype) for name, value in self._values.items()}
+
+
+def _check_state(value: Value, array: Any) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype != value.dtype:
+        raise InputError(f"state {value.name!r}: expected an array of {value.dtype}, got {getattr(array, 'dtype', type(array))}")
+    shape = value.shape
+    if shape is not None and (
+        len(shape) != array.ndim or any(isinstance(d, int) and d != n for d, n in zip(shape, array.shape, strict=True))
+    ):
+        raise InputError(f"state {value.name!r}: expected shape {shape}, got {array.shape}")
+
+
+def _deliver(answer: dict[str, Any], out: Mapping[str, np.ndarray]) -> None:
+    """Write outputs into the caller's arrays; all are checked before any is written."""
+    for name, target in out.items():
+        if name not in answer:
+            raise InputError(f"out: no output is called {name!r}; expected {', '.join(answer)}")
+        value = answer[name]
+        if not isinstance(target, np.ndarray) or target.shape != value.shape or target.dtype != value.dtype:
+            got = f"{target.dtype} {target.shape}" if isinstance(target, np.ndarray) else type(target).__name__
+            raise InputError(f"out: {name!r}: expected {value.dtype} {value.shape}, got {got}")
+        if not target.flags.writeable:
+            raise InputError(f"out: {name!r}: expected an array that can be written")
+    for name, target in out.items():
+        np.copyto(target, answer[name])
+        answer[name] = target
+
+
+def _restored(model: Model, state: dict[str, np.ndarray] | None) -> Stream:
+    stream = Stream(model)
+    stream.state = state or {}
+    return stream
