@@ -1,9 +1,9 @@
-"""ConvTranspose over any number of spatial axes: one batched matrix product, then its columns added up where they overlap.
+"""ConvTranspose over any number of spatial axes: one batched matrix product, its columns added up where they overlap.
 
-X is (N, C, *sizes), W is (C, M / group, *kernel), B is (M,), Y is (N, M, *out). Along an axis, tap ``j`` of input element ``i``
-belongs to element ``i * s + j * d`` of the full result, of which the output is a piece. With the kernel spread to dilation 1 and
-zero padded to ``q`` blocks of ``s`` taps, ``j = u * s + p``, that element is number ``i + u`` of phase ``p``: so whole phases are
-added at once, in ``q`` shifts, and interleaved at the end.
+X is (N, C, *sizes), W is (C, M / group, *kernel), B is (M,), Y is (N, M, *out). Along an axis, tap ``j`` of input
+element ``i`` belongs to element ``i * s + j * d`` of the full result, of which the output is a piece. With the kernel
+spread to dilation 1 and zero padded to ``q`` blocks of ``s`` taps, ``j = u * s + p``, that element is number ``i + u``
+of phase ``p``: so whole phases are added at once, in ``q`` shifts, and interleaved at the end.
 """
 
 from __future__ import annotations
@@ -52,7 +52,10 @@ class Placement:
         else:
             begin = pads[:rank] if auto == "NOTSET" else (0,) * rank
             end = pads[rank:] if auto == "NOTSET" else (0,) * rank
-            wanted = tuple(max(f - b - e, 0) for f, b, e in zip(full, begin, end, strict=True))
+            wanted = tuple(f - b - e for f, b, e in zip(full, begin, end, strict=True))
+            if min(wanted) < 1 and 0 not in sizes:
+                raise mismatch(self.node, "input", "sizes that leave an output", f"{sizes}, of which is left {wanted}")
+            wanted = tuple(max(n, 0) for n in wanted)
         blocks = tuple(-(-k // s) for k, s in zip(spans, strides, strict=True))
         return wanted, begin, strides, dilations, blocks
 
@@ -76,7 +79,7 @@ def build_conv_transpose(node: Node) -> Function:
             y = np.zeros(shape, x.dtype)
         else:
             w = _blocked(node, w, strides, dilations, blocks)
-            full = (n * s for n, s in zip((n + q - 1 for n, q in zip(sizes, blocks, strict=True)), strides, strict=True))
+            full = ((n + q - 1) * s for n, q, s in zip(sizes, blocks, strides, strict=True))
             check_size((*shape[:2], *full), x.dtype, f"{node.label()}: full result")
             y = _piece(_add_up(_columns(x, w, group, blocks, strides), blocks), begin, out)
         if b is not None:

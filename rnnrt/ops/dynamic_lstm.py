@@ -1,10 +1,10 @@
-"""com.microsoft.DynamicQuantizeLSTM: an LSTM whose weights are quantised and whose activations are quantised as it runs.
+"""com.microsoft.DynamicQuantizeLSTM: an LSTM with quantised weights, which quantises its activations as it runs.
 
     Z = q(X)·W + q(H)·R + b                     i, o, f, c side by side; q as DynamicQuantizeLinear
     i = f(Z_i + Pi∘C)     f = f(Z_f + Pf∘C)     C' = f∘C + i∘g(Z_c)     o = f(Z_o + Po∘C')     H' = o∘h(C')
 
-X is quantised as a whole for each direction, H at each step over the whole batch; so a row's answer depends a little on its
-neighbours, as onnxruntime's does. Everything else is as in ONNX's LSTM.
+X is quantised as a whole for each direction, H at each step over the whole batch; so a row's answer depends a little
+on its neighbours, as onnxruntime's does. Everything else is as in ONNX's LSTM.
 
 Shapes, with time T, batch B, directions D, inputs I and hidden units H: X (T, B, I), W (D, I, 4H), R (D, H, 4H), B (D, 8H),
 P (D, 3H), initial states (D, B, H); scales and zero points (D,) or (D, 4H); Y (T, D, B, H), Y_h and Y_c (D, B, H).
@@ -118,21 +118,18 @@ class Cell:
 
     def run(self, z: Array, lengths: Array, h: Array, c: Array) -> tuple[Array, Array, Array]:
         """All outputs (T, B, H), zero past each row's length, and the last states."""
-        n_steps, n_hidden = z.shape[0], h.shape[1]
-        y = np.zeros((n_steps, *h.shape), np.float32)
-        empty = lengths == 0
-        if n_steps and empty.any():
-            h, c = np.where(empty[:, None], 0, h), np.where(empty[:, None], 0, c)
-        for t in range(n_steps):
-            new_h, new_c = self.step(z[t], h, c)
+        y = np.zeros((z.shape[0], *h.shape), np.float32)
+        for t, share in enumerate(z):
             live = (t < lengths)[:, None]
-            if not live.all():
-                new_h, new_c = np.where(live, new_h, h), np.where(live, new_c, c)
-                y[t] = np.where(live, new_h, 0)
-            else:
-                y[t] = new_h
-            h, c = new_h, new_c
-        return y, h.reshape(-1, n_hidden), c.reshape(-1, n_hidden)
+            if live.all():
+                h, c = self.step(share, h, c)
+                y[t] = h
+                continue
+            # What has ended counts as zero where H is quantised.
+            new_h, new_c = self.step(share, np.where(live, h, 0), c)
+            h, c = np.where(live, new_h, h), np.where(live, new_c, c)
+            y[t] = np.where(live, h, 0)
+        return y, h, c
 
 
 def _reversed(x: Array, lengths: Array) -> Array:
@@ -142,57 +139,81 @@ def _reversed(x: Array, lengths: Array) -> Array:
     return x[source, np.arange(x.shape[1])]
 
 
-@operator("DynamicQuantizeLSTM", domain="com.microsoft", multiple=True)
-def build_dynamic_quantize_lstm(node: Node) -> Function:
-    direction = text(node, "direction", "forward", ("forward", "reverse", "bidirectional"))
-    backward = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}[direction]
-    functions = activations(node, len(backward))
-    clip = real(node, "clip") if "clip" in node.attrs else None
-    couple = bool(integer(node, "input_forget", 0))
-    hidden = integer(node, "hidden_size", 0, least=0)
+class DynamicLSTM:
+    """The attributes of a node, and its weights as float once they have been seen to be constants."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        direction = text(node, "direction", "forward", ("forward", "reverse", "bidirectional"))
+        self.backward = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}[direction]
+        self.functions = activations(node, len(self.backward))
+        self.clip = real(node, "clip") if "clip" in node.attrs else None
+        self.couple = bool(integer(node, "input_forget", 0))
+        self.hidden = integer(node, "hidden_size", 0, least=0)
+        self._known: tuple[tuple[Array | None, ...], list[tuple[Weights, Weights]]] = ((), [])
+
+    def weights(self, *arrays: Array | None) -> list[tuple[Weights, Weights]]:
+        """W and R of each direction from (W, W_scale, W_zero_point, R, R_scale, R_zero_point)."""
+        seen, found = self._known
+        if len(seen) == len(arrays) and all(a is b for a, b in zip(seen, arrays, strict=True)):
+            return found
+        found = []
+        for d in range(len(self.backward)):
+            w, w_scale, w_zero, r, r_scale, r_zero = (None if a is None else a[d] for a in arrays)
+            found.append((Weights.of(w, w_scale, w_zero), Weights.of(r, r_scale, r_zero)))
+        if not any(a is not None and a.flags.writeable for a in arrays):
+            self._known = (arrays, found)
+        return found
+
+    def check(self, x: Array, r: Array, lengths: Array | None, **others: Array | None) -> None:
+        """InputError for the first input whose shape does not agree with those of X and R."""
+        node, n_dir = self.node, len(self.backward)
+        if x.ndim != 3 or r.ndim != 3 or others["W_scale"] is None or others["R_scale"] is None:
+            raise mismatch(node, "inputs", "X and R of 3 axes, W_scale and R_scale", f"X {x.shape}, R {r.shape}")
+        (n_steps, n_rows, n_in), n_hidden = x.shape, r.shape[1]
+        if self.hidden and self.hidden != n_hidden:
+            raise mismatch(node, "hidden_size", f"R's {n_hidden}", self.hidden)
+        state, step = {(n_dir, n_rows, n_hidden)}, {(n_dir,), (n_dir, 4 * n_hidden)}
+        allowed = {
+            "W": {(n_dir, n_in, 4 * n_hidden)}, "R": {(n_dir, n_hidden, 4 * n_hidden)}, "B": {(n_dir, 8 * n_hidden)},
+            "sequence_lens": {(n_rows,)}, "initial_h": state, "initial_c": state, "P": {(n_dir, 3 * n_hidden)},
+            "W_scale": step, "W_zero_point": step, "R_scale": step, "R_zero_point": step,
+        }  # fmt: skip
+        for name, value in {"R": r, "sequence_lens": lengths, **others}.items():
+            if value is not None and value.shape not in allowed[name]:
+                raise mismatch(node, name, " or ".join(f"shape {s}" for s in sorted(allowed[name])), value.shape)
+        if lengths is not None and lengths.size and not (0 <= lengths.min() <= lengths.max() <= n_steps):
+            raise mismatch(node, "sequence_lens", f"values from 0 to {n_steps}", lengths.tolist())
 
     def run(
-        x: Array, w: Array, r: Array, b: Array | None = None, lengths: Array | None = None, h0: Array | None = None,
-        c0: Array | None = None, p: Array | None = None, w_scale: Array | None = None, w_zero: Array | None = None,
-        r_scale: Array | None = None, r_zero: Array | None = None,
+        self, x: Array, w: Array, r: Array, b: Array | None = None, lengths: Array | None = None,
+        h0: Array | None = None, c0: Array | None = None, p: Array | None = None, w_scale: Array | None = None,
+        w_zero: Array | None = None, r_scale: Array | None = None, r_zero: Array | None = None,
     ) -> tuple[Array, ...]:  # fmt: skip
-        check(x, w, r, b, lengths, h0, c0, p, w_scale, w_zero, r_scale, r_zero)
-        n_steps, n_rows, n_hidden = x.shape[0], x.shape[1], r.shape[1]
+        """Y, Y_h and Y_c, as many as the node has outputs."""
+        self.check(
+            x, r, lengths, W=w, B=b, initial_h=h0, initial_c=c0, P=p,
+            W_scale=w_scale, W_zero_point=w_zero, R_scale=r_scale, R_zero_point=r_zero,
+        )  # fmt: skip
+        n_dir, (n_steps, n_rows, n_in), n_hidden = len(self.backward), x.shape, r.shape[1]
         lengths = np.full(n_rows, n_steps) if lengths is None else lengths.astype(np.int64)
-        if lengths.size and not (0 <= lengths.min() <= lengths.max() <= n_steps):
-            raise mismatch(node, "sequence_lens", f"values from 0 to {n_steps}", lengths.tolist())
-        outputs = []
-        for d, back in enumerate(backward):
-            weights = Weights.of(w[d], w_scale[d], None if w_zero is None else w_zero[d])
-            recurrent = Weights.of(r[d], r_scale[d], None if r_zero is None else r_zero[d])
-            peepholes = np.zeros(3 * n_hidden, np.float32) if p is None else p[d]
-            cell = Cell(recurrent, peepholes, functions[d], clip, couple)
-            z = weights.times(x.reshape(n_steps * n_rows, -1)).reshape(n_steps, n_rows, -1)
+        longest = int(lengths.max(initial=0))
+        y = np.zeros((n_steps, n_dir, n_rows, n_hidden), np.float32)
+        y_h, y_c = (np.zeros((n_dir, n_rows, n_hidden), np.float32) if s is None else s.copy() for s in (h0, c0))
+        for d, (taken, kept) in enumerate(self.weights(w, w_scale, w_zero, r, r_scale, r_zero)):
+            z = taken.times(x[:longest].reshape(longest * n_rows, n_in)).reshape(longest, n_rows, 4 * n_hidden)
             if b is not None:
                 z += b[d, : 4 * n_hidden] + b[d, 4 * n_hidden :]
-            h, c = (np.zeros((n_rows, n_hidden), np.float32) if s is None else s[d] for s in (h0, c0))
-            y, h, c = cell.run(_reversed(z, lengths) if back else z, lengths, h, c)
-            outputs.append((_reversed(y, lengths) if back else y, h, c))
-        y, h, c = zip(*outputs, strict=True)
-        return (np.stack(y, 1), np.stack(h), np.stack(c))[: len(node.outputs)]
+            peepholes = np.zeros(3 * n_hidden, np.float32) if p is None else p[d]
+            cell = Cell(kept, peepholes, self.functions[d], self.clip, self.couple)
+            back = self.backward[d]
+            out, y_h[d], y_c[d] = cell.run(_reversed(z, lengths) if back else z, lengths, y_h[d], y_c[d])
+            y[:longest, d] = _reversed(out, lengths) if back else out
+        if n_steps:
+            y_h[:, lengths == 0] = y_c[:, lengths == 0] = 0
+        return (y, y_h, y_c)[: len(self.node.outputs)]
 
-    def check(x, w, r, b, lengths, h0, c0, p, w_scale, w_zero, r_scale, r_zero) -> None:
-        if x.ndim != 3 or r.ndim != 3 or w_scale is None or r_scale is None:
-            raise mismatch(node, "inputs", "X and R of 3 axes, and W_scale and R_scale", f"{x.shape} and {r.shape}")
-        n_dir, n_hidden = len(backward), r.shape[1]
-        if hidden and hidden != n_hidden:
-            raise mismatch(node, "hidden_size", f"R's {n_hidden}", hidden)
-        state = (n_dir, x.shape[1], n_hidden)
-        wanted = {
-            "W": (w, (n_dir, x.shape[2], 4 * n_hidden)), "R": (r, (n_dir, n_hidden, 4 * n_hidden)),
-            "B": (b, (n_dir, 8 * n_hidden)), "sequence_lens": (lengths, (x.shape[1],)), "initial_h": (h0, state),
-            "initial_c": (c0, state), "P": (p, (n_dir, 3 * n_hidden)),
-        }  # fmt: skip
-        for name, (value, shape) in wanted.items():
-            if value is not None and value.shape != shape:
-                raise mismatch(node, name, f"shape {shape}", value.shape)
-        for name, value in (("W_scale", w_scale), ("W_zero_point", w_zero), ("R_scale", r_scale), ("R_zero_point", r_zero)):
-            if value is not None and value.shape not in ((n_dir,), (n_dir, 4 * n_hidden)):
-                raise mismatch(node, name, f"shape {(n_dir,)} or {(n_dir, 4 * n_hidden)}", value.shape)
 
-    return run
+@operator("DynamicQuantizeLSTM", domain="com.microsoft", multiple=True)
+def build_dynamic_quantize_lstm(node: Node) -> Function:
+    return DynamicLSTM(node).run

@@ -94,9 +94,8 @@ def build_einsum(node: Node) -> Function:
     equation = text(node, "equation", "").replace(" ", "")
     terms = equation.split("->")[0].split(",")
     if len(terms) != len(node.inputs) or equation.count("->") > 1:
-        raise ModelError(
-            f"{node.label()}: attribute 'equation': expected {len(node.inputs)} terms for as many inputs, got {equation!r}"
-        )
+        n = len(node.inputs)
+        raise ModelError(f"{node.label()}: attribute 'equation': expected {n} terms for {n} inputs, got {equation!r}")
     fast = _contraction(equation, f"{node.label()}: output")
 
     def run(*arrays: np.ndarray) -> np.ndarray:
@@ -138,9 +137,9 @@ def _einsum_shape(equation: str, arrays: list[np.ndarray]) -> tuple[int, ...]:
 def _contraction(equation: str, what: str) -> Function | None:
     """A function for an explicit two-operand contraction, or None for an equation of another kind.
 
-    With letters grouped by where they occur — batch in both and the output, contracted in both only, free in one — it is
-    ``(batch, free of A, contracted) @ (batch, contracted, free of B)``. The function returns None for operands whose shapes
-    need np.einsum's care (wrong, or broadcast).
+    With letters grouped by where they occur — batch in both and the output, contracted in both only, free in one — it
+    is ``(batch, free of A, contracted) @ (batch, contracted, free of B)``. The function returns None for operands whose
+    shapes need np.einsum's care (wrong, or broadcast).
     """
     left, arrow, out = equation.partition("->")
     terms = left.split(",")

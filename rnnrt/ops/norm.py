@@ -1,7 +1,7 @@
 """Normalisations: by batch statistics, instance, layer, group, root mean square, Lp norm, neighbouring channels.
 
-All of them work in float32 or wider, whatever the type of X. Where ONNX names a `stash_type`, it is the least precision of the
-statistics; scale and bias then act in X's own type.
+All of them work in float32 or wider, whatever the type of X. Where ONNX names a `stash_type`, it is the least precision
+of the statistics; scale and bias then act in X's own type.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def build_batch_normalization(node: Node) -> Function:
     if not training and any(node.outputs[1:]):
         raise UnsupportedError(f"{node.label()}: statistics as outputs without training_mode")
 
-    def run(x: np.ndarray, scale: np.ndarray, b: np.ndarray, mean: np.ndarray, var: np.ndarray) -> tuple[np.ndarray, ...]:
+    def run(
+        x: np.ndarray, scale: np.ndarray, b: np.ndarray, mean: np.ndarray, var: np.ndarray
+    ) -> tuple[np.ndarray | None, ...]:
         wide = widened(x)
         a, c, m, v = _channels(node, x, scale=scale, B=b, input_mean=mean, input_var=var)
         outputs: tuple[np.ndarray | None, ...] = (None, None)

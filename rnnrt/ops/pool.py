@@ -1,6 +1,7 @@
 """Pools: MaxPool, AveragePool, LpPool and their global forms, over any number of spatial axes.
 
-A maximum or a sum over a box is one over each axis in turn, so the work grows with the sum of the kernel's sizes, not their product.
+A maximum or a sum over a box is one over each axis in turn, so the work grows with the sum of the kernel's sizes, not
+with their product.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def _max_and_where(node: Node, x: np.ndarray, layout: Layout, column_major: bool
     for tap in np.ndindex(layout.kernel):
         read = tuple(_reads(layout, i, j) for i, j in enumerate(tap))
         value, place = big[(..., *read)], places[(..., *read)]
-        better = ((value > y) | (where < 0) | ((value != value) & (y == y))) & (place >= 0)
+        better = (~(value <= y) & ~np.isnan(y) | (where < 0)) & (place >= 0)
         np.copyto(y, value, where=better)
         np.copyto(where, place, where=better)
     planes = np.arange(math.prod(x.shape[:2]), dtype=np.int64).reshape(x.shape[:2] + (1,) * rank)

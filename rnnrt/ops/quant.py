@@ -1,7 +1,7 @@
 """QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, and the arithmetic that quantised operators share.
 
-A quantised tensor q stands for ``(q - zero_point) * scale``. Scale and zero point come as one value, as one an index of an axis,
-or as one a block of elements along an axis.
+A quantised tensor q stands for ``(q - zero_point) * scale``. Scale and zero point come as one value, as one an index
+of an axis, or as one a block of elements along an axis.
 """
 
 from __future__ import annotations

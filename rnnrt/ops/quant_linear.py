@@ -1,7 +1,8 @@
 """Products of quantised tensors: MatMulInteger, QLinearMatMul, ConvInteger, QLinearConv, and onnxruntime's relatives.
 
-NumPy multiplies integer matrices without BLAS, so the products are made in floating point: in float32 while no sum can leave the
-integers it holds exactly (2^24), in float64 (2^53) beyond. Sums that int32 cannot hold wrap around, as its arithmetic does.
+NumPy multiplies integer matrices without BLAS, so the products are made in floating point: in float32 while no sum can
+leave the integers it holds exactly (2^24), in float64 (2^53) beyond. Sums that int32 cannot hold wrap around, as its
+arithmetic does.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def build_conv_integer(node: Node) -> Function:
 
 
 def _integer_convolution(node: Node) -> Function:
-    """``conv(x - x_zero_point, w - w_zero_point)`` in floating point, holding integers exactly; padding counts as zero."""
+    """``conv(x - x_zero_point, w - w_zero_point)`` in floating point, holding integers exactly; padding is zero."""
     windows, group = Windows(node), integer(node, "group", 1, least=1)
 
     def run(x, w, x_zero_point, w_zero_point) -> np.ndarray:

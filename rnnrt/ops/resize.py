@@ -1,7 +1,7 @@
 """Resize: one axis after the other, each by a table of source elements and weights.
 
-Coordinates are computed in float32, as the runtimes that exporters are tested with do: where a coordinate would fall exactly on
-a border between two source elements, the precision decides which one is taken.
+Coordinates are computed in float32, as the runtimes that exporters are tested with do: where a coordinate would fall
+exactly on a border between two source elements, the precision decides which one is taken.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ _NEAREST: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 class AxisPlan:
     """How one axis is resized from `n` to `out` elements; `start` and `stop` are its region of interest.
 
-    ``extent`` is the length before it is rounded to `out`: for align_corners, ONNX's conformance tests place the last corner there.
+    ``extent`` is the length before it is rounded to `out`: with align_corners, ONNX's conformance tests place the last
+    corner there.
     """
 
     axis: int
@@ -86,17 +87,19 @@ class Resizer:
         if not (values > 0).all() and (name == "scales" or (values < 0).any()):
             raise mismatch(self.node, name, "positive values", values.tolist())
         window = self._window(roi, len(axes))
-        found = self._sized(shape, axes, values) if name == "sizes" else self._scaled(shape, axes, values, window)
+        found = self._sized(shape, axes, values) if name == "sizes" else self._scaled(shape, axes, values)
         plans = [
             AxisPlan(axis, shape[axis], *length, start, stop)
             for axis, length, start, stop in zip(axes, found, *window, strict=True)
         ]
         return [p for p in plans if not p.idle(self.cropping)]
 
-    def _scaled(self, shape: Sizes, axes: Sequence[int], scales: np.ndarray, window: Window) -> list[Length]:
-        """Output size, the same before rounding, and scale, by axis."""
-        spans = [np.float32(shape[axis] * (stop - start)) for axis, start, stop in zip(axes, *window, strict=True)]
-        extents = np.array(spans, np.float32) * scales.astype(np.float32)
+    def _scaled(self, shape: Sizes, axes: Sequence[int], scales: np.ndarray) -> list[Length]:
+        """Output size, the same before rounding, and scale, by axis.
+
+        A region of interest does not count: ONNX's formula for the size has it, its shape inference and runtimes do not.
+        """
+        extents = np.array([shape[axis] for axis in axes], np.float32) * scales.astype(np.float32)
         if not (extents < 1 << 40).all() or (extents < 0).any():
             raise mismatch(self.node, "scales", "scales of a result that fits", scales.tolist())
         return [(int(e), float(e), float(s)) for e, s in zip(extents, scales, strict=True)]

@@ -1,7 +1,7 @@
 """Sliding windows: where the kernels of convolutions and pools lie on their input, and how many there are.
 
 Along an axis of ``n`` elements padded by ``begin`` and ``end``, a kernel of ``k`` taps with dilation ``d`` spans
-``(k - 1) * d + 1`` elements, and output ``o`` reads the elements ``o * s + j * d - begin`` for ``j < k``, with stride ``s``.
+``(k - 1) * d + 1`` elements, and with stride ``s`` output ``o`` reads the elements ``o * s + j * d - begin``, ``j < k``.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Sizes = tuple[int, ...]
 class Layout:
     """The windows over an input of known size: all tuples have one entry a spatial axis.
 
-    ``begin`` and ``end`` are the paddings asked for; ``fill`` is what has to stand behind the input so that every window lies
-    inside, which with ceil_mode can be more and otherwise less than ``end``.
+    ``begin`` and ``end`` are the paddings asked for; ``fill`` is what has to stand behind the input so that every
+    window lies inside, which with ceil_mode can be more and otherwise less than ``end``.
     """
 
     kernel: Sizes
@@ -97,13 +97,14 @@ class Windows:
         elif self.auto == "VALID":
             begin = end = 0
         room = n + begin + end - span
-        if room < 0 and n:
-            raise mismatch(self.node, "input", f"at least {span - begin - end} elements along a spatial axis", n)
-        out = max(room // s + 1, 0)
-        if self.ceil and self.auto == "NOTSET" and room >= 0:
+        out = room // s + 1
+        if self.ceil and not self.auto.startswith("SAME"):
             out = -(-room // s) + 1
             if (out - 1) * s >= n + begin:
                 out -= 1
+        if out < 1 and n:
+            raise mismatch(self.node, "input", f"at least {span - begin - end} elements along a spatial axis", n)
+        out = max(out, 0)
         fill = max((out - 1) * s + span - n - begin, 0) if out else 0
         return begin, end, fill, out
 
