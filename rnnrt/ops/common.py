@@ -25,8 +25,8 @@ def array_result(function: Callable[..., Any]) -> Callable[..., np.ndarray]:
 
 
 def text(value: str | bytes) -> str:
-    """A string attribute as str."""
-    return value.decode() if isinstance(value, bytes) else value
+    """A string attribute as str, whatever its bytes are."""
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
 
 
 def choice(node: Node, key: str, default: str, known: tuple[str, ...]) -> str:

@@ -115,7 +115,7 @@ class Known:
         value = node.attrs.get(attribute)
         if value is None:
             value = self.constant(node.input(k))
-        if value is None or (isinstance(value, np.ndarray) and value.dtype.kind not in "iu"):
+        if value is None or (isinstance(value, np.ndarray) and (value.dtype.kind not in "iu" or value.ndim > 1)):
             return None
         return [int(v) for v in np.atleast_1d(np.asarray(value))]
 

@@ -123,6 +123,8 @@ def lowered(node: Node, known: Known) -> Node:
         "out_axes": {},
     }
     for name in ("input_forget",) if node.op == "LSTM" else ("linear_before_reset",) if node.op == "GRU" else ():
+        if name == "input_forget" and attrs.get(name, 0) not in (0, 1):
+            _wrong(node, name, "0 or 1", attrs[name])
         result[name] = bool(attrs.get(name, 0))
     inputs = [node.input(k) for k in range(cell.inputs)]
     if layout:
