@@ -73,23 +73,23 @@ def test_any_layout_and_what_can_be_converted(session):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"q": np.ones(3)}, "q"),
-        ({"x": None}, "x"),
-        ({"x": np.ones((4, 2, 3))}, "x"),
-        ({"x": np.ones((4, 3), np.float32)}, "x"),
-        ({"x": np.ones((4, 2, 7), np.float32)}, "x"),
-        ({"x": [[1.0], [1.0, 2.0]]}, "x"),
-        ({"x": "text"}, "x"),
-        ({"k": 1.5}, "k"),
-        ({"k": [1, 2]}, "k"),
-        ({"k": np.float32(1)}, "k"),
-        ({"k": 1 << 70}, "k"),
+        ({"q": np.ones(3)}, "no input is called q"),
+        ({"x": None}, "'x'"),
+        ({"x": np.ones((4, 2, 3))}, "'x'"),
+        ({"x": np.ones((4, 3), np.float32)}, "'x'"),
+        ({"x": np.ones((4, 2, 7), np.float32)}, "'x'"),
+        ({"x": [[1.0], [1.0, 2.0]]}, "'x'"),
+        ({"x": "text"}, "'x'"),
+        ({"k": 1.5}, "'k'"),
+        ({"k": [1, 2]}, "'k'"),
+        ({"k": np.float32(1)}, "'k'"),
+        ({"k": 1 << 70}, "'k'"),
     ],
 )
 def test_refuses_what_does_not_fit(session, change, message):
-    with pytest.raises(InputError, match=f"'{message}'"):
+    with pytest.raises(InputError, match=message):
         session.run(None, {**gru_feed(), **change})
-    with pytest.raises(InputError, match=f"'{message}'"):
+    with pytest.raises(InputError, match=message):
         session.run(["y"], {**gru_feed(), **change})
 
 

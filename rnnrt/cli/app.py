@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
+from .. import __version__
 from ..errors import RnnrtError
 from .bench import bench
 from .check import check
@@ -28,10 +28,7 @@ for verb in (run, inspect, check, bench, demo):
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        try:
-            print(f"rnnrt {version('rnnrt')}")
-        except PackageNotFoundError:
-            print("rnnrt (not installed: run from its source)")
+        print(f"rnnrt {__version__}")
         raise typer.Exit
 
 

@@ -12,6 +12,7 @@ from . import (  # noqa: F401
     layout,
     linear,
     norm,
+    optional,
     pool,
     quant,
     quant_elementwise,

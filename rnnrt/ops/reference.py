@@ -9,6 +9,7 @@ import functools
 import threading
 import warnings
 from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,9 @@ WRONG = {
 }
 """Operators that the reference evaluator answers wrongly, and how."""
 
+PACKAGES = {"ImageDecoder": ("PIL", "Pillow")}
+"""Operators for which the reference evaluator needs a module, and the package it comes in."""
+
 DOMAINS = ("", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training")
 
 # warnings.catch_warnings changes state of the whole process.
@@ -46,7 +50,8 @@ def reference(node: Node) -> Function:
     Raises
     ------
     UnsupportedError
-        If the evaluator does not know this operator at this version, or not rightly, or cannot be told what the node says.
+        If the evaluator does not know this operator at this version, or not rightly, or the node cannot be put into a
+        message for it.
     InputError
         From the function: if the evaluator fails on what it is given.
     """
@@ -75,6 +80,8 @@ def _refuse(node: Node) -> None:
         raise UnsupportedError(f"{label}: the reference evaluator is wrong for it: {WRONG[node.op]}")
     if node.domain == "" and node.op in RANDOM:
         raise UnsupportedError(f"{label}: its answer is random")
+    if node.op in PACKAGES and find_spec(PACKAGES[node.op][0]) is None:
+        raise UnsupportedError(f"{label}: needs the package {PACKAGES[node.op][1]}, which is not installed")
     if node.op == "Dropout" and len(node.inputs) > 2:
         raise UnsupportedError(f"{label}: dropout in training mode, whose answer is random")
     if captured(node):
