@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pkgutil
 from typing import Any
@@ -65,10 +66,8 @@ def run_node(node: Node, values: dict[str, Any], tiers: dict[str, str] | None = 
     function, multiple = None, True
     operator = lookup(node)
     if operator is not None:
-        try:
+        with contextlib.suppress(UnsupportedError):
             function, multiple = operator.build(node), operator.multiple
-        except UnsupportedError:
-            pass
     tier = "numpy" if function else "reference"
     result = (function or reference(node))(*args)
     results = result if multiple else (result,)
@@ -94,9 +93,8 @@ def run_onnxruntime(op: str, *inputs: Any, outputs: int = 1, version: int = 21, 
     node = make_node(op, len(inputs), outputs, version=version, **attrs)
     node.inputs = ["" if x is None else name for x, name in zip(inputs, node.inputs, strict=True)]
     feeds = {name: np.asarray(x) for name, x in zip(node.inputs, inputs, strict=True) if name}
-    graph_inputs = [
-        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(x.dtype), x.shape) for name, x in feeds.items()
-    ]
+    codes = {name: helper.np_dtype_to_tensor_dtype(x.dtype) for name, x in feeds.items()}
+    graph_inputs = [helper.make_tensor_value_info(name, codes[name], x.shape) for name, x in feeds.items()]
     graph_outputs = [ValueInfoProto(name=name) for name in node.outputs]
     graph = helper.make_graph([make_proto(node)], "one", graph_inputs, graph_outputs)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)], ir_version=10)
@@ -110,7 +108,7 @@ TOLERANCE = {"float64": 1e-12, "float32": 2e-6, "float16": 2e-3, "bfloat16": 2e-
 
 
 def assert_same(got: np.ndarray, want: Any, hint: str = "", tolerance: float | None = None) -> None:
-    """Same shape and dtype; integers and strings equal, floats close for their precision, NaN where NaN is."""
+    """Compare shape and dtype; integers and strings equal, floats close for their precision, NaN where NaN is."""
     want = np.asarray(want)
     text = want.dtype.kind in "OUS"
     assert got.shape == want.shape, f"{hint}: shape {got.shape}, expected {want.shape}"
@@ -124,7 +122,9 @@ def assert_same(got: np.ndarray, want: Any, hint: str = "", tolerance: float | N
         np.testing.assert_allclose(got.astype(np.float64), want.astype(np.float64), tol, tol, err_msg=hint)
 
 
-def random_array(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any, low: float = -4, high: float = 4) -> np.ndarray:
+def random_array(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: Any, low: float = -4, high: float = 4
+) -> np.ndarray:
     """Numbers, booleans or strings of `dtype`; unsigned integers start at 0."""
     dtype = np.dtype(dtype)
     if dtype.kind == "b":

@@ -27,7 +27,8 @@ ROUGH = {"Erf", "Gelu", "HardSwish"}
 
 UNARY = [
     *((op, NUMBERS, (-4, 4), {}) for op in ("Abs", "Neg", "Sign")),
-    *((op, FLOATS, (-4, 4), {}) for op in ("Ceil", "Floor", "Round", "Exp", "Sin", "Cos", "Tan", "Sinh", "Cosh", "Tanh")),
+    *((op, FLOATS, (-4, 4), {}) for op in ("Ceil", "Floor", "Round", "Exp", "Sin", "Cos", "Tan")),
+    *((op, FLOATS, (-4, 4), {}) for op in ("Sinh", "Cosh", "Tanh")),
     *((op, FLOATS, (-9, 9), {}) for op in ("Sigmoid", "Atan", "Asinh", "Relu", "Softplus", "Softsign", "Erf", "Mish")),
     *((op, FLOATS, (-0.9, 0.9), {}) for op in ("Asin", "Acos", "Atanh")),
     *((op, FLOATS, (1.1, 9), {}) for op in ("Acosh", "Log", "Sqrt", "Reciprocal")),
@@ -229,7 +230,8 @@ def test_cast_of_strings() -> None:
     y = run_op("Cast", words, to=1)
     assert y.dtype == np.float32
     np.testing.assert_array_equal(y, np.array([3.5, -1000, np.inf, np.nan, 7], np.float32))
-    np.testing.assert_array_equal(run_op("Cast", np.array(["9007199254740993", "100.5"]), to=7), [9007199254740993, 100])
+    whole = run_op("Cast", np.array(["9007199254740993", "100.5"]), to=7)
+    np.testing.assert_array_equal(whole, [9007199254740993, 100])
     assert run_op("Cast", np.array([1.5, np.nan, -np.inf], np.float32), to=8).tolist() == ["1.5", "nan", "-inf"]
     assert run_op("Cast", np.array([0.1], np.float32), to=8).tolist() == ["0.1"]
     assert run_op("Cast", np.array([True, False]), to=8).tolist() == ["True", "False"]
@@ -251,7 +253,7 @@ EXTREME = np.array([0, -0.0, 1, -1, 1e30, -1e30, 3e38, -3e38, 1e-45, np.inf, -np
 
 
 def test_no_warnings_and_no_writes() -> None:
-    """Every operator of one or two float32 tensors runs silently on the extremes, under the state its caller provides."""
+    """Operators of one or two float32 tensors run silently on the extremes, in the state that callers provide."""
     unary = {row[0] for row in UNARY} - {"Not", "BitwiseNot"}
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("error")

@@ -64,8 +64,11 @@ def test_reshape(shape: tuple, target: list, allowzero: int, want: tuple) -> Non
 
 @pytest.mark.parametrize(
     ("shape", "target", "allowzero"),
-    [((2, 3), [5], 0), ((2, 3), [4, -1], 0), ((2, 3), [-1, -1], 0), ((2, 3), [-2, 3], 0), ((2, 3), [2, 3, 0], 0)]
-    + [((0, 3), [0, -1], 1), ((0, 3), [-1, -1, 0], 1), ((2, 3), [0, 6], 1), ((2, 3), [1 << 40, -1], 0)],
+    [
+        *(((2, 3), target, 0) for target in ([5], [4, -1], [-1, -1], [-2, 3], [2, 3, 0], [1 << 40, -1])),
+        *(((0, 3), target, 1) for target in ([0, -1], [-1, -1, 0])),
+        ((2, 3), [0, 6], 1),
+    ],
 )
 def test_reshape_refuses(shape: tuple, target: list, allowzero: int) -> None:
     with pytest.raises(InputError, match="node"):
@@ -145,7 +148,8 @@ def test_slice_agrees_with_onnxruntime(starts: list, ends: list, axes: list | No
 
 def test_slice_refuses() -> None:
     x = arange(5, 4)
-    for args in ([i64(0), i64(1), i64(2)], [i64(0), i64(1), i64(0), i64(0)], [i64(0, 0), i64(1)], [i64(0), i64(1), i64(0, 1)]):
+    a, b = i64(0), i64(1)
+    for args in ([a, b, i64(2)], [a, b, a, a], [i64(0, 0), b], [a, b, i64(0, 1)]):
         with pytest.raises(InputError, match="node"):
             run_op("Slice", x, *args)
     with pytest.raises(InputError, match="integers"):
@@ -168,8 +172,15 @@ def test_split() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "target", "want"),
-    [((3, 1), [3, 4], (3, 4)), ((3, 1), [2, 1, 4], (2, 3, 4)), ((2, 3), [3], (2, 3)), ((), [2, 0], (2, 0))]
-    + [((3,), [], (3,)), ((0, 1), [1, 5], (0, 5)), ((1,), [0], (0,))],
+    [
+        ((3, 1), [3, 4], (3, 4)),
+        ((3, 1), [2, 1, 4], (2, 3, 4)),
+        ((2, 3), [3], (2, 3)),
+        ((), [2, 0], (2, 0)),
+        ((3,), [], (3,)),
+        ((0, 1), [1, 5], (0, 5)),
+        ((1,), [0], (0,)),
+    ],
 )
 def test_expand(shape: tuple, target: list, want: tuple) -> None:
     x = arange(*shape)
@@ -218,7 +229,8 @@ def test_pad_agrees_with_numpy_and_onnxruntime(mode: str, shape: tuple, pads: li
 
 def test_pad_values_and_cropping() -> None:
     x = arange(3, 4)
-    assert_same(run_op("Pad", x, i64(-1, 1, 0, -2), np.float32(7)), np.pad(x[1:, :2], ((0, 0), (1, 0)), constant_values=7))
+    want = np.pad(x[1:, :2], ((0, 0), (1, 0)), constant_values=7)
+    assert_same(run_op("Pad", x, i64(-1, 1, 0, -2), np.float32(7)), want)
     assert_same(run_op("Pad", x, i64(0, -1, 0, -1)), x[:, 1:3])
     assert run_op("Pad", np.array(["a"], object), i64(1, 1)).tolist() == ["", "a", ""]
     assert run_op("Pad", np.array([True]), i64(1, 0)).tolist() == [False, True]
@@ -333,7 +345,7 @@ def test_reverse_sequence() -> None:
             row[:n] = row[:n][::-1].copy()
         assert_same(run_op("ReverseSequence", data, lengths, time_axis=time, batch_axis=batch), want)
     for wrong in (i64(5, 0, 0), i64(-1, 0, 0), i64(1, 1)):
-        with pytest.raises(InputError, match="lengths?"):
+        with pytest.raises(InputError, match="length"):
             run_op("ReverseSequence", x, wrong)
 
 

@@ -26,6 +26,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 @operator("Sigmoid")
 def build_sigmoid(node: Node) -> Function:
+    """1 / (1 + exp(-x))."""
     return in_float32(sigmoid)
 
 
@@ -37,7 +38,7 @@ def build_relu(node: Node) -> Function:
 
 @operator("LeakyRelu")
 def build_leaky_relu(node: Node) -> Function:
-    """x, or alpha·x for x < 0."""
+    """Leaky ReLU: x, or alpha·x for x < 0."""
     alpha = number(node, "alpha", 0.01)
     if 0 < alpha <= 1:
         return in_float32(lambda x: np.maximum(x, x * alpha))
@@ -52,14 +53,14 @@ def build_prelu(node: Node) -> Function:
 
 @operator("ThresholdedRelu")
 def build_thresholded_relu(node: Node) -> Function:
-    """x where x > alpha, else 0."""
+    """Thresholded ReLU: x where x > alpha, else 0."""
     alpha = number(node, "alpha", 1.0)
     return in_float32(lambda x: np.where(x > alpha, x, x.dtype.type(0)))
 
 
 @operator("Elu")
 def build_elu(node: Node) -> Function:
-    """x, or alpha·(exp(x) - 1) for x < 0."""
+    """Exponential linear unit: x, or alpha·(exp(x) - 1) for x < 0."""
     alpha = number(node, "alpha", 1.0)
     return in_float32(lambda x: np.where(x < 0, alpha * np.expm1(np.minimum(x, 0)), x))
 
@@ -92,7 +93,7 @@ def softplus(x: np.ndarray) -> np.ndarray:
 
 @operator("Softsign")
 def build_softsign(node: Node) -> Function:
-    """x / (1 + |x|)."""
+    """Softsign: x / (1 + |x|)."""
     return in_float32(lambda x: x / (1 + np.absolute(x)))
 
 
@@ -105,7 +106,7 @@ def build_hard_sigmoid(node: Node) -> Function:
 
 @operator("HardSwish")
 def build_hard_swish(node: Node) -> Function:
-    """x·HardSigmoid(x) with alpha 1/6 and beta 1/2."""
+    """Hard swish: x·HardSigmoid(x) with alpha 1/6 and beta 1/2."""
     return in_float32(lambda x: x * np.minimum(np.maximum(x * (1 / 6) + 0.5, 0), 1))
 
 
@@ -140,7 +141,7 @@ def build_gelu(node: Node) -> Function:
 
 @operator("Shrink")
 def build_shrink(node: Node) -> Function:
-    """x + bias below -lambd, x - bias above lambd, 0 between, in the dtype of x, integers included."""
+    """Shrinkage: x + bias below -lambd, x - bias above lambd, 0 between, in the dtype of x, integers included."""
     lambd, bias = number(node, "lambd", 0.5), number(node, "bias", 0.0)
 
     def run(x: np.ndarray) -> np.ndarray:

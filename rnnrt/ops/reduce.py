@@ -75,7 +75,7 @@ def _log_sum(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
 
 
 def _log_sum_exp(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
-    """max + log(sum(exp(x - max))), with 0 for a maximum that is infinite: inf - inf would be NaN."""
+    """Maximum + log(sum(exp(x - max))), with 0 for a maximum that is infinite: inf - inf would be NaN."""
     top = np.maximum.reduce(x, axis=axes, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, x.dtype.type(0))
     y = np.log(_sum(np.exp(x - top), axes, keepdims))
