@@ -55,18 +55,18 @@ def find_states(graph: Graph) -> dict[str, str]:
             if not _alike(given, result, known):
                 continue
             same = same_name(given.name, result.name)
-            score = flow.evidence(given.name, flow.outputs[o])
+            score, leads = flow.evidence(given.name, flow.outputs[o])
             if score < _SURE and same and is_state_name(given.name) and is_state_name(result.name):
                 score = _LIKELY
             if score < _LIKELY:
                 continue
             # States come last among the inputs and the outputs, if anywhere in particular.
             distance = abs((len(graph.inputs) - i) - (len(graph.outputs) - o))
-            pairs.append((-round(score, 6), not same, distance, i, o))
+            pairs.append((-round(score, 6), not same, not leads, distance, i, o))
     return _matched(pairs, graph)
 
 
-def _matched(pairs: list[tuple[float, bool, int, int, int]], graph: Graph) -> dict[str, str]:
+def _matched(pairs: list[tuple[float, bool, bool, int, int, int]], graph: Graph) -> dict[str, str]:
     """The best pairs first, each input and each output once; in the order of the inputs."""
     taken_inputs: dict[int, int] = {}
     for *_, i, o in sorted(pairs):
@@ -111,14 +111,14 @@ class _Flow:
     starts
         For each input, the leaves that carry it on: states of recurrent nodes, sums of cells, outputs of cells.
     joins
-        For each input, the sources of values in which it and other data are put together.
+        For each input, the sources of values in which it and other data are put together, and whether it comes first.
     """
 
     graph: Graph
     known: Known
     outputs: list[Sources] = field(default_factory=list)
     starts: dict[str, set[Leaf]] = field(default_factory=lambda: defaultdict(set))
-    joins: dict[str, list[Sources]] = field(default_factory=lambda: defaultdict(list))
+    joins: dict[str, list[tuple[Sources, bool]]] = field(default_factory=lambda: defaultdict(list))
     made: dict[Leaf, _Made] = field(default_factory=dict)
     cells: set[Leaf] = field(default_factory=set)
 
@@ -146,9 +146,10 @@ class _Flow:
         found = _NOTHING
         if node.domain == "" and op in _JOINS:
             found = _union(seen, node.inputs[_JOINS[op]])
-            for kind, name in found if 1 < len(found) <= _MOST else ():
-                if kind == "input" and len(self.joins[str(name)]) < _JOINS_LOOKED_AT:
-                    self.joins[str(name)].append(found)
+            first = seen.get(node.inputs[0], _NOTHING)
+            for leaf in found if 1 < len(found) <= _MOST else ():
+                if leaf[0] == "input" and len(self.joins[str(leaf[1])]) < _JOINS_LOOKED_AT:
+                    self.joins[str(leaf[1])].append((found, leaf in first))
         elif node.domain == "" and op == "Where":
             found = _union(seen, node.inputs[1:])
         elif node.domain == "" and op in _ARITHMETIC:
@@ -189,7 +190,7 @@ class _Flow:
         return result
 
     def _cell_sum(self, node: Node, leaf: Leaf, seen: Mapping[str, Sources]) -> None:
-        """gate * state + ...: the sum carries the state on."""
+        """In gate * state + ..., the sum carries the state on."""
         if len(self.graph.inputs) < 2:
             return
         for term in _union(seen, node.inputs):
@@ -222,7 +223,7 @@ class _Flow:
         return self.made.get(next(iter(sources))) if len(sources) == 1 else None
 
     def _cell_output(self, node: Node, leaf: Leaf, seen: Mapping[str, Sources]) -> None:
-        """gate * tanh(c) with c the sum of a cell: it carries on what the gate is a linear function of."""
+        """What gate * tanh(c), with c the sum of a cell, carries on is what the gate is a linear function of."""
         if len(node.inputs) != 2:
             return
         a, b = node.inputs
@@ -254,20 +255,28 @@ class _Flow:
             pending += more
         return found
 
-    def evidence(self, name: str, result: Sources) -> float:
-        """How surely an output with the sources `result` is the next value of input `name`: 0 (not) to 1."""
+    def evidence(self, name: str, result: Sources) -> tuple[float, bool]:
+        """How surely an output with the sources `result` is the next value of input `name`.
+
+        Returns
+        -------
+        score, leads
+            From 0 (it is not) to 1, and whether the input comes before the new data, as what is older does.
+        """
         starts = self.starts.get(name, set())
         ends = {leaf for leaf in result if leaf[0] in ("h", "c") or leaf in self.made}
         shared = len(starts & ends)
         best = _SURE + (1 - _SURE) * 2 * shared / (len(starts) + len(ends)) if shared else 0.0
         own: Leaf = ("input", name)
-        for join in self.joins.get(name, ()):
+        leads = False
+        for join, first in self.joins.get(name, ()):
             common = (join & result) - {own}
             if common:
                 overlap = len(join & result) / len(join | result)
                 # A cache that keeps part of itself is one for certain; one that is all new data has to be most of it.
-                best = max(best, _SURE + (1 - _SURE) * overlap if own in result else overlap)
-        return best
+                score = _SURE + (1 - _SURE) * overlap if own in result else overlap
+                best, leads = max((best, leads), (score, first))
+        return best, leads
 
 
 def _union(sources: Mapping[str, Sources], names: Iterable[str]) -> Sources:

@@ -9,17 +9,22 @@ from __future__ import annotations
 import importlib
 import math
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import onnx.parser
 import oracle
+from onnx import numpy_helper
 
 import rnnrt.ops
 from rnnrt.graph import Graph, Node
+from rnnrt.onnx_file import read_model
 from rnnrt.ops.limits import quiet
 from rnnrt.ops.reference import reference
 from rnnrt.ops.registry import lookup
+
+OPSET = 20
 
 for _module in pkgutil.iter_modules(rnnrt.ops.__path__):
     importlib.import_module(f"rnnrt.ops.{_module.name}")
@@ -117,5 +122,38 @@ def _seen(a: np.ndarray, views: tuple) -> np.ndarray:
 def _arranged(a: np.ndarray, groups: tuple) -> np.ndarray:
     used = [axis for group in groups for axis in group]
     left = [axis for axis in range(a.ndim) if axis not in used]
-    assert sorted(used + left) == list(range(a.ndim)) and all(a.shape[axis] == 1 for axis in left)
+    assert sorted(used + left) == list(range(a.ndim))
+    assert all(a.shape[axis] == 1 for axis in left)
     return np.transpose(a, used + left).reshape([math.prod(a.shape[axis] for axis in group) for group in groups])
+
+
+def read(text: str, **weights: np.ndarray) -> Graph:
+    """The Graph of a model in ONNX's text form, ``(inputs) => (outputs) { nodes }``, with `weights` as initializers."""
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["": {OPSET}]> g {text}')
+    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(a), name) for name, a in weights.items())
+    return read_model(model).graph
+
+
+def weights(cell: str, inputs: int, units: int, directions: int = 1, seed: int = 0) -> dict[str, np.ndarray]:
+    """Random W, R and B of an LSTM, GRU or RNN, float32."""
+    random = np.random.default_rng(seed)
+    rows = {"LSTM": 4, "GRU": 3, "RNN": 1}[cell] * units
+    shapes = {"W": (directions, rows, inputs), "R": (directions, rows, units), "B": (directions, 2 * rows)}
+    return {name: random.normal(0, 0.5, shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def changed(graph: Graph, feeds: Mapping[str, np.ndarray], change: Callable[[Graph], Any]) -> Any:
+    """Check that `change`, made to `graph` in place, changes none of its answers; returns what `change` returns."""
+    want = run(graph, feeds)
+    result = change(graph)
+    got = run(graph, feeds)
+    assert list(got) == list(want)
+    for name, value in want.items():
+        assert got[name].dtype == value.dtype and got[name].shape == value.shape, name
+        np.testing.assert_allclose(got[name], value, rtol=1e-6, atol=1e-7, err_msg=name)
+    return result
+
+
+def ops(graph: Graph) -> list[str]:
+    """The operators of a graph and of those in it, in order, lowered ones with their domain."""
+    return [f"{n.domain}.{n.op}" if n.domain else n.op for part in graph.walk() for n in part.nodes]
