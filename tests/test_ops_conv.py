@@ -76,10 +76,19 @@ def geometries(draw: st.DrawFn) -> dict[str, Any]:
         for k, d, b, e, extra in zip(kernel, dilations, begin, end, several(0, 5), strict=True)
     ]
     return {
-        "kernel": kernel, "strides": strides, "dilations": dilations, "begin": begin, "end": end, "sizes": sizes,
-        "batch": draw(st.integers(0, 3)), "group": draw(st.integers(1, 3)), "c": draw(st.integers(1, 3)),
-        "m": draw(st.integers(1, 3)), "bias": draw(st.booleans()), "dtype": draw(st.sampled_from([np.float32, np.float64, np.float16])),
-    }  # fmt: skip
+        "kernel": kernel,
+        "strides": strides,
+        "dilations": dilations,
+        "begin": begin,
+        "end": end,
+        "sizes": sizes,
+        "batch": draw(st.integers(0, 3)),
+        "group": draw(st.integers(1, 3)),
+        "c": draw(st.integers(1, 3)),
+        "m": draw(st.integers(1, 3)),
+        "bias": draw(st.booleans()),
+        "dtype": draw(st.sampled_from([np.float32, np.float64, np.float16])),
+    }
 
 
 def tolerance(dtype: type) -> dict[str, float]:
@@ -145,7 +154,8 @@ def test_same_padding_counts_dilation_and_never_crops() -> None:
     want = gathered(np.pad(x, [(0, 0), (0, 0), (2, 2)]), w, 1, [1], [2])
     np.testing.assert_allclose(run_op("Conv", x, w, auto_pad="SAME_UPPER", dilations=[2]), want, rtol=1e-4, atol=1e-5)
     y = run_op("ConvTranspose", x, floats(2, 3, 1), auto_pad="SAME_UPPER", strides=[3])
-    assert y.shape == (1, 3, 27) and not y[..., 1::3].any()
+    assert y.shape == (1, 3, 27)
+    assert not y[..., 1::3].any()
 
 
 @pytest.mark.parametrize("auto_pad", ["NOTSET", "SAME_UPPER", "SAME_LOWER"])
@@ -174,10 +184,13 @@ def test_an_input_without_elements(kernel: int) -> None:
 def test_errors_name_what_does_not_fit() -> None:
     x = floats(1, 4, 8)
     for w, attrs, message in [
-        (floats(3, 3, 2), {}, "weights"), (floats(3, 2, 2), {"group": 2}, "weights"), (floats(4, 4, 2, 2), {}, "weights"),
-        (floats(4, 4, 9), {}, "at least 9 elements"), (floats(4, 4, 2), {"strides": [1, 1]}, "'strides'"),
+        (floats(3, 3, 2), {}, "weights"),
+        (floats(3, 2, 2), {"group": 2}, "weights"),
+        (floats(4, 4, 2, 2), {}, "weights"),
+        (floats(4, 4, 9), {}, "at least 9 elements"),
+        (floats(4, 4, 2), {"strides": [1, 1]}, "'strides'"),
         (floats(4, 4, 2), {"kernel_shape": [3]}, "kernel"),
-    ]:  # fmt: skip
+    ]:
         with pytest.raises(InputError, match=message):
             run_op("Conv", x, w, **attrs)
     with pytest.raises(InputError, match="bias"):
@@ -192,8 +205,11 @@ def test_errors_name_what_does_not_fit() -> None:
 def test_sizes_from_attributes_are_bounded() -> None:
     x, w = floats(1, 1, 4), floats(1, 1, 2)
     for op, attrs in [
-        ("Conv", {"pads": [1 << 40, 0]}), ("ConvTranspose", {"strides": [1 << 40]}), ("ConvTranspose", {"output_shape": [1 << 40]}),
-        ("ConvTranspose", {"dilations": [1 << 40]}), ("Conv", {"auto_pad": "SAME_UPPER", "dilations": [1 << 40]}),
-    ]:  # fmt: skip
+        ("Conv", {"pads": [1 << 40, 0]}),
+        ("ConvTranspose", {"strides": [1 << 40]}),
+        ("ConvTranspose", {"output_shape": [1 << 40]}),
+        ("ConvTranspose", {"dilations": [1 << 40]}),
+        ("Conv", {"auto_pad": "SAME_UPPER", "dilations": [1 << 40]}),
+    ]:
         with limit(1 << 20), pytest.raises(InputError, match="bytes"):
             run_op(op, x, w, **attrs)

@@ -33,7 +33,8 @@ def test_matmul(a: tuple, b: tuple, dtype: type) -> None:
     x, y = (floats(*a) * 9).astype(dtype), (floats(*b) * 9).astype(dtype)
     got = run_op("MatMul", x, y)
     want = np.asarray(np.matmul(x.astype(np.float64), y.astype(np.float64)))
-    assert got.dtype == dtype and got.shape == want.shape
+    assert got.dtype == dtype
+    assert got.shape == want.shape
     if np.dtype(dtype).kind == "f":
         np.testing.assert_allclose(got, want, rtol=2e-3 if dtype == np.float16 else 1e-5, atol=1e-3)
     else:
@@ -96,14 +97,34 @@ def test_fused_matmul(flags: int) -> None:
 
 
 EQUATIONS = [
-    ("ij,jk->ik", (2, 3), (3, 4)), ("bij,bjk->bik", (2, 3, 4), (2, 4, 5)), ("bij,bkj->bki", (2, 3, 4), (2, 5, 4)),
-    ("abcd,dcbe->ea", (2, 3, 4, 5), (5, 4, 3, 6)), ("ij,ij->", (2, 3), (2, 3)), ("i,i", (4,), (4,)), ("i,j->ij", (2,), (3,)),
-    ("ii->i", (3, 3)), ("ii", (3, 3)), ("...ii->...i", (2, 3, 3)), ("ij->ji", (2, 3)), ("ij", (2, 3)), ("ba", (2, 3)),
-    ("...ij,...jk->...ik", (2, 1, 3, 4), (5, 4, 2)), (" b n h , n h d -> b d ", (2, 3, 4), (3, 4, 5)), ("i...->...", (2, 3)),
-    ("aB,Bc->ca", (2, 3), (3, 4)), ("BA,BAc->Ac", (2, 3), (2, 3, 4)), ("i,ij,j->", (2,), (2, 3), (3,)), ("aB,Ba", (2, 3), (3, 2)),
-    ("ij,jk->ik", (1, 3), (3, 0)), ("ij,jk->ik", (2, 0), (0, 3)), ("ij,kj->i", (2, 3), (4, 3)), (",a->a", (), (3,)),
-    ("ij,jk->ik", (2, 1), (3, 4)), ("bnqd,bnkd->bnqk", (2, 2, 3, 4), (2, 2, 5, 4)), ("a...b,b...->...a", (2, 3, 4), (4, 3)),
-]  # fmt: skip
+    ("ij,jk->ik", (2, 3), (3, 4)),
+    ("bij,bjk->bik", (2, 3, 4), (2, 4, 5)),
+    ("bij,bkj->bki", (2, 3, 4), (2, 5, 4)),
+    ("abcd,dcbe->ea", (2, 3, 4, 5), (5, 4, 3, 6)),
+    ("ij,ij->", (2, 3), (2, 3)),
+    ("i,i", (4,), (4,)),
+    ("i,j->ij", (2,), (3,)),
+    ("ii->i", (3, 3)),
+    ("ii", (3, 3)),
+    ("...ii->...i", (2, 3, 3)),
+    ("ij->ji", (2, 3)),
+    ("ij", (2, 3)),
+    ("ba", (2, 3)),
+    ("...ij,...jk->...ik", (2, 1, 3, 4), (5, 4, 2)),
+    (" b n h , n h d -> b d ", (2, 3, 4), (3, 4, 5)),
+    ("i...->...", (2, 3)),
+    ("aB,Bc->ca", (2, 3), (3, 4)),
+    ("BA,BAc->Ac", (2, 3), (2, 3, 4)),
+    ("i,ij,j->", (2,), (2, 3), (3,)),
+    ("aB,Ba", (2, 3), (3, 2)),
+    ("ij,jk->ik", (1, 3), (3, 0)),
+    ("ij,jk->ik", (2, 0), (0, 3)),
+    ("ij,kj->i", (2, 3), (4, 3)),
+    (",a->a", (), (3,)),
+    ("ij,jk->ik", (2, 1), (3, 4)),
+    ("bnqd,bnkd->bnqk", (2, 2, 3, 4), (2, 2, 5, 4)),
+    ("a...b,b...->...a", (2, 3, 4), (4, 3)),
+]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int32])
@@ -114,7 +135,8 @@ def test_einsum(case: tuple, dtype: type) -> None:
     wide = [x.astype(np.float64) if dtype != np.int32 else x for x in arrays]
     want = np.asarray(np.einsum(equation.replace(" ", ""), *wide))
     got = run_op("Einsum", *arrays, equation=equation)
-    assert got.shape == want.shape and got.dtype == dtype
+    assert got.dtype == dtype
+    assert got.shape == want.shape
     np.testing.assert_allclose(got, want, rtol=2e-3 if dtype == np.float16 else 1e-4, atol=1e-3)
 
 

@@ -30,6 +30,7 @@ def build_depth_to_space(node: Node) -> Function:
 
 @operator("SpaceToDepth")
 def build_space_to_depth(node: Node) -> Function:
+    """The inverse of DepthToSpace, in the same two orders."""
     s, crd = integer(node, "blocksize", least=1), text(node, "mode", "DCR", ("DCR", "CRD")) == "CRD"
 
     def run(x: np.ndarray) -> np.ndarray:

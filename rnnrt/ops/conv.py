@@ -21,6 +21,7 @@ _COLUMNS = 1 << 25
 
 @operator("Conv")
 def build_conv(node: Node) -> Function:
+    """Cross-correlation with W, plus the bias."""
     windows, group = Windows(node), integer(node, "group", 1, least=1)
 
     def run(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:

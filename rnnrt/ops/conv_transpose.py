@@ -62,6 +62,7 @@ class Placement:
 
 @operator("ConvTranspose")
 def build_conv_transpose(node: Node) -> Function:
+    """The gradient of Conv with respect to its input, plus the bias."""
     placement, group = Placement(node), integer(node, "group", 1, least=1)
 
     def run(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:

@@ -6,8 +6,9 @@
 X is quantised as a whole for each direction, H at each step over the whole batch; so a row's answer depends a little
 on its neighbours, as onnxruntime's does. Everything else is as in ONNX's LSTM.
 
-Shapes, with time T, batch B, directions D, inputs I and hidden units H: X (T, B, I), W (D, I, 4H), R (D, H, 4H), B (D, 8H),
-P (D, 3H), initial states (D, B, H); scales and zero points (D,) or (D, 4H); Y (T, D, B, H), Y_h and Y_c (D, B, H).
+Shapes, with time T, batch B, directions D, inputs I and hidden units H: X (T, B, I), W (D, I, 4H), R (D, H, 4H),
+B (D, 8H), P (D, 3H), initial states (D, B, H); scales and zero points (D,) or (D, 4H); Y (T, D, B, H), Y_h and Y_c
+(D, B, H).
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ class Weights:
 
     @classmethod
     def of(cls, q: Array, scale: Array, zero_point: Array | None) -> Weights:
+        """Of a quantised matrix, its scale and its zero point (None for zero)."""
         w = q.astype(np.float32)
         return cls(w if zero_point is None else w - zero_point.astype(np.float32), scale)
 
@@ -216,4 +218,5 @@ class DynamicLSTM:
 
 @operator("DynamicQuantizeLSTM", domain="com.microsoft", multiple=True)
 def build_dynamic_quantize_lstm(node: Node) -> Function:
+    """Y, Y_h and Y_c."""
     return DynamicLSTM(node).run

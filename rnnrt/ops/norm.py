@@ -75,6 +75,7 @@ def build_batch_normalization(node: Node) -> Function:
 
 @operator("InstanceNormalization")
 def build_instance_normalization(node: Node) -> Function:
+    """By the statistics of each channel of each instance."""
     epsilon = real(node, "epsilon", 1e-5)
 
     def run(x: np.ndarray, scale: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -154,6 +155,7 @@ def build_rms_normalization(node: Node) -> Function:
 
 @operator("GroupNormalization")
 def build_group_normalization(node: Node) -> Function:
+    """By the statistics of each group of channels of each instance; scale and bias are one a channel."""
     groups, epsilon, stash = integer(node, "num_groups", least=1), real(node, "epsilon", 1e-5), _stash(node)
 
     def run(x: np.ndarray, scale: np.ndarray, b: np.ndarray) -> np.ndarray:

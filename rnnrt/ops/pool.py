@@ -105,7 +105,7 @@ def _max_and_where(node: Node, x: np.ndarray, layout: Layout, column_major: bool
 
 @operator("AveragePool")
 def build_average_pool(node: Node) -> Function:
-    """The mean of each window's elements; of its padding too with count_include_pad, but never of what ceil_mode adds."""
+    """The mean of each window; with count_include_pad of its padding too, but never of what ceil_mode adds."""
     windows, include = Windows(node), bool(integer(node, "count_include_pad", 0))
 
     @lru_cache(maxsize=16)
@@ -138,6 +138,7 @@ def _root(x: np.ndarray, p: int) -> np.ndarray:
 
 @operator("LpPool")
 def build_lp_pool(node: Node) -> Function:
+    """The p-norm of each window; padding is zero."""
     windows, p = Windows(node), integer(node, "p", 2, least=1)
 
     def run(x: np.ndarray) -> np.ndarray:
@@ -157,6 +158,7 @@ def _spatial(node: Node, x: np.ndarray) -> tuple[tuple[int, ...], int]:
 
 @operator("GlobalAveragePool")
 def build_global_average_pool(node: Node) -> Function:
+    """The mean of each plane; NaN for a plane without elements."""
     def run(x: np.ndarray) -> np.ndarray:
         axes, n = _spatial(node, x)
         wide = widened(x)
@@ -167,6 +169,7 @@ def build_global_average_pool(node: Node) -> Function:
 
 @operator("GlobalMaxPool")
 def build_global_max_pool(node: Node) -> Function:
+    """The maximum of each plane."""
     def run(x: np.ndarray) -> np.ndarray:
         axes, n = _spatial(node, x)
         if not n:
@@ -178,6 +181,7 @@ def build_global_max_pool(node: Node) -> Function:
 
 @operator("GlobalLpPool")
 def build_global_lp_pool(node: Node) -> Function:
+    """The p-norm of each plane."""
     p = integer(node, "p", 2, least=1)
 
     def run(x: np.ndarray) -> np.ndarray:

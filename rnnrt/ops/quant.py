@@ -36,6 +36,7 @@ def requantized(x: np.ndarray, zero_point: np.ndarray | None, dtype: np.dtype) -
 
 
 def quantized(x: np.ndarray, scale: np.ndarray, zero_point: np.ndarray | None, dtype: np.dtype) -> np.ndarray:
+    """``x / scale`` as `requantized` to `dtype`."""
     return requantized(x / scale, zero_point, dtype)
 
 
@@ -154,6 +155,7 @@ def dynamic_parameters(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @operator("DynamicQuantizeLinear", multiple=True)
 def build_dynamic_quantize_linear(node: Node) -> Function:
+    """X as uint8, with the scale and zero point chosen for it."""
     def run(x: np.ndarray) -> tuple[np.ndarray, ...]:
         scale, zero_point = dynamic_parameters(x)
         return (quantized(x, scale, zero_point, zero_point.dtype), scale, zero_point)[: len(node.outputs)]

@@ -82,6 +82,7 @@ def build_qlinear_concat(node: Node) -> Function:
 
 @operator("QLinearGlobalAveragePool", domain="com.microsoft")
 def build_qlinear_global_average_pool(node: Node) -> Function:
+    """The mean of each plane, from an exact sum."""
     if integer(node, "channels_last", 0):
         raise UnsupportedError(f"{node.label()}: attribute 'channels_last'")
 

@@ -73,6 +73,7 @@ def integer_product(
 
 @operator("MatMulInteger")
 def build_matmul_integer(node: Node) -> Function:
+    """int32 ``(A - a_zero_point) @ (B - b_zero_point)``."""
     def run(a, b, a_zero_point=None, b_zero_point=None) -> np.ndarray:
         return _as_int32(integer_product(node, a, b, a_zero_point, b_zero_point))
 
@@ -95,6 +96,7 @@ operator("QLinearMatMul", domain="com.microsoft")(_build_qlinear_matmul)
 
 @operator("ConvInteger")
 def build_conv_integer(node: Node) -> Function:
+    """int32 convolution of ``x - x_zero_point`` with ``w - w_zero_point``."""
     convolve_integers = _integer_convolution(node)
 
     def run(x, w, x_zero_point=None, w_zero_point=None) -> np.ndarray:

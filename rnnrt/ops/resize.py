@@ -97,7 +97,7 @@ class Resizer:
     def _scaled(self, shape: Sizes, axes: Sequence[int], scales: np.ndarray) -> list[Length]:
         """Output size, the same before rounding, and scale, by axis.
 
-        A region of interest does not count: ONNX's formula for the size has it, its shape inference and runtimes do not.
+        A region of interest does not count: ONNX's formula has it, its shape inference and the runtimes do not.
         """
         extents = np.array([shape[axis] for axis in axes], np.float32) * scales.astype(np.float32)
         if not (extents < 1 << 40).all() or (extents < 0).any():
@@ -174,6 +174,7 @@ class Resizer:
 
 @operator("Resize")
 def build_resize(node: Node) -> Function:
+    """By scales or to sizes; see `Resizer` for the forms."""
     resizer = Resizer(node)
 
     def run(

@@ -11,6 +11,7 @@ from .registry import Function, operator
 
 @operator("Softmax")
 def build_softmax(node: Node) -> Function:
+    """``exp(x) / sum(exp(x))``."""
     axis = integer(node, "axis", -1)
 
     def run(x: np.ndarray) -> np.ndarray:
@@ -28,6 +29,7 @@ def build_softmax(node: Node) -> Function:
 
 @operator("LogSoftmax")
 def build_log_softmax(node: Node) -> Function:
+    """The logarithm of softmax, without its underflow."""
     axis = integer(node, "axis", -1)
 
     def run(x: np.ndarray) -> np.ndarray:

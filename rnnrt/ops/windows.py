@@ -1,7 +1,7 @@
 """Sliding windows: where the kernels of convolutions and pools lie on their input, and how many there are.
 
 Along an axis of ``n`` elements padded by ``begin`` and ``end``, a kernel of ``k`` taps with dilation ``d`` spans
-``(k - 1) * d + 1`` elements, and with stride ``s`` output ``o`` reads the elements ``o * s + j * d - begin``, ``j < k``.
+``(k - 1) * d + 1`` elements, and with stride ``s`` output ``o`` reads ``o * s + j * d - begin`` for each ``j < k``.
 """
 
 from __future__ import annotations
