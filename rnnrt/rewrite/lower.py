@@ -52,8 +52,8 @@ CELLS = {
 ACTIVATIONS: dict[str, tuple[float | None, float | None]] = {
     "affine": (1.0, 0.0),
     "elu": (1.0, None),
-    "hardsigmoid": (0.2, 0.5),
-    "leakyrelu": (0.01, None),
+    "hardsigmoid": (float(np.float32(0.2)), 0.5),
+    "leakyrelu": (float(np.float32(0.01)), None),
     "relu": (None, None),
     "scaledtanh": (1.0, 1.0),
     "sigmoid": (None, None),
@@ -62,7 +62,7 @@ ACTIVATIONS: dict[str, tuple[float | None, float | None]] = {
     "tanh": (None, None),
     "thresholdedrelu": (1.0, None),
 }
-"""Default alpha and beta of each activation, None where it takes none."""
+"""Default alpha and beta of each activation, in float32 as attributes are; None where it takes none."""
 
 _DIRECTIONS = ("forward", "reverse", "bidirectional")
 _FLOATS = ("float16", "float32", "float64", "bfloat16")
