@@ -11,17 +11,18 @@ import math
 import numpy as np
 
 from ..graph import Node
-from .common import array_result, choice, in_float32, number
+from .common import ONE, ZERO, Typed, array_result, choice, in_float32, number
 from .elementwise import erf
 from .registry import Function, operator
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """The sigmoid of a float32 or float64 array, fresh."""
+    one = ONE[x.dtype]
     y = np.asarray(np.negative(x))
     np.exp(y, y)
-    np.add(y, 1, y)
-    return np.divide(1, y, y)
+    np.add(y, one, y)
+    return np.divide(one, y, y)
 
 
 @operator("Sigmoid")
@@ -33,22 +34,23 @@ def build_sigmoid(node: Node) -> Function:
 @operator("Relu")
 def build_relu(node: Node) -> Function:
     """max(x, 0); NaN stays."""
-    return array_result(lambda x: np.maximum(x, 0))
+    return array_result(lambda x: np.maximum(x, ZERO[x.dtype]))
 
 
 @operator("LeakyRelu")
 def build_leaky_relu(node: Node) -> Function:
     """Leaky ReLU: x, or alpha·x for x < 0."""
     alpha = number(node, "alpha", 0.01)
+    slope = Typed(alpha)
     if 0 < alpha <= 1:
-        return in_float32(lambda x: np.maximum(x, x * alpha))
-    return in_float32(lambda x: np.where(x < 0, x * alpha, x))
+        return in_float32(lambda x: np.maximum(x, x * slope[x.dtype]))
+    return in_float32(lambda x: np.where(x < ZERO[x.dtype], x * slope[x.dtype], x))
 
 
 @operator("PRelu")
 def build_prelu(node: Node) -> Function:
     """x, or slope·x for x < 0; the slope broadcasts to x."""
-    return lambda x, slope: np.where(x < 0, x * slope, x)
+    return lambda x, slope: np.where(x < ZERO[x.dtype], x * slope, x)
 
 
 @operator("ThresholdedRelu")
@@ -61,8 +63,13 @@ def build_thresholded_relu(node: Node) -> Function:
 @operator("Elu")
 def build_elu(node: Node) -> Function:
     """Exponential linear unit: x, or alpha·(exp(x) - 1) for x < 0."""
-    alpha = number(node, "alpha", 1.0)
-    return in_float32(lambda x: np.where(x < 0, alpha * np.expm1(np.minimum(x, 0)), x))
+    scale = Typed(number(node, "alpha", 1.0))
+
+    def run(x: np.ndarray) -> np.ndarray:
+        low = np.minimum(x, ZERO[x.dtype])
+        return np.where(x < ZERO[x.dtype], np.expm1(low) * scale[x.dtype], x)
+
+    return in_float32(run)
 
 
 @operator("Celu")
@@ -100,8 +107,13 @@ def build_softsign(node: Node) -> Function:
 @operator("HardSigmoid")
 def build_hard_sigmoid(node: Node) -> Function:
     """alpha·x + beta, kept in [0, 1]."""
-    alpha, beta = number(node, "alpha", 0.2), number(node, "beta", 0.5)
-    return in_float32(lambda x: np.minimum(np.maximum(x * alpha + beta, 0), 1))
+    alpha, beta = Typed(number(node, "alpha", 0.2)), Typed(number(node, "beta", 0.5))
+
+    def run(x: np.ndarray) -> np.ndarray:
+        dtype = x.dtype
+        return np.minimum(np.maximum(x * alpha[dtype] + beta[dtype], ZERO[dtype]), ONE[dtype])
+
+    return in_float32(run)
 
 
 @operator("HardSwish")

@@ -24,6 +24,21 @@ def array_result(function: Callable[..., Any]) -> Callable[..., np.ndarray]:
     return run
 
 
+class Typed(dict):
+    """A number as a 0-d array of each dtype asked for: with it NumPy computes faster than with a Python number."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def __missing__(self, dtype: np.dtype) -> np.ndarray:
+        array = self[dtype] = np.array(self.value, dtype)
+        return array
+
+
+ZERO, ONE = Typed(0), Typed(1)
+
+
 def text(value: str | bytes) -> str:
     """A string attribute as str, whatever its bytes are."""
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
@@ -70,6 +85,8 @@ def normal_axis(axis: int, rank: int, what: str) -> int:
 
 def normal_axes(axes: list[int], rank: int, what: str) -> list[int]:
     """`axes` counted from the front; each may occur once."""
+    if len(axes) == 1:
+        return [normal_axis(axes[0], rank, what)]
     found = [normal_axis(axis, rank, what) for axis in axes]
     if len(set(found)) != len(found):
         raise InputError(f"{what}: expected each axis once, got {axes}")
@@ -78,6 +95,8 @@ def normal_axes(axes: list[int], rank: int, what: str) -> list[int]:
 
 def integers(values: np.ndarray, what: str) -> list[int]:
     """The values of a 1-D (or 0-d) tensor of integers."""
+    if values.ndim == 1 and values.dtype.kind == "i":
+        return values.tolist()
     if values.dtype.kind not in "iu" or values.ndim > 1:
         raise InputError(f"{what}: expected a 1-D tensor of integers, got {values.dtype}{list(values.shape)}")
     return values.reshape(-1).tolist()

@@ -43,7 +43,7 @@ def build_slice(node: Node) -> Function:
         count = len(first)
         chosen = range(count) if axes is None else integers(axes, label)
         stride = [1] * count if steps is None else integers(steps, label)
-        if not len(last) == len(chosen) == len(stride) == count:
+        if len(last) != count or len(chosen) != count or len(stride) != count:
             lengths = f"{len(last)}, {len(chosen)}, {len(stride)}"
             raise InputError(f"{label}: expected {count} ends, axes and steps, got {lengths}")
         cut = [slice(None)] * x.ndim

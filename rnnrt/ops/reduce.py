@@ -50,8 +50,9 @@ def _count(x: np.ndarray, axes: Axes) -> int:
 
 
 def _mean(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
-    total, n = _sum(x, axes, keepdims), _count(x, axes)
-    return np.divide(total, x.dtype.type(n))
+    total = _sum(x, axes, keepdims)
+    total /= _count(x, axes)
+    return total
 
 
 def _prod(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:

@@ -118,6 +118,9 @@ def build_unsqueeze(node: Node) -> Function:
     def run(x: np.ndarray, axes: np.ndarray) -> np.ndarray:
         new = integers(axes, label)
         rank = x.ndim + len(new)
+        if len(new) == 1 and -rank <= new[0] < rank:
+            before = new[0] if new[0] >= 0 else new[0] + rank
+            return x.reshape((*x.shape[:before], 1, *x.shape[before:]))
         shape = list(x.shape)
         for axis in sorted(normal_axes(new, rank, label)):
             shape.insert(axis, 1)
