@@ -5,6 +5,7 @@ An input is *moved* to where it is used by views, Concat, Gather and the like; s
 
 * an input moved into the initial state of a recurrent node, and an output moved from its final state;
 * an input concatenated with (or overwritten in part by) new data, and an output moved from that: a cache;
+* the first and the last value of what a Loop or Scan carries on;
 * an input that a written-out cell multiplies by a gate, and an output moved from the sum: c of an LSTM, h of a GRU;
   and with it an input of the cell's matrix products, and an output that is a gate times tanh(c): h of an LSTM;
 * an input and an output of one shape with one name, if the name is one that states have (``h_in`` and ``h_out``).
@@ -22,7 +23,7 @@ from .rewrite.absorb import canonical_sizes
 from .rewrite.known import Known
 
 Leaf = tuple[str, object]
-"""Where data comes from: ("input", name), ("h" or "c", recurrent node), ("value", output of any other node)."""
+"""Where data comes from: ("input", name), ("h" or "c", recurrent node), ("carried" or "value", output of a node)."""
 
 Sources = frozenset[Leaf]
 
@@ -35,6 +36,7 @@ _FIRST = {
     "Squeeze", "Tile", "Transpose", "Unsqueeze",
 }  # fmt: skip
 _JOINS = {"Concat": slice(None), "ScatterND": slice(0, 3, 2), "ScatterElements": slice(0, 3, 2)}
+_LOOPS = {"Loop": (2, 1), "Scan": (0, 0)}  # inputs and outputs of the body before those that are carried on
 _GATES = {"Sigmoid", "HardSigmoid"}
 _ARITHMETIC = {"Add", "Div", "Mul", "Sub"}
 _SUMS = {"Add", "Sum"}
@@ -109,7 +111,7 @@ class _Flow:
     outputs
         Sources of each output of the main graph.
     starts
-        For each input, the leaves that carry it on: states of recurrent nodes, sums of cells, outputs of cells.
+        For each input, the leaves that carry it on: states of recurrent nodes and loops, sums and outputs of cells.
     joins
         For each input, the sources of values in which it and other data are put together, and whether it comes first.
     """
@@ -141,6 +143,8 @@ class _Flow:
         op = node.op
         if node.domain == "rnnrt" and op in ("LSTM", "GRU", "RNN"):
             return self._recurrent(node, k, seen, known)
+        if node.domain == "" and op in _LOOPS:
+            return self._carried(node, k, seen)
         if node.domain == "" and op in _FIRST:
             return seen.get(node.inputs[0], _NOTHING)
         found = _NOTHING
@@ -166,6 +170,23 @@ class _Flow:
             self._cell_sum(node, leaf, seen)
         elif op == "Mul":
             self._cell_output(node, leaf, seen)
+        return frozenset([leaf])
+
+    def _carried(self, node: Node, k: int, seen: Mapping[str, Sources]) -> Sources:
+        """What a Loop or Scan carries from step to step starts as an input of it and ends as an output."""
+        body = node.attrs.get("body")
+        skip_inputs, skip_outputs = _LOOPS[node.op]
+        count = len(node.inputs) - skip_inputs
+        if node.op == "Scan":
+            count -= int(node.attrs.get("num_scan_inputs", 0))
+        leaf: Leaf = ("carried", (id(node), k))
+        if isinstance(body, Graph) and k < count and len(self.graph.inputs) > 1:
+            given = seen.get(node.inputs[skip_inputs + k], _NOTHING)
+            if body.outputs[skip_outputs + k].name == body.inputs[skip_inputs + k].name:
+                return given
+            for kind, name in given:
+                if kind == "input":
+                    self.starts[str(name)].add(leaf)
         return frozenset([leaf])
 
     def _recurrent(self, node: Node, k: int, seen: Mapping[str, Sources], known: Known) -> Sources:
@@ -264,7 +285,7 @@ class _Flow:
             From 0 (it is not) to 1, and whether the input comes before the new data, as what is older does.
         """
         starts = self.starts.get(name, set())
-        ends = {leaf for leaf in result if leaf[0] in ("h", "c") or leaf in self.made}
+        ends = {leaf for leaf in result if leaf[0] in ("h", "c", "carried") or leaf in self.made}
         shared = len(starts & ends)
         best = _SURE + (1 - _SURE) * 2 * shared / (len(starts) + len(ends)) if shared else 0.0
         own: Leaf = ("input", name)

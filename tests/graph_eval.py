@@ -149,7 +149,8 @@ def changed(graph: Graph, feeds: Mapping[str, np.ndarray], change: Callable[[Gra
     got = run(graph, feeds)
     assert list(got) == list(want)
     for name, value in want.items():
-        assert got[name].dtype == value.dtype and got[name].shape == value.shape, name
+        assert got[name].dtype == value.dtype, name
+        assert got[name].shape == value.shape, name
         np.testing.assert_allclose(got[name], value, rtol=1e-6, atol=1e-7, err_msg=name)
     return result
 

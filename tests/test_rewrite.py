@@ -123,6 +123,29 @@ def test_branches_are_inlined_under_names_of_their_own() -> None:
     assert not set(own) & set(inner)
 
 
+def test_branches_that_name_values_alike_do_not_share_their_sizes() -> None:
+    """v has 3 rows in one branch and 6 in the other, so nothing about the result may follow from v."""
+    graph = read(
+        """(float[N,2] x, bool flag) => (float[M,2] y, bool[1] same) {
+            y = If(flag) <
+                then_branch = a () => (float[K,2] o) { v = Concat<axis=0>(x, x) o = Relu(v) },
+                else_branch = b () => (float[K,2] o) { v = Compress<axis=0>(x, some) o = Relu(v) }
+            >
+            z = If(flag) <
+                then_branch = c () => (float[K,2] o) { v = Compress<axis=0>(x, some) o = Relu(v) },
+                else_branch = d () => (float[K,2] o) { v = Concat<axis=0>(x, x) o = Relu(v) }
+            >
+            s = Shape<start=0, end=1>(y)
+            t = Shape<start=0, end=1>(z)
+            same = Equal(s, t)
+        }""",
+        some=np.array([True, False, True]),
+    )
+    for flag in (True, False):
+        changed(graph, {"x": normal(3, 2), "flag": np.array(flag)}, rewrite)
+        assert not run(graph, {"x": normal(3, 2), "flag": np.array(flag)})["same"]
+
+
 @pytest.mark.parametrize(
     "nodes",
     [
@@ -347,6 +370,10 @@ def test_states_that_are_zero_are_dropped(nodes: str, dropped: int) -> None:
         "Reshape(b, rows) }", 0),
         ("RNN", "forward", "(float[T,B,3] a) => (float[B,5] y) { @ b = Squeeze(Y, one) y = Gather<axis=0>(b, "
         "last) }", 0),
+        ("GRU", "forward", "(float[T,B,3] a) => (float[1,B,5] y)"
+         "{ @ b = Slice(Y, minus, most, zero) y = Squeeze(b, zero) }", 0),
+        ("GRU", "reverse", "(float[T,B,3] a) => (float[1,B,5] y)"
+         "{ @ b = Slice(Y, zero, one, zero) y = Squeeze(b, zero) }", 0),
         ("RNN", "reverse", "(float[T,B,3] a) => (float[B,5] y) { @ b = Squeeze(Y, one) y = Gather<axis=0>(b, "
         "zero0) }", 0),
         ("RNN", "reverse", "(float[T,B,3] a) => (float[B,5] y) { @ b = Squeeze(Y, one) y = Gather<axis=0>(b, "

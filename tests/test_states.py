@@ -161,6 +161,23 @@ FOUND = {
         LSTM,
         {"q": "t"},
     ),
+    "carried by a Loop": (
+        "(float[7,2,3] p, float[2,4] q) => (float[2,4] t, float[7,2,4] s)"
+        "{ t, s = Loop(seven, , q) <body = body (int64 i, bool go, float[2,4] h)"
+        "   => (bool on, float[2,4] n, float[2,4] y) {"
+        "   on = Identity(go) x = Gather<axis=0>(p, i) a = MatMul(x, Ux) d = MatMul(h, Uh) e = Add(a, d) n = Tanh(e)"
+        "   y = Identity(n) }> }",
+        {**SMALL, "seven": np.array(7)},
+        {"q": "t"},
+    ),
+    "carried by a Scan": (
+        "(float[7,2,3] p, float[2,4] q) => (float[2,4] t, float[7,2,4] s)"
+        "{ t, s = Scan(q, p) <num_scan_inputs=1, body = body (float[2,4] h, float[2,3] x)"
+        "   => (float[2,4] n, float[2,4] y) {"
+        "   a = MatMul(x, Ux) d = MatMul(h, Uh) e = Add(a, d) n = Tanh(e) y = Identity(n) }> }",
+        SMALL,
+        {"q": "t"},
+    ),
     "only by name": (
         "(float[1,3] x, float[1,4] hidden_in) => (float[1,4] hidden_out)"
         "{ a = MatMul(x, Ux) d = MatMul(hidden_in, Uh) e = Add(a, d) hidden_out = Tanh(e) }",
@@ -186,6 +203,12 @@ NOT_THERE = {
     "an encoder's feature maps": (
         "(float[1,64,S,8] e0, float[1,64,S,8] e1) => (float[1,64,S,8] e2, float[1,64,S,8] c0)"
         "{ a = Add(e0, e1) e2 = Relu(a) c0 = Sigmoid(e2) }",
+        {},
+    ),
+    "what a Loop leaves as it is": (
+        "(float[2,4] x, int64 n) => (float[2,4] y, float[2,4] z)"
+        "{ one_ = Relu(x) y, z = Loop(n, , x, one_) <body = body (int64 i, bool go, float[2,4] h, float[2,4] k)"
+        "  => (bool on, float[2,4] same, float[2,4] m) { on = Identity(go) same = Identity(h) m = Add(k, h) }> }",
         {},
     ),
     "padding by itself": (

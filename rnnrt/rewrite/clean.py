@@ -13,11 +13,13 @@ import numpy as np
 
 from ..graph import Graph, Node
 from ..ops.reference import RANDOM
+from .edit import NEWEST
 from .known import Known
 from .names import Names, rename_definitions, rename_inputs
 from .shape_rules import element_type
 from .views import Size, quotient, views_of
 
+_END = 2**31 - 1  # what exporters write for "to the end" is at least this
 _SHARED_BYTES = 4096  # constants up to this size are compared by what they hold
 
 
@@ -119,6 +121,8 @@ class _Cleaner:
         first = found[0]
         if node.op == "Transpose" and first.op == "Transpose":
             return _merge_transposes(first, node, known)
+        if node.op == "Squeeze" and first.op == "Slice":
+            return _merge_slice(first, node, known, graph, self.names)
         if node.op in ("Squeeze", "Unsqueeze") and {node.op, first.op} == {"Squeeze", "Unsqueeze"}:
             return _cancel_squeeze(first, node, known)
         if node.op == "Reshape" and first.op in ("Reshape", "Squeeze", "Unsqueeze"):
@@ -140,6 +144,23 @@ def _merge_transposes(first: Node, second: Node, known: Known) -> bool:
         return False
     second.inputs[0], second.proto = first.inputs[0], None
     second.attrs = {"perm": [inner[p] for p in outer]}
+    return True
+
+
+def _merge_slice(first: Node, second: Node, known: Known, graph: Graph, names: Names) -> bool:
+    """Squeeze after Slice of one element is Gather, which fails where the slice is empty just as Squeeze does."""
+    a, b, shape = views_of(first, 0, known), views_of(second, 0, known), known.shape(first.inputs[0])
+    if a is None or b is None or shape is None or len(a) != 1 or len(b[0][1]) != 1:
+        return False
+    _, axis, start, stop, step = a[0]
+    single = step == 1 and (stop == start + 1 != 0 or (start == -1 and stop >= _END))
+    rank, squeezed = len(shape), b[0][1][0]
+    if not single or any(not -rank <= k < rank for k in (axis, squeezed)) or (axis - squeezed) % rank:
+        return False
+    name = names.fresh(f"{second.outputs[0]}__index")
+    graph.constants[name] = np.array(start, np.int64)
+    second.op, second.inputs, second.attrs = "Gather", [first.inputs[0], name], {"axis": axis}
+    second.version, second.proto = NEWEST, None
     return True
 
 
@@ -224,7 +245,7 @@ def _view_leaves_alone(view: tuple, shape: tuple[Size, ...] | None) -> bool:
     if kind == "slice":
         axis, start, stop, step = args
         size = shape[axis] if -len(shape) <= axis < len(shape) else None
-        end = size if isinstance(size, int) else 2**31 - 1
+        end = size if isinstance(size, int) else _END
         return size is not None and step == 1 and start == 0 and stop >= end
     return False
 

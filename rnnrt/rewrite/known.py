@@ -8,13 +8,14 @@ that differ; what the inputs of a subgraph declare does not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..graph import Graph, Node
 from .contents_rules import CONTENTS
 from .shape_rules import SHAPES, Sizes, element_type
+from .views import Size
 
 _SMALL = 64  # elements: the longest constant that is looked at as a shape vector
 
@@ -126,7 +127,15 @@ class Known:
             return None
         return found.astype(dtype)
 
-    def branch_shapes(self, node: Node) -> list[Mapping[int, Sizes | None]]:
-        """For each subgraph of `node`: output number -> shape."""
-        scopes = [(sub, self.inner.get(id(sub))) for _, sub in node.subgraphs()]
-        return [{k: scope.shape(v.name) if scope else None for k, v in enumerate(sub.outputs)} for sub, scope in scopes]
+    def branch_shapes(self, node: Node) -> list[list[Sequence[Size | None] | None]]:
+        """For each subgraph of `node` the shapes of its outputs, without the tokens that mean something inside only."""
+        results = []
+        for _, sub in node.subgraphs():
+            scope = self.inner.get(id(sub))
+            shapes = [scope.shape(v.name) if scope else None for v in sub.outputs]
+            results.append([s and tuple(d if scope and scope._is_outer(d) else None for d in s) for s in shapes])
+        return results
+
+    def _is_outer(self, size: Size) -> bool:
+        # Branches of one If may use one name for two values.
+        return isinstance(size, int) or size[: size.rindex("[")] not in self._own

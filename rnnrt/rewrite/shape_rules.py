@@ -249,8 +249,9 @@ def _pad(node: Node, known: Known) -> list[Shape | None]:
 @_shapes("If")
 def _if(node: Node, known: Known) -> list[Shape | None]:
     results: list[Shape | None] = []
+    branches = known.branch_shapes(node)
     for k in range(len(node.outputs)):
-        shapes = [branch.get(k) for branch in known.branch_shapes(node)]
+        shapes = [branch[k] if k < len(branch) else None for branch in branches]
         first = shapes[0] if shapes else None
         if first is None or any(s is None or len(s) != len(first) for s in shapes):
             results.append(None)
