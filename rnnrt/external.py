@@ -119,7 +119,7 @@ def _read_range(file, offset: int, size: int, where: str) -> np.ndarray:
     """Read exactly `size` bytes from `offset` on."""
     data = np.empty(size, np.uint8)
     file.seek(offset)
-    if file.readinto(memoryview(data)) != size:
+    if file.readinto(data.data) != size:
         raise ModelError(f"{where}: external data ends early: expected {size} bytes from byte {offset} on")
     data.setflags(write=False)
     return data

@@ -41,7 +41,7 @@ def signature(op: str, domain: str, version: int) -> Signature | None:
         inputs=(schema.min_input, schema.max_input),
         outputs=(schema.min_output, schema.max_output),
         single=tuple((k, p.name) for k, p in enumerate(schema.inputs) if p.option == single),
-        attributes={name: a.type.name for name, a in schema.attributes.items()},
+        attributes={name: a.type.name for name, a in schema.attributes.items()},  # type: ignore[attr-defined]
         needed=tuple(name for name, a in schema.attributes.items() if a.required),
     )
 

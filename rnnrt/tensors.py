@@ -214,7 +214,7 @@ def _dim(dim: Any, where: str) -> Dim:
 def _kind(proto: Any, where: str, depth: int = 0) -> str:
     """A type in ONNX's notation: ``seq(tensor(float))``."""
     which = proto.WhichOneof("value")
-    inner = getattr(proto, which) if which else None
+    inner: Any = getattr(proto, which) if which else None
     if depth > MAX_RANK or which is None:
         raise ModelError(f"{where}: expected a type of ONNX, got {'one nested too deep' if which else 'an empty one'}")
     if which in ("tensor_type", "sparse_tensor_type"):

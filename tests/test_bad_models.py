@@ -385,7 +385,7 @@ def test_weights_of_the_wrong_shape(op, gates, shapes):
 @pytest.mark.parametrize(
     "attributes",
     [
-        {"hidden_size": 5}, {"hidden_size": 0}, {"hidden_size": -4}, {"hidden_size": 1 << 62}, 
+        {"hidden_size": 5}, {"hidden_size": 0}, {"hidden_size": -4}, {"hidden_size": 1 << 62},
         {"direction": "sideways"}, {"direction": "bidirectional"}, {"direction": b"\xff"}, {"activations": ["Tanh"]},
         {"activations": ["Nope"] * 3}, {"clip": -1.0}, {"layout": 2}, {"input_forget": 3},
     ],
