@@ -37,24 +37,24 @@ def machine() -> str:
     return os.environ.get("_PYTHON_HOST_PLATFORM", platform.machine()).split("-")[-1]
 
 
-def extension(name: str, flags: list[str]) -> Extension:
+def extension(name: str, flags: list[str], *sources: str) -> Extension:
     """One module of the core; each has a .pyx of its own, so that flags never meet in one object file."""
     headers = [f"{CORE}/{f}" for f in sorted(os.listdir(CORE)) if f.endswith((".h", ".pxi", ".pxd"))]
     return Extension(
         f"rnnrt._core.{name}",
-        [f"{CORE}/{name}.pyx"],
+        [f"{CORE}/{name}.pyx", *(f"{CORE}/{source}" for source in sources)],
         depends=headers,
         include_dirs=[CORE, numpy.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=FLAGS + flags,
-        extra_link_args=LINK,
+        extra_link_args=[*LINK, "-pthread"],
     )
 
 
 kernels = [extension(f"cells_{isa}", flags) for isa, flags in ISA_FLAGS.get(machine(), {"baseline": [], "f64": []}).items()]
 setup(
     ext_modules=cythonize(
-        [extension("engine", []), *kernels],
+        [extension("engine", [], "threads.c"), *kernels],
         compiler_directives={
             "boundscheck": False,
             "wraparound": False,

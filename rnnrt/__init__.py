@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from ._core.engine import cpu
 from .errors import InputError, ModelError, RnnrtError, UnsupportedError
-from .graph import Value
-from .model import Model, load
-from .stream import Stream
+
+if TYPE_CHECKING:
+    from .graph import Value as Value
+    from .model import Model as Model
+    from .model import load as load
+    from .session import InferenceSession as InferenceSession
+    from .session import SessionOptions as SessionOptions
+    from .stream import Stream as Stream
 
 __version__ = "0.1.0"
+
+# Imported when first asked for, so that `import rnnrt` costs next to nothing.
+_LATER = {
+    "InferenceSession": "session",
+    "Model": "model",
+    "SessionOptions": "session",
+    "Stream": "stream",
+    "Value": "graph",
+    "load": "model",
+}
+
 __all__ = [
     "InferenceSession",
     "InputError",
@@ -28,9 +45,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The look-alikes of onnxruntime, imported when first used."""
-    if name in ("InferenceSession", "SessionOptions"):
-        from . import session
+    if name not in _LATER:
+        raise AttributeError(f"module 'rnnrt' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{_LATER[name]}", __name__), name)
+    return value
 
-        return getattr(session, name)
-    raise AttributeError(f"module 'rnnrt' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

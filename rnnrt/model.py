@@ -83,7 +83,7 @@ class Model:
             "custom_metadata_map": dict(file.metadata),
         }
         self._source = source if file.path is None else file.path
-        self._plan = Plan(graph, notes)
+        self._plan = Plan(graph, notes, self.threads)
         self._checks = tuple(_Check(value) for value in self.inputs)
         self._output_names = tuple(value.name for value in self.outputs)
 

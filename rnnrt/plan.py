@@ -67,6 +67,8 @@ class Plan:
         A rewritten graph.
     notes
         What the rewrites did, for `describe`.
+    threads
+        Threads a native step may use.
     outer
         Constants of the graphs round this one; what else it takes from them becomes the last inputs, `captures`.
     """
@@ -75,6 +77,7 @@ class Plan:
         self,
         graph: Graph,
         notes: Sequence[str] = (),
+        threads: int = 1,
         outer: Mapping[str, np.ndarray] | None = None,
         known: Known | None = None,
         problems: list[str] | None = None,
@@ -84,7 +87,7 @@ class Plan:
         constants = ChainMap(graph.constants, *([outer] if outer else []))
         known = known or Known.of(graph)
         found: list[str] = [] if problems is None else problems
-        builder = _Builder(graph, constants, known, found)
+        builder = _Builder(graph, constants, known, found, threads)
         self.captures = builder.captures
         self.n_inputs = len(graph.inputs) + len(self.captures)
         self.steps = builder.steps()
@@ -153,8 +156,10 @@ class Plan:
 class _Builder:
     """Gives slots to values and functions to nodes."""
 
-    def __init__(self, graph: Graph, constants: Mapping[str, np.ndarray], known: Known, problems: list[str]) -> None:
-        self.graph, self.constants, self.known, self.problems = graph, constants, known, problems
+    def __init__(
+        self, graph: Graph, constants: Mapping[str, np.ndarray], known: Known, problems: list[str], threads: int
+    ) -> None:
+        self.graph, self.constants, self.known, self.problems, self.threads = graph, constants, known, problems, threads
         self.captures = _captures(graph, constants)
         self._slots = {"": ABSENT}
         for name in [*(v.name for v in graph.inputs), *self.captures]:
@@ -200,7 +205,7 @@ class _Builder:
         """Function, tier, whether it returns a tuple, inputs, and plans of subgraphs."""
         try:
             if node.domain == "rnnrt":
-                fn, names = recurrent(node, self.constants)
+                fn, names = recurrent(node, self.constants, self.threads)
                 return fn, "native", True, names, ()
             if node.domain == "" and node.op in CONTROL:
                 return self._control(node)
@@ -219,7 +224,9 @@ class _Builder:
 
     def _control(self, node: Node) -> tuple[Function, str, bool, Sequence[str], tuple[tuple[str, Plan], ...]]:
         plans = {
-            key: Plan(sub, (), self.constants, self.known.inner.get(id(sub)) or Known.of(sub, self.known), self.problems)
+            key: Plan(
+                sub, (), self.threads, self.constants, self.known.inner.get(id(sub)) or Known.of(sub, self.known), self.problems
+            )
             for key, sub in node.subgraphs()
         }
         names = list(dict.fromkeys(name for plan in plans.values() for name in plan.captures))

@@ -26,7 +26,7 @@ Values = Mapping[int, Any]
 """Input number -> array; absent inputs are missing or None."""
 
 
-def recurrent(node: Node, constants: Mapping[str, np.ndarray]) -> tuple[Function, list[str]]:
+def recurrent(node: Node, constants: Mapping[str, np.ndarray], threads: int = 1) -> tuple[Function, list[str]]:
     """The function that runs a lowered recurrent `node`, and the names of the inputs it takes.
 
     Weights among `constants` are packed now and are not needed after; others are packed at every call.
@@ -47,13 +47,13 @@ def recurrent(node: Node, constants: Mapping[str, np.ndarray]) -> tuple[Function
     weights = {k: name for k, name in given.items() if k in _WEIGHTS}
     if all(name in constants for name in weights.values()):
         layer, dtype = pack(node, {k: constants[name] for k, name in weights.items()})
-        fixed = _runner(node, layer, dtype)
+        fixed = _runner(node, layer, dtype, threads)
         taken = [k for k in given if k not in weights]
         return (lambda *arrays: fixed(dict(zip(taken, arrays, strict=True)))), [given[k] for k in taken]
 
     def run(*arrays: Any) -> tuple:
         values = dict(zip(given, arrays, strict=True))
-        return _runner(node, *pack(node, {k: values[k] for k in weights}))(values)
+        return _runner(node, *pack(node, {k: values[k] for k in weights}), threads)(values)
 
     return run, list(given.values())
 
@@ -80,7 +80,7 @@ def pack(node: Node, weights: Values) -> tuple[engine.Recurrent, np.dtype]:
     return layer, dtype
 
 
-def _runner(node: Node, layer: engine.Recurrent, dtype: np.dtype) -> Callable[[Values], tuple]:
+def _runner(node: Node, layer: engine.Recurrent, dtype: np.dtype, threads: int) -> Callable[[Values], tuple]:
     """The function from {input number: array} to the node's outputs."""
     label, wide = node.label(), layer.dtype
     views = node.attrs["in_views"]
@@ -114,7 +114,7 @@ def _runner(node: Node, layer: engine.Recurrent, dtype: np.dtype) -> Callable[[V
             if make is not None:
                 written[k], results[k] = make(sizes if k == 0 else sizes[1:], wide)
         try:
-            layer.run(x, values.get(4), prepare(values, 5), prepare(values, 6), *written)
+            layer.run(x, values.get(4), prepare(values, 5), prepare(values, 6), *written, threads=threads)
         except InputError as error:
             raise InputError(f"{label}: {error}") from None
         for k, make in enumerate(makers):

@@ -4,7 +4,7 @@
 # the new state goes to q.h_next and q.c. Equations: ONNX operator specification of LSTM, GRU and RNN; all products that
 # are added are fused, in the one order written here.
 
-from rnnrt._core.kernels cimport RT_GRU, RT_LSTM, rt_call, rt_kernels, rt_layer, rt_matrix
+from rnnrt._core.kernels cimport RT_GRU, RT_LSTM, rt_barrier_wait, rt_call, rt_kernels, rt_layer, rt_matrix
 
 cdef extern from "vmath.h" nogil:
     const char *RT_ISA
@@ -42,7 +42,7 @@ cdef struct run_t:                # a call in progress; arrays are [B][ldh] unle
     real *c                       # LSTM: cell state; GRU without linear_before_reset: z
     real *rh                      # GRU without linear_before_reset: r * h
     real *pre                     # [panel][chunk_rows][per_panel][G][LANES] input projections of the chunk
-    const real **x_rows           # [chunk_rows, or B]
+    const real **x_rows           # [chunk_rows, or B], each thread's own
     const real **h_rows           # [B] rows of h
     const real **next_rows        # [B] rows of h_next
     const real **rh_rows          # [B] rows of rh

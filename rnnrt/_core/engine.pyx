@@ -11,7 +11,9 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 from posix.stdlib cimport posix_memalign
 
-from rnnrt._core.kernels cimport RT_GRU, RT_LSTM, RT_RNN, rt_call, rt_kernels, rt_layer, rt_matrix
+from rnnrt._core.kernels cimport (
+    RT_GRU, RT_LSTM, RT_RNN, rt_barrier, rt_call, rt_kernels, rt_layer, rt_matrix, rt_team_acquire, rt_team_run,
+)
 
 import os
 from importlib import import_module
@@ -37,6 +39,10 @@ N_FUNCTIONS = {"LSTM": 3, "GRU": 2, "RNN": 1}
 
 # A call of fewer multiply-adds is over in a few microseconds and keeps the GIL.
 cdef double GIL_WORK = 5e4
+# What one thread must have to do, in all and between two barriers, for another to be worth waking.
+cdef double THREAD_WORK = 1e6
+cdef double STEP_WORK = 3e4
+cdef int THREAD_ROWS = 4
 
 tables = {}                                # name -> capsule of the instruction sets loaded so far
 
@@ -282,7 +288,7 @@ cdef class Recurrent:
         copy_bytes(p, flat)
         return p
 
-    def run(self, x, sequence_lens, initial_h, initial_c, y, y_h, y_c, trace=None):
+    def run(self, x, sequence_lens, initial_h, initial_c, y, y_h, y_c, trace=None, int threads=1):
         """Run the layer.
 
         Parameters
@@ -297,6 +303,8 @@ cdef class Recurrent:
             Written: [T, D, B, H], [D, B, H] and [D, B, H].
         trace : numpy.ndarray or None
             Written: [T, D, B, S, H], the activated gates in ONNX's order; an LSTM's cell state comes as a fifth.
+        threads : int
+            Threads to use at most; fewer where more would not be faster.
 
         All arrays are of the layer's dtype, with any strides but a contiguous last axis. What is written must not overlap
         what is read.
@@ -347,33 +355,7 @@ cdef class Recurrent:
                 call.y_c, call.ldy_c = data_at(y_c, 0, d), stride(y_c, 1)
             if trace is not None:
                 call.trace, call.ldtrace_t, call.ldtrace_b = data_at(trace, 1, d), stride(trace, 0), stride(trace, 2)
-        self.run_calls(calls, self.step_work * n_time * n_batch)
-
-    cdef run_calls(self, rt_call *calls, double work):
-        cdef size_t size = self.kernels.work_size(&self.layers[0], calls[0].n_time, calls[0].n_batch)
-        cdef Block workspace = None
-        cdef int d
-        cdef int n = self.num_directions
-        cdef uint64_t state
-        if self.workspaces:
-            workspace = self.workspaces.pop()
-        if workspace is None or workspace.size < size:
-            workspace = Block(size)
-        for d in range(n):
-            calls[d].work = workspace.data
-        if work < GIL_WORK:
-            state = rt_fp_enter()
-            for d in range(n):
-                self.kernels.run(&self.layers[d], &calls[d])
-            rt_fp_leave(state)
-        else:
-            with nogil:
-                state = rt_fp_enter()
-                for d in range(n):
-                    self.kernels.run(&self.layers[d], &calls[d])
-                rt_fp_leave(state)
-        if len(self.workspaces) < 4:
-            self.workspaces.append(workspace)
+        run_team(self, calls, threads)
 
     cdef check(self, str name, a, tuple shape, bint written=False):
         if a is None:
@@ -395,6 +377,9 @@ cdef class Recurrent:
         if n_batch and (lengths.min() < 0 or lengths.max() > n_time):
             raise InputError(f"{self.kind}: sequence_lens: expected lengths in 0..{n_time}, got {lengths.min()}..{lengths.max()}")
         return np.ascontiguousarray(lengths, dtype=np.int32)
+
+
+include "team.pxi"
 
 
 cdef void *data_at(cnp.ndarray a, int axis, int index):

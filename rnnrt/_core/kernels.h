@@ -7,6 +7,8 @@
 #define RT_KERNELS_H
 #include <stddef.h>
 
+#include "threads.h"
+
 enum { RT_LSTM, RT_GRU, RT_RNN };
 
 /* A weight matrix in panels (panel.h): panel p holds blocks p*per_panel ... of all gates, as
@@ -48,13 +50,15 @@ typedef struct {
     void *trace;                    /* [T, B, G, H], for an LSTM [T, B, G + 1, H] with c last; or NULL */
     ptrdiff_t ldtrace_t, ldtrace_b;
     void *work;                     /* work_size() bytes, 64-byte aligned */
+    int part, n_parts;              /* this thread computes its part of the units, and meets the others at the barrier */
+    rt_barrier *barrier;            /* NULL where n_parts is 1 */
 } rt_call;
 
 /* The one list of what an instruction set offers. */
 typedef struct {
     const char *isa;
     int lanes, element_size;
-    size_t (*work_size)(const rt_layer *, int n_time, int n_batch);
+    size_t (*work_size)(const rt_layer *, int n_time, int n_batch, int n_parts);
     void (*run)(const rt_layer *, const rt_call *);
     void (*map_exp)(const void *x, void *y, ptrdiff_t n);
     void (*map_sigmoid)(const void *x, void *y, ptrdiff_t n);

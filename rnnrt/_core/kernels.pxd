@@ -1,5 +1,13 @@
 # The declarations of kernels.h; its comments say what each field means.
 
+cdef extern from "threads.h" nogil:
+    ctypedef struct rt_barrier:
+        int n_members
+    ctypedef void (*rt_task)(void *, int) noexcept nogil
+    int rt_team_acquire(int wanted, int *members)
+    void rt_team_run(const int *members, int n_members, rt_task task, void *arg)
+    void rt_barrier_wait(rt_barrier *)
+
 cdef extern from "kernels.h" nogil:
     enum:
         RT_LSTM, RT_GRU, RT_RNN
@@ -37,11 +45,13 @@ cdef extern from "kernels.h" nogil:
         void *trace
         ptrdiff_t ldtrace_t, ldtrace_b
         void *work
+        int part, n_parts
+        rt_barrier *barrier
 
     ctypedef struct rt_kernels:
         const char *isa
         int lanes, element_size
-        size_t (*work_size)(const rt_layer *, int, int) noexcept nogil
+        size_t (*work_size)(const rt_layer *, int, int, int) noexcept nogil
         void (*run)(const rt_layer *, const rt_call *) noexcept nogil
         void (*map_exp)(const void *, void *, ptrdiff_t) noexcept nogil
         void (*map_sigmoid)(const void *, void *, ptrdiff_t) noexcept nogil

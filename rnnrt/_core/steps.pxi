@@ -53,6 +53,17 @@ cdef inline const real *panel_data(const rt_matrix *m, int panel) noexcept nogil
     return <const real *> m.data + <ptrdiff_t> panel * m.n_k * m.per_panel * m.n_gates * LANES
 
 
+cdef inline int part_start(const run_t *q, int n, int next) noexcept nogil:
+    """The first of n panels that belong to this thread, or with next = 1 to the one after it."""
+    return <int> (<ptrdiff_t> n * (q.call.part + next) // q.call.n_parts)
+
+
+cdef inline void meet(const run_t *q) noexcept nogil:
+    """Wait for the other threads of this layer."""
+    if q.call.n_parts > 1:
+        rt_barrier_wait(q.call.barrier)
+
+
 cdef inline real *projection(const run_t *q, int block, ptrdiff_t row) noexcept nogil:
     """Where the projection of a row's inputs for a block of its own panel lies."""
     cdef const rt_matrix *m = &q.layer.w
@@ -71,7 +82,7 @@ cdef void project(run_t *q) noexcept nogil:
     cdef ptrdiff_t row
     t.k1 = q.layer.n_in
     t.k2 = 0
-    for panel in range(n_panels(m)):
+    for panel in range(part_start(q, n_panels(m), 0), part_start(q, n_panels(m), 1)):
         nv = panel_blocks(m, panel) * m.n_gates
         t.w1 = t.w2 = panel_data(m, panel)
         for v in range(nv):
@@ -100,7 +111,7 @@ cdef void lstm_rnn_step(run_t *q) noexcept nogil:
     t.k1 = 0 if q.chunk else q.layer.n_in
     t.k2 = q.layer.n_hidden
     t.out = sums
-    for panel in range(n_panels(m)):
+    for panel in range(part_start(q, n_panels(m), 0), part_start(q, n_panels(m), 1)):
         blocks = panel_blocks(m, panel)
         nv = blocks * m.n_gates
         t.w1 = panel_data(m, panel)
@@ -142,7 +153,7 @@ cdef void gru_step(run_t *q) noexcept nogil:
     t.ldinit[0] = t.ldinit[1] = 3 * LANES
     t.ldinit[2] = 0
     t.out = sums
-    for block in range(m.n_blocks):
+    for block in range(part_start(q, m.n_blocks, 0), part_start(q, m.n_blocks, 1)):
         t.w1 = panel_data(m, block)
         t.w2 = t.w1 + <ptrdiff_t> q.layer.n_in * 3 * LANES
         t.init[2] = <const real *> q.layer.bias_h + block * LANES
@@ -169,7 +180,7 @@ cdef void gru_half(run_t *q, const rt_matrix *m, const real **rows, int gate) no
     t.k1 = 0
     t.k2 = q.layer.n_hidden
     t.out = sums
-    for panel in range(n_panels(m)):
+    for panel in range(part_start(q, n_panels(m), 0), part_start(q, n_panels(m), 1)):
         blocks = panel_blocks(m, panel)
         nv = blocks * m.n_gates
         t.w1 = t.w2 = panel_data(m, panel)
@@ -200,6 +211,7 @@ cdef void take_step(run_t *q) noexcept nogil:
         gru_step(q)
     else:
         gru_half(q, &q.layer.r_gates, q.h_rows, 0)
+        meet(q)
         gru_half(q, &q.layer.r_hidden, q.rh_rows, 2)
 
 
@@ -222,7 +234,8 @@ cdef inline char *take(char **work, size_t size) noexcept nogil:
     return p
 
 
-cdef char *lay_out(run_t *q, const rt_layer *layer, char *work, int n_time, int n_batch) noexcept nogil:
+cdef char *lay_out(run_t *q, const rt_layer *layer, char *work, int n_time, int n_batch, int part,
+                    int n_parts) noexcept nogil:
     """Place the arrays of a call from `work` on; returns the end."""
     cdef size_t state, rows
     q.layer = layer
@@ -238,16 +251,16 @@ cdef char *lay_out(run_t *q, const rt_layer *layer, char *work, int n_time, int 
     q.c = <real *> take(&work, state)
     q.rh = <real *> take(&work, state)
     q.pre = <real *> take(&work, q.chunk * step_bytes(layer, n_batch))
-    q.x_rows = <const real **> take(&work, rows * sizeof(void *))
+    q.x_rows = <const real **> take(&work, n_parts * rows * sizeof(void *)) + part * rows
     q.h_rows = <const real **> take(&work, n_batch * sizeof(void *))
     q.next_rows = <const real **> take(&work, n_batch * sizeof(void *))
     q.rh_rows = <const real **> take(&work, n_batch * sizeof(void *))
     return work
 
 
-cdef size_t work_size(const rt_layer *layer, int n_time, int n_batch) noexcept nogil:
+cdef size_t work_size(const rt_layer *layer, int n_time, int n_batch, int n_parts) noexcept nogil:
     cdef run_t q
-    return <size_t> (lay_out(&q, layer, <char *> 0, n_time, n_batch) - <char *> 0)
+    return <size_t> (lay_out(&q, layer, <char *> 0, n_time, n_batch, 0, n_parts) - <char *> 0)
 
 
 cdef void sort_rows(run_t *q) noexcept nogil:
@@ -270,8 +283,6 @@ cdef void sort_rows(run_t *q) noexcept nogil:
             q.starts[lengths[b]] += 1
             q.order[i] = b
             q.length[i] = lengths[b]
-    q.n_steps = q.length[0]
-
 
 cdef void load_state(run_t *q) noexcept nogil:
     cdef const rt_call *call = q.call
@@ -325,35 +336,45 @@ cdef void start_chunk(run_t *q) noexcept nogil:
             q.chunk_rows += 1
     if q.chunk:
         project(q)
+        meet(q)
+
+
+cdef void finish_rows(run_t *q, int step) noexcept nogil:
+    """Drop the rows that have no such step."""
+    while q.n_rows > 0 and q.length[q.n_rows - 1] <= step:
+        q.n_rows -= 1
+        if q.call.part == 0:
+            finish_row(q, q.n_rows)
 
 
 cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
+    """The whole call, or one thread's part of its units: the threads share the workspace and meet after every step."""
     cdef run_t q
     cdef int steps_left = 0
     if call.n_batch == 0:
         return
     q.call = call
-    lay_out(&q, layer, <char *> call.work, call.n_time, call.n_batch)
-    sort_rows(&q)
-    load_state(&q)
+    lay_out(&q, layer, <char *> call.work, call.n_time, call.n_batch, call.part, call.n_parts)
+    if call.part == 0:
+        sort_rows(&q)
+        load_state(&q)
+    meet(&q)
     q.n_rows = call.n_batch
+    q.n_steps = q.length[0]
     q.step = 0
     while q.step < q.n_steps:
-        while q.length[q.n_rows - 1] <= q.step:
-            q.n_rows -= 1
-            finish_row(&q, q.n_rows)
+        finish_rows(&q, q.step)
         if steps_left == 0:
             start_chunk(&q)
             steps_left = max(1, q.chunk)
         take_step(&q)
+        meet(&q)
         q.h, q.h_next = q.h_next, q.h
         q.h_rows, q.next_rows = q.next_rows, q.h_rows
         q.pre_row += q.n_rows
         steps_left -= 1
         q.step += 1
-    while q.n_rows > 0:
-        q.n_rows -= 1
-        finish_row(&q, q.n_rows)
+    finish_rows(&q, q.n_steps)
 
 
 ctypedef vf (*word_fn)(vf x) noexcept nogil

@@ -1,0 +1,133 @@
+# A call shared out to threads: by direction, then by rows, then by units. Included by engine.pyx.
+
+cdef enum:
+    MAX_MEMBERS = 64
+
+
+cdef struct job_t:                     # what one member of the team computes
+    const rt_layer *layer
+    rt_call call
+
+
+cdef struct team_t:
+    const rt_kernels *kernels
+    int n_members, n_jobs
+    job_t jobs[2 * MAX_MEMBERS]
+    rt_barrier barriers[2]
+    int members[MAX_MEMBERS]
+
+
+cdef void run_jobs(void *arg, int member) noexcept nogil:
+    """The jobs of one member; those that meet at a barrier belong to different members."""
+    cdef team_t *team = <team_t *> arg
+    cdef int k = member
+    while k < team.n_jobs:
+        team.kernels.run(team.jobs[k].layer, &team.jobs[k].call)
+        k += team.n_members
+
+
+cdef int useful_threads(double work, int threads) noexcept:
+    """How many threads have enough to do."""
+    return <int> max(1.0, min(<double> min(threads, MAX_MEMBERS), work / THREAD_WORK))
+
+
+cdef void take_rows(rt_call *call, int first, int n_rows, int element_size) noexcept:
+    """Narrow a call to some rows of its batch."""
+    call.n_batch = n_rows
+    call.x = <const char *> call.x + first * call.ldx_b * element_size
+    if call.lengths != NULL:
+        call.lengths += first
+    if call.h0 != NULL:
+        call.h0 = <const char *> call.h0 + first * call.ldh0 * element_size
+    if call.c0 != NULL:
+        call.c0 = <const char *> call.c0 + first * call.ldc0 * element_size
+    if call.y != NULL:
+        call.y = <char *> call.y + first * call.ldy_b * element_size
+    if call.y_h != NULL:
+        call.y_h = <char *> call.y_h + first * call.ldy_h * element_size
+    if call.y_c != NULL:
+        call.y_c = <char *> call.y_c + first * call.ldy_c * element_size
+    if call.trace != NULL:
+        call.trace = <char *> call.trace + first * call.ldtrace_b * element_size
+
+
+cdef size_t share_out(team_t *team, const rt_layer *layer, const rt_call *whole, int d, int threads) noexcept:
+    """Append direction d's jobs for that many threads; returns the bytes of workspace they take."""
+    cdef int n_batch = whole.n_batch
+    cdef int n_rows = min(threads, n_batch // THREAD_ROWS)
+    cdef int n_units = 1
+    cdef int k
+    cdef int first
+    cdef size_t size = 0
+    cdef job_t *job
+    if n_rows < threads:
+        n_rows = 1
+        n_units = <int> max(1.0, min(<double> min(threads, layer.n_blocks),
+                                     <double> n_batch * layer.w.n_gates * layer.n_hidden * layer.n_hidden / STEP_WORK))
+    team.barriers[d].n_members = n_units
+    for k in range(n_rows * n_units):
+        job = &team.jobs[team.n_jobs]
+        team.n_jobs += 1
+        job.layer, job.call = layer, whole[0]
+        job.call.part, job.call.n_parts, job.call.barrier = k if n_units > 1 else 0, n_units, &team.barriers[d]
+        if n_rows > 1:
+            first = n_batch * k // n_rows
+            take_rows(&job.call, first, n_batch * (k + 1) // n_rows - first, team.kernels.element_size)
+        if k == 0 or n_units == 1:
+            job.call.work = <char *> whole.work + size
+            size += team.kernels.work_size(layer, job.call.n_time, job.call.n_batch, n_units)
+        else:
+            job.call.work = (job - 1).call.work
+    return size
+
+
+cdef size_t plan_team(team_t *team, Recurrent layer, rt_call *calls, int threads) noexcept:
+    """The jobs of a call on that many threads, placed from address 0; returns the size of the workspace."""
+    cdef size_t size = 0
+    cdef int d
+    team.n_jobs = 0
+    memset(team.barriers, 0, sizeof(team.barriers))
+    for d in range(layer.num_directions):
+        calls[d].work = <char *> size
+        size += share_out(team, &layer.layers[d], &calls[d], d, max(1, threads // layer.num_directions))
+    return size
+
+
+cdef run_team(Recurrent layer, rt_call *calls, int threads):
+    """Run the directions of a call on at most `threads` threads."""
+    cdef team_t team
+    cdef double work = layer.step_work * calls[0].n_time * calls[0].n_batch
+    cdef int k
+    cdef int wanted = useful_threads(work, threads)
+    cdef size_t size
+    cdef Block workspace = None
+    cdef uint64_t state
+    team.kernels = layer.kernels
+    team.n_members = 1
+    size = plan_team(&team, layer, calls, wanted)
+    if wanted > 1:
+        team.n_members = rt_team_acquire(min(wanted, team.n_jobs), team.members)
+        if team.n_members < team.n_jobs:
+            size = plan_team(&team, layer, calls, team.n_members)
+    try:
+        if layer.workspaces:
+            workspace = layer.workspaces.pop()
+        if workspace is None or workspace.size < size:
+            workspace = Block(size)
+    except MemoryError:
+        team.n_jobs = 0
+        rt_team_run(team.members, team.n_members, run_jobs, &team)
+        raise
+    for k in range(team.n_jobs):
+        team.jobs[k].call.work = <char *> workspace.data + <size_t> team.jobs[k].call.work
+    if work < GIL_WORK:
+        state = rt_fp_enter()
+        run_jobs(&team, 0)
+        rt_fp_leave(state)
+    else:
+        with nogil:
+            state = rt_fp_enter()
+            rt_team_run(team.members, team.n_members, run_jobs, &team)
+            rt_fp_leave(state)
+    if len(layer.workspaces) < 4:
+        layer.workspaces.append(workspace)
