@@ -23,7 +23,7 @@ STORY = (
 _TIMED_STEPS = 2000
 
 
-class Kind(str, Enum):  # noqa: UP042 - StrEnum came with Python 3.11
+class Kind(str, Enum):
     """The recurrent layers that the demo comes with."""
 
     lstm = "lstm"
@@ -73,7 +73,8 @@ def demo(
 def time_steps(model, numbers: list[int]) -> np.ndarray:
     """Nanoseconds of each of a few thousand single-word steps, going over the text as often as it takes."""
     words = [np.array([[number]], np.int64) for number in numbers]
-    stream, taken = model.stream(), []
+    stream = model.stream()
+    taken: list[int] = []
     while len(taken) < _TIMED_STEPS:
         stream.reset()
         for word in words:

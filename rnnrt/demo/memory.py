@@ -13,7 +13,9 @@ import numpy as np
 
 from .text import UNKNOWN, Token, encode, tokenize
 
-_CHUNK = 16  # time steps of all variants of a text at once; bounds the memory of their outputs
+# Bounds on the memory of a search for the clue: time steps of all variants at once, and places of one word.
+_CHUNK = 16
+_PLACES = 256
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,11 @@ class Reading:
     keep: np.ndarray
     probability: np.ndarray
 
+    @property
+    def answer(self) -> int:
+        """The number of the most probable word."""
+        return int(self.probability.argmax())
+
 
 def read(model, network: Network, numbers: list[int]) -> Reading:
     """Stream the words through `model` (a `rnnrt.Model`) one at a time, noting its state after each."""
@@ -117,37 +124,48 @@ def last_probabilities(model, network: Network, texts: np.ndarray) -> np.ndarray
 
 @dataclass(frozen=True)
 class Clue:
-    """The word (its `position` among the tokens) that the answer hangs on; what the network says without it."""
+    """The word that an answer hangs on.
+
+    `position` among the tokens; the text's word `numbers` with it made unknown; the `probability` [V] of each word to
+    fill the gap then.
+    """
 
     position: int
+    numbers: list[int]
     probability: np.ndarray
 
 
-def find_clue(model, network: Network, tokens: list[Token], numbers: list[int], answer: int) -> Clue | None:
-    """Make one word after the other unknown, and return the one that takes most from the probability of `answer`.
+def find_clue(model, network: Network, tokens: list[Token], reading: Reading) -> Clue | None:
+    """Make one word after the other unknown, and return the one that takes most from the probability of the answer.
 
     Words of the sentence with the gap are the question, not the clue, and stay. Different words are tried first, then
-    the places where the most telling word stands. None if there is no known word before the last sentence.
+    the places where the most telling one stands. None if no word takes half of the answer's probability.
     """
+    answer, given, unknown = reading.answer, np.array(reading.numbers), network.words.index(UNKNOWN)
     stops = [k for k, token in enumerate(tokens) if token.word in ".!?"]
-    given, unknown = np.array(numbers), network.words.index(UNKNOWN)
-    question = stops[-1] + 1 if stops else 0
-    places = np.array([k for k in range(question) if tokens[k].is_word and given[k] != unknown], int)
+    places = np.array([k for k in range(stops[-1] if stops else 0) if tokens[k].is_word and given[k] != unknown], int)
     if not len(places):
         return None
 
-    def without(masks: np.ndarray) -> tuple[int, np.ndarray]:
-        """The mask [T] that costs the answer most, and the probabilities it leaves."""
+    def most_telling(masks: np.ndarray) -> tuple[int, np.ndarray]:
+        """Which of the masks [N, T] costs the answer most, and the probabilities [V] it leaves."""
         left = last_probabilities(model, network, np.where(masks, unknown, given))
         worst = int(left[:, answer].argmin())
         return worst, left[worst]
 
-    candidates = np.unique(given[places])
-    before_question = np.arange(len(given)) < question
-    worst, _ = without((given == candidates[:, None]) & before_question)
-    places = places[given[places] == candidates[worst]]
-    worst, probability = without(np.arange(len(given)) == places[:, None])
-    return Clue(int(places[worst]), probability)
+    at, candidates = np.arange(len(given)), np.unique(given[places])
+    everywhere = (given == candidates[:, None]) & np.isin(at, places)
+    worst, probability = most_telling(everywhere)
+    if probability[answer] > reading.probability[answer] / 2:
+        return None
+    mask = everywhere[worst]
+    places = np.flatnonzero(mask)
+    one_place = at == places[-_PLACES:, None]
+    worst, left = most_telling(one_place)
+    if left[answer] < reading.probability[answer] / 2:
+        mask, probability = one_place[worst], left
+    # A clue given more than once is made unknown everywhere, and counts from where it was given last.
+    return Clue(int(np.flatnonzero(mask)[-1]), np.where(mask, unknown, given).tolist(), probability)
 
 
 def remembering_unit(network: Network, reading: Reading, clue: Clue, other: Reading) -> int:
@@ -158,8 +176,7 @@ def remembering_unit(network: Network, reading: Reading, clue: Clue, other: Read
     steadily its memory differs between the two readings: the 5th percentile of the difference from clue to gap over its
     maximum.
     """
-    answer = int(reading.probability.argmax())
-    weight = network.readout[:, answer] - network.readout @ other.probability
+    weight = network.readout[:, reading.answer] - network.readout @ other.probability
     gain = weight * (reading.hidden[-1] - other.hidden[-1])
     difference = np.abs(reading.memory - other.memory)[clue.position + 1 :]
     steadiness = np.quantile(difference, 0.05, axis=0) / np.maximum(difference.max(axis=0), 1e-9)
@@ -167,30 +184,39 @@ def remembering_unit(network: Network, reading: Reading, clue: Clue, other: Read
 
 
 @dataclass(frozen=True)
+class Recall:
+    """How the clue, `distance` words before the gap, got there: the unit, its memory and its keep gate [T].
+
+    `without` is the memory of the same unit had the clue been an unknown word.
+    """
+
+    clue: Clue
+    distance: int
+    unit: int
+    memory: np.ndarray
+    keep: np.ndarray
+    without: np.ndarray
+
+
+@dataclass(frozen=True)
 class Story:
-    """A text read to its gap, with everything the demo tells about it; `unit` is None where no clue was found."""
+    """A text read to its gap; `recall` is None where the answer hangs on no single word."""
 
     text: str
     tokens: list[Token]
     reading: Reading
-    clue: Clue | None
-    unit: int | None
-
-    @property
-    def distance(self) -> int:
-        """Words between the clue and the gap."""
-        return sum(token.is_word for token in self.tokens[self.clue.position + 1 :])
+    recall: Recall | None
 
 
 def follow(model, network: Network, text: str) -> Story:
     """Read `text` (which ends at its gap and holds at least one word) and find out what the answer hangs on."""
     tokens = tokenize(text)
-    numbers = encode(tokens, network.words)
-    reading = read(model, network, numbers)
-    clue = find_clue(model, network, tokens, numbers, int(reading.probability.argmax()))
+    reading = read(model, network, encode(text, network.words))
+    clue = find_clue(model, network, tokens, reading)
     if clue is None:
-        return Story(text, tokens, reading, None, None)
-    blanked = list(numbers)
-    blanked[clue.position] = network.words.index(UNKNOWN)
-    unit = remembering_unit(network, reading, clue, read(model, network, blanked))
-    return Story(text, tokens, reading, clue, unit)
+        return Story(text, tokens, reading, None)
+    other = read(model, network, clue.numbers)
+    unit = remembering_unit(network, reading, clue, other)
+    distance = sum(token.is_word for token in tokens[clue.position + 1 :])
+    recall = Recall(clue, distance, unit, reading.memory[:, unit], reading.keep[:, unit], other.memory[:, unit])
+    return Story(text, tokens, reading, recall)

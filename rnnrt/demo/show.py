@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .memory import Network, Story
+from .memory import Network, Recall, Story
 from .text import UNKNOWN
 
 _BLOCKS, _ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
@@ -20,10 +20,12 @@ def show_story(console: Console, network: Network, story: Story) -> None:
     _show_text(console, network, story)
     console.print()
     _show_answers(console, network, story)
-    if story.clue is not None:
-        console.print()
-        _show_control(console, network, story)
-        _show_unit(console, network, story)
+    console.print()
+    if story.recall is None:
+        console.print("No single word of the text decides this answer.")
+    else:
+        _show_control(console, network, story, story.recall)
+        _show_unit(console, network, story.recall)
 
 
 def show_timing(console: Console, nanoseconds: np.ndarray) -> None:
@@ -38,20 +40,17 @@ def _show_text(console: Console, network: Network, story: Story) -> None:
     text = f"{story.text} {_GAP}"
     styled = Text(text)
     styled.stylize("bold reverse", len(text) - len(_GAP))
-    levels = []
-    if story.clue is not None:
-        token = story.tokens[story.clue.position]
+    rows = []
+    if story.recall is not None:
+        token, memory = story.tokens[story.recall.clue.position], story.recall.memory * memory_sign(story.recall)
         styled.stylize("bold black on green", token.start, token.end)
-        memory = story.reading.memory[:, story.unit] * memory_sign(story)
+        names = ("cell", "forget") if network.kind == "lstm" else ("state", "update")
         low, high = memory.min(), memory.max()
-        levels = [
-            ("cell" if network.kind == "lstm" else "state", (memory - low) / max(high - low, 1e-9)),
-            ("forget" if network.kind == "lstm" else "update", story.reading.keep[:, story.unit]),
-        ]
+        rows = list(zip(names, ((memory - low) / max(high - low, 1e-9), story.recall.keep), strict=True))
     blocks = _ASCII_BLOCKS if console.options.ascii_only else _BLOCKS
     for start, end in wrap(text, console.width - len(_MARGIN) - 1):
         console.print(Text(_MARGIN + " ") + styled[start:end], no_wrap=True, overflow="ignore", crop=False)
-        for name, values in levels:
+        for name, values in rows:
             row = Text(f"{name:>{len(_MARGIN)}} ", style="dim")
             for column, level in _columns(story, values, start, end):
                 if level is None:
@@ -62,11 +61,10 @@ def _show_text(console: Console, network: Network, story: Story) -> None:
             console.print(row, no_wrap=True, overflow="ignore", crop=False)
 
 
-def memory_sign(story: Story) -> int:
-    """-1 where the unit remembers by a state below what it was before the clue, else 1."""
-    memory = story.reading.memory[:, story.unit]
-    before = memory[story.clue.position - 1] if story.clue.position else 0.0
-    return -1 if np.median(memory[story.clue.position + 1 :]) < before else 1
+def memory_sign(recall: Recall) -> int:
+    """-1 where the clue lowers the memory of the unit, else 1."""
+    after = slice(recall.clue.position + 1, None)
+    return -1 if np.median(recall.memory[after] - recall.without[after]) < 0 else 1
 
 
 def _columns(story: Story, values: np.ndarray, start: int, end: int):
@@ -114,27 +112,24 @@ def _show_answers(console: Console, network: Network, story: Story) -> None:
     console.print(table)
 
 
-def _show_control(console: Console, network: Network, story: Story) -> None:
+def _show_control(console: Console, network: Network, story: Story, recall: Recall) -> None:
     """What the answer would have been without the clue."""
-    answer = int(story.reading.probability.argmax())
-    left, clue = story.clue.probability, story.tokens[story.clue.position]
-    shown = story.text[clue.start : clue.end]
+    token, left, answer = story.tokens[recall.clue.position], recall.clue.probability, story.reading.answer
     console.print(
-        f"The clue is “{shown}”, {story.distance} words before the gap. Made unknown, it leaves "
-        f"“{network.words[answer]}” a probability of {left[answer]:.2%}; the answer is then "
-        f"{_word(network.words[int(left.argmax())])}."
+        f"The clue is “{story.text[token.start : token.end]}”, {recall.distance} words before the gap. Were it an "
+        f"unknown word, “{network.words[answer]}” would have a probability of {left[answer]:.2%}, and the answer "
+        f"would be {_word(network.words[int(left.argmax())])}."
     )
 
 
-def _show_unit(console: Console, network: Network, story: Story) -> None:
+def _show_unit(console: Console, network: Network, recall: Recall) -> None:
     """The remembering unit in numbers."""
-    clue, unit = story.clue.position, story.unit
-    memory, keep = story.reading.memory[:, unit], story.reading.keep[:, unit]
-    cell, gate = ("cell state", "forget gate") if network.kind == "lstm" else ("state", "update gate z")
-    before = memory[clue - 1] if clue else 0.0
-    turned = " (shown upside down)" if memory_sign(story) < 0 else ""
+    clue, memory = recall.clue.position, recall.memory
+    cell, gate = ("cell state", "forget gate") if network.kind == "lstm" else ("state", "update gate")
+    drawn = ", drawn upside down," if memory_sign(recall) < 0 else ""
     console.print(
-        f"Unit {unit} of {network.n_units} remembered it: its {cell}{turned} was {before:+.2f} before the clue, "
-        f"{memory[clue]:+.2f} after it and {memory[-1]:+.2f} at the gap; its {gate} was {keep[clue + 1 :].mean():.3f} "
-        "on average in between."
+        f"Unit {recall.unit} of {network.n_units} remembered it. Its {cell}{drawn} was {memory[clue]:+.2f} at the "
+        f"clue, {np.median(memory[clue + 1 :]):+.2f} (median) from there on, and {memory[-1]:+.2f} at the gap "
+        f"({recall.without[-1]:+.2f} without the clue); its {gate} kept {recall.keep[clue + 1 :].mean():.1%} a "
+        "word on average."
     )

@@ -7,13 +7,15 @@ in six and one pair of name and clue in five appear in held-out texts only.
 import random
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 from . import words as language
 
 UNKNOWN = "<unk>"
+GAP = "___"
 
-_TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\d+|[.,!?;:]")
+_TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\d+|_{2,}|[.,!?;:]")
 _SLOT = re.compile(r"\{(\w+)\}")
 _GAP = re.compile(r"_{2,}|\.{3,}\s*$|…\s*$")
 
@@ -37,13 +39,17 @@ class Token(NamedTuple):
 
     @property
     def is_word(self) -> bool:
-        """Whether this is a word or number rather than a punctuation mark."""
+        """Whether this is a word or number rather than a mark."""
         return self.word[0].isalnum()
 
 
 def tokenize(text: str) -> list[Token]:
-    """Words, numbers and punctuation marks of `text` in order; everything else separates them."""
-    return [Token(m.group().lower().replace("’", "'"), *m.span()) for m in _TOKEN.finditer(text)]
+    """Words, numbers, marks and gaps of `text` in order; everything else separates them."""
+    return [Token(_normal(m.group()), *m.span()) for m in _TOKEN.finditer(text)]
+
+
+def _normal(word: str) -> str:
+    return word.lower().replace("’", "'")
 
 
 def before_gap(text: str) -> str:
@@ -52,10 +58,10 @@ def before_gap(text: str) -> str:
     return re.sub(r"[\s.…?!_]+$", "", text[: mark.start()] if mark else text)
 
 
-def encode(tokens: list[Token], vocabulary: list[str]) -> list[int]:
-    """Number each token by its place in `vocabulary`; words that are not in it get the number of `<unk>`."""
+def encode(text: str, vocabulary: list[str]) -> list[int]:
+    """Number each token of `text` by its place in `vocabulary`; those not in it get the number of `<unk>`."""
     number = {word: k for k, word in enumerate(vocabulary)}
-    return [number.get(token.word, number[UNKNOWN]) for token in tokens]
+    return [number.get(word, number[UNKNOWN]) for word in map(_normal, _TOKEN.findall(text))]
 
 
 def vocabulary() -> list[str]:
@@ -82,11 +88,15 @@ _COMMON += [word for slot in language.SLOTS.values() for word in slot]
 
 @dataclass(frozen=True)
 class Example:
-    """A text up to its gap, the word that fills the gap, and how many words lie between clue and gap."""
+    """A text up to its gap, the word that fills the gap, and how many words lie between clue and gap.
+
+    A training text asks more than once, with `GAP` in the place of an answer; `asides` are those answers in order.
+    """
 
     text: str
     answer: str
     distance: int
+    asides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +107,7 @@ class Person:
     sex: str
 
     def slots(self) -> dict[str, str]:
+        """The words that stand for this person in a sentence template."""
         return {"n": self.name, **_PRONOUNS[self.sex]}
 
 
@@ -120,30 +131,39 @@ class Writer:
         self._pool = _sentences(held_out)
         self._distractors = [s for s in self._pool if s in language.DISTRACTORS]
 
-    def example(self, distance: int, answerable: bool = True, kind: str | None = None) -> Example:
+    def example(self, distance: int, answerable: bool = True, kind: str | None = None, n_asides: int = 0) -> Example:
         """Write a text with at least `distance` words between clue and gap.
 
         Where `answerable` is false the clue is left out, and the right answer is `<unk>`. `kind` is "allergy" or
-        "origin".
+        "origin". Before the last question come `n_asides` others, about anybody and either kind.
         """
         rng = self.rng
         kind = kind or rng.choices(["allergy", "origin"], weights=[7, 3])[0]
         person, other = self._people()
         clue, answer = self._fact(kind, person)
+        known = {(person, kind): answer if answerable else UNKNOWN}
         before = [self._sentence(person) for _ in range(rng.choice([0, 0, 0, 1, 2, 4]))]
-        after = self._side_facts(kind, person, other)
+        after = self._side_facts(kind, person, other, known)
         if rng.random() < 0.3:
             before, after = before + after, []
+        asked = [self._aside(person, other) for _ in range(n_asides)]
         gap = self._fill(rng.choice(_KINDS[kind][1]), person)
-        count = sum(_words(s) for s in (*after, gap)) + _words(clue.partition("{here}")[2])
+        count = sum(_words(s) for s in (*after, gap)) + clue.partition("{here}")[2].count(" ")
         while count < distance:
             after.append(self._sentence(person))
             count += _words(after[-1])
         rng.shuffle(after)
-        if not answerable:
-            clue, answer = "", UNKNOWN
-        text = " ".join(part for part in (*before, clue.replace("{here}", ""), *after, gap) if part)
-        return Example(text, answer, count)
+        clue = clue.replace("{here}", "") if answerable else ""
+        questions = [f"{question} {GAP}." for question, _ in asked]
+        text = " ".join(part for part in (*before, clue, *after, *questions, gap) if part)
+        return Example(text, known[person, kind], count, tuple(known.get(about, UNKNOWN) for _, about in asked))
+
+    def _aside(self, person: Person, other: Person | None) -> tuple[str, tuple[Person, str]]:
+        """Another question, and whom and what kind of fact it is about."""
+        # A stranger's name does not tell the sex, so nobody else can be asked about.
+        who = person if other is None else self.rng.choice([person, other])
+        kind = self.rng.choice(list(_KINDS))
+        return self._fill(self.rng.choice(_KINDS[kind][1]), who), (who, kind)
 
     def _people(self) -> tuple[Person, Person | None]:
         """Whom the text is about, and perhaps somebody of the other sex with a fact of the same kind."""
@@ -153,7 +173,7 @@ class Writer:
         kind = rng.random()
         if kind < 0.15:
             return Person(rng.choice(_STRANGERS[sexes[0]]), sexes[0]), None
-        return person, other if kind < 0.4 else None
+        return person, other if kind < 0.5 else None
 
     def _fact(self, kind: str, person: Person) -> tuple[str, str]:
         """A clue sentence about `person`, marked `{here}` after the clue itself, and the word it decides."""
@@ -163,19 +183,24 @@ class Writer:
         clue = self.rng.choice(held if self._held_out else [c for c in answers if c not in held])
         return self._fill(self.rng.choice(clues), person, clue=clue + "{here}"), answers[clue]
 
-    def _side_facts(self, kind: str, person: Person, other: Person | None) -> list[str]:
-        """Facts that are not asked for: the other kind of clue, or the same kind about `other`."""
+    def _side_facts(
+        self, kind: str, person: Person, other: Person | None, known: dict[tuple[Person, str], str]
+    ) -> list[str]:
+        """Facts that are not asked for: the other kind of clue, or the same kind about `other`; noted in `known`."""
+        about = [(person, "origin" if kind == "allergy" else "allergy")] if self.rng.random() < 0.3 else []
+        about += [(other, kind)] if other else []
         facts = []
-        if self.rng.random() < 0.3:
-            facts.append(self._fact("origin" if kind == "allergy" else "allergy", person)[0])
-        if other:
-            facts.append(self._fact(kind, other)[0])
-        return [fact.replace("{here}", "") for fact in facts]
+        for who, what in about:
+            fact, known[who, what] = self._fact(what, who)
+            facts.append(fact.replace("{here}", ""))
+        return facts
 
     def _sentence(self, person: Person) -> str:
         pool = self._distractors if self.rng.random() < 0.25 else self._pool
         sentence = self._fill(self.rng.choice(pool), person)
-        return self._jumble(sentence) if self.rng.random() < self._noise else sentence
+        # "Tom is not allergic to" must not become "<unk> <unk> <unk> allergic to".
+        jumbled = self.rng.random() < self._noise and "allergic" not in sentence
+        return self._jumble(sentence) if jumbled else sentence
 
     def _jumble(self, sentence: str) -> str:
         """The sentence with some words unknown, or as many words at random."""
@@ -188,8 +213,7 @@ class Writer:
         known = {**person.slots(), **given}
         used = {person.name}
 
-        def word(match: re.Match) -> str:
-            slot = match.group(1)
+        def word(slot: str) -> str:
             if slot.lower() in known:
                 value = known[slot.lower()]
                 return value[0].upper() + value[1:] if slot[0].isupper() else value
@@ -198,8 +222,14 @@ class Writer:
             used.add(value)
             return value.capitalize() if slot == "day" else value
 
-        return _SLOT.sub(word, template)
+        # Splitting at the slots leaves them at the odd places.
+        return "".join(word(part) if k % 2 else part for k, part in enumerate(_split(template)))
 
 
-def _words(text: str) -> int:
-    return sum(any(c.isalnum() for c in part) for part in text.split())
+@cache
+def _split(template: str) -> list[str]:
+    return _SLOT.split(template)
+
+
+def _words(sentence: str) -> int:
+    return sentence.count(" ") + 1

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from . import KINDS, model_path
-from .text import Example, Writer, encode, tokenize, vocabulary
+from .text import GAP, UNKNOWN, Example, Writer, encode, vocabulary
 
 EMBEDDING, HIDDEN = 24, 64
-BATCH, STEPS = 64, 4000
+BATCH, STEPS, ASIDES = 64, 2800, 4
 SEED = 7
 LONGEST_GAP = 200
 GOAL = 0.99
@@ -46,17 +46,21 @@ def make_network(kind: str, n_words: int):
 
 
 def answer_scores(network, examples: list[Example], words: list[str]):
-    """Logits [B, V] for the gap of each example, and the numbers [B] of the right answers."""
+    """Logits [N, V] for all gaps of the examples, one after the other, and the numbers [N] of the right answers."""
     import torch
 
-    texts = [encode(tokenize(e.text), words) for e in examples]
-    last = torch.tensor([len(t) - 1 for t in texts])
-    padded = torch.zeros(int(last.max()) + 1, len(texts), dtype=torch.int64)
-    for column, text in enumerate(texts):
-        padded[: len(text), column] = torch.tensor(text)
-    y, _ = network["layer"](network["embedding"](padded))
-    right = torch.tensor([words.index(e.answer.lower()) for e in examples])
-    return network["readout"](y[last, torch.arange(len(texts))]), right
+    # The gaps within a text get a number of their own to be found by; the network reads them as unknown words.
+    texts = [np.array(encode(e.text, [*words, GAP])) for e in examples]
+    padded = np.zeros((max(map(len, texts)), len(texts)), np.int64)
+    gaps, right = [], []
+    for column, (numbers, example) in enumerate(zip(texts, examples, strict=True)):
+        inner = np.flatnonzero(numbers == len(words))
+        padded[: len(numbers), column] = np.where(numbers == len(words), words.index(UNKNOWN), numbers)
+        gaps += [(k, column) for k in (*(inner - 1), len(numbers) - 1)]
+        right += [words.index(answer.lower()) for answer in (*example.asides, example.answer)]
+    y, _ = network["layer"](network["embedding"](torch.from_numpy(padded)))
+    at, column = torch.tensor(np.array(gaps)).T
+    return network["readout"](y[at, column]), torch.tensor(right)
 
 
 def train(kind: str, words: list[str], steps: int):
@@ -70,10 +74,10 @@ def train(kind: str, words: list[str], steps: int):
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps, pct_start=0.1)
     begin, correct = time.perf_counter(), 0.0
     for step in range(steps):
-        reach = 10 + (LONGEST_GAP - 10) * min(1.0, step / (0.6 * steps))
+        reach = 10 + (LONGEST_GAP - 10) * min(1.0, max(0.0, step / steps - 0.25) / 0.5)
         # One gap length a batch, so that hardly any padding is computed.
         gap = int(writer.rng.uniform(5, reach))
-        batch = [writer.example(gap, answerable=writer.rng.random() > 0.06) for _ in range(BATCH)]
+        batch = [writer.example(gap, writer.rng.random() > 0.06, n_asides=ASIDES) for _ in range(BATCH)]
         scores, right = answer_scores(network, batch, words)
         loss = torch.nn.functional.cross_entropy(scores, right)
         optimizer.zero_grad()
@@ -84,7 +88,9 @@ def train(kind: str, words: list[str], steps: int):
         correct += float((scores.argmax(1) == right).float().mean())
         if (step + 1) % 200 == 0:
             took = time.perf_counter() - begin
-            print(f"{kind} step {step + 1:5d}  gap <= {reach:3.0f}  right {correct / 200:.3f} {took:4.0f} s", flush=True)
+            print(
+                f"{kind} step {step + 1:5d}  gap <= {reach:3.0f}  right {correct / 200:.3f} {took:4.0f} s", flush=True
+            )
             correct = 0.0
     return network
 
@@ -124,7 +130,7 @@ def export(network, kind: str, words: list[str], accuracy: float, path: Path) ->
         "direction_axis": np.array([1], np.int64),
     }
     carried = ["h", "c"] if kind == "lstm" else ["h"]
-    options = {} if kind == "lstm" else {"linear_before_reset": 1}
+    options: dict = {} if kind == "lstm" else {"linear_before_reset": 1}
     nodes = [
         helper.make_node("Gather", ["embedding", "word"], ["x"]),
         helper.make_node(
@@ -139,7 +145,7 @@ def export(network, kind: str, words: list[str], accuracy: float, path: Path) ->
         helper.make_node("Add", ["product", "bias"], ["logit"]),
         helper.make_node("Softmax", ["logit"], ["probability"], axis=-1),
     ]
-    state_shape = [1, "B", HIDDEN]
+    state_shape: list[str | int | None] = [1, "B", HIDDEN]
     real, whole = TensorProto.FLOAT, TensorProto.INT64
     graph = helper.make_graph(
         nodes,
