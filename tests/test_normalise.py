@@ -180,6 +180,11 @@ def test_upsample_and_resize() -> None:
         small = np.array([1, 1, 0.5, 0.6], np.float32)
         want = run_onnxruntime("Resize", IMAGE, small, version=10, mode=mode)[0]
         assert_same(normalised("Resize", [IMAGE, small], 10, constants=(1,), mode=mode)[0], want)
+    for sizes in ([1, 1, 0.5, 0.6], [1, 1, 2, 0.6], [1, 1, 2.5, 1]):
+        scales = np.array(sizes, np.float32)
+        want = run_onnxruntime("Resize", IMAGE, scales, version=10)[0]
+        for constants in ((), (1,)):
+            assert_same(normalised("Resize", [IMAGE, scales], 10, constants=constants)[0], want)
     want = run_onnxruntime("Upsample", IMAGE, version=7, scales=[1.0, 1.0, 2.0, 3.0])[0]
     assert_same(normalised("Upsample", [IMAGE], 1, height_scale=2.0, width_scale=3.0)[0], want)
 

@@ -129,6 +129,7 @@ def test_what_is_refused() -> None:
             reference(make_node(op, 1))
     for node, why in [
         (make_node("Dropout", 3), "random"),
+        (make_node("GridSample", 2, mode="cubic", padding_mode="border"), "border padding"),
         (make_node("NoSuchOperator", 1), "no such operator"),
         (make_node("Mish", 1, version=11), "no such operator"),
         (make_node("MaxRoiPool", 2, pooled_shape=[1, 1]), "not in the reference evaluator"),

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import InputError, RnnrtError, UnsupportedError
 from ..graph import Node, captured
+from .common import text
 from .limits import quiet
 from .registry import Function
 
@@ -82,6 +83,9 @@ def _refuse(node: Node) -> None:
         raise UnsupportedError(f"{label}: its answer is random")
     if node.op in PACKAGES and find_spec(PACKAGES[node.op][0]) is None:
         raise UnsupportedError(f"{label}: needs the package {PACKAGES[node.op][1]}, which is not installed")
+    cubic = text(node.attrs.get("mode", "")) in ("cubic", "bicubic")
+    if node.op == "GridSample" and cubic and text(node.attrs.get("padding_mode", "")) == "border":
+        raise UnsupportedError(f"{label}: the reference evaluator is wrong for cubic interpolation with border padding")
     if node.op == "Dropout" and len(node.inputs) > 2:
         raise UnsupportedError(f"{label}: dropout in training mode, whose answer is random")
     if captured(node):

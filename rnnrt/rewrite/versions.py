@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ModelError
+from ..ops.common import text
 from ..ops.shape import constant_value
 from .edit import Edit, rule
 
@@ -208,20 +209,20 @@ def _upsample_scales(edit: Edit) -> None:
 
 @rule("Upsample", "Resize", below=11)
 def _resize(edit: Edit) -> None:
-    """Coordinates were x/scale; the nearest was the one below, or in a smaller output of Resize the one above."""
+    """Coordinates were x/scale; the nearest was the one below, but along an axis that Resize shrinks the one above."""
     node = edit.node
-    scales = edit.known.get(node.input(1))
-    nearest = "floor"
-    if node.op == "Resize" and node.attrs.get("mode", "nearest") in ("nearest", b"nearest"):
-        if scales is None or scales.min() < 1 < scales.max():
-            nearest = "simple"
-        elif scales.min() < 1:
-            nearest = "ceil"
-    if node.attrs.get("mode") in ("bilinear", "trilinear", b"bilinear", b"trilinear"):
-        edit.set(mode="linear")
+    x, scales = node.inputs
+    mode = text(node.attrs.get("mode", "nearest"))
+    mode = {"bilinear": "linear", "trilinear": "linear"}.get(mode, mode)
+    attrs = {"mode": mode, "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    known = edit.known.get(scales)
+    if node.op == "Resize" and mode == "nearest" and (known is None or known.min() < 1):
+        if known is None or known.max() > 1:
+            one = edit.constant(1.0, np.float32)
+            x, scales = edit.add("Resize", x, "", edit.add("Max", scales, one), **attrs), edit.add("Min", scales, one)
+        attrs["nearest_mode"] = "ceil"
     edit.rename("Resize")
-    edit.set(coordinate_transformation_mode="asymmetric", nearest_mode=nearest)
-    node.inputs = [node.inputs[0], "", node.input(1)]
+    node.attrs, node.inputs = attrs, [x, "", scales]
 
 
 @rule("Cast", below=6)
@@ -230,9 +231,9 @@ def _cast(edit: Edit) -> None:
     from onnx import TensorProto
 
     to = edit.node.attrs.get("to")
-    to = to.decode() if isinstance(to, bytes) else to
-    if not isinstance(to, str):
+    if not isinstance(to, str | bytes):
         return
+    to = text(to)
     if to.upper() not in list(TensorProto.DataType.keys()):
         raise ModelError(f"{edit.node.label()}: attribute 'to': expected the name of an element type, got {to!r}")
     edit.set(to=TensorProto.DataType.Value(to.upper()))
@@ -298,8 +299,7 @@ def _dft(edit: Edit) -> None:
 
 @rule("GridSample", below=20)
 def _grid_sample(edit: Edit) -> None:
-    mode = edit.node.attrs.get("mode", "bilinear")
-    mode = mode.decode() if isinstance(mode, bytes) else mode
+    mode = text(edit.node.attrs.get("mode", "bilinear"))
     edit.set(mode={"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode))
 
 
