@@ -43,12 +43,17 @@ class ExecutionOrder(enum.IntEnum):
 
 
 class _Options:
-    """Attributes with a fixed set of names, each of the type of its default."""
+    """Attributes with a fixed set of names, each of the type of its default, which stands in the class."""
 
     _defaults: ClassVar[dict[str, Any]] = {}
+    _config: dict[str, str]
+
+    def __init_subclass__(cls) -> None:
+        own = {name: value for name, value in vars(cls).items() if isinstance(value, (int, str)) and name[0] != "_"}
+        cls._defaults = {**cls._defaults, **own}
 
     def __init__(self) -> None:
-        self.__dict__.update(self._defaults)
+        self.__dict__.update(self._defaults, _config={})
 
     def __setattr__(self, name: str, value: Any) -> None:
         default = self._defaults.get(name)
@@ -85,28 +90,26 @@ class SessionOptions(_Options):
     An attribute that onnxruntime does not have is an `AttributeError`, a value of the wrong type a `TypeError`.
     """
 
-    _defaults: ClassVar[dict[str, Any]] = {
-        "enable_cpu_mem_arena": True,
-        "enable_mem_pattern": True,
-        "enable_mem_reuse": True,
-        "enable_profiling": False,
-        "execution_mode": ExecutionMode.ORT_SEQUENTIAL,
-        "execution_order": ExecutionOrder.DEFAULT,
-        "graph_optimization_level": GraphOptimizationLevel.ORT_ENABLE_ALL,
-        "inter_op_num_threads": 0,
-        "intra_op_num_threads": 0,
-        "log_severity_level": -1,
-        "log_verbosity_level": 0,
-        "logid": "",
-        "optimized_model_filepath": "",
-        "profile_file_prefix": "rnnrt_profile_",
-        "use_deterministic_compute": False,
-        "use_per_session_threads": True,
-    }
+    enable_cpu_mem_arena: bool = True
+    enable_mem_pattern: bool = True
+    enable_mem_reuse: bool = True
+    enable_profiling: bool = False
+    execution_mode: ExecutionMode = ExecutionMode.ORT_SEQUENTIAL
+    execution_order: ExecutionOrder = ExecutionOrder.DEFAULT
+    graph_optimization_level: GraphOptimizationLevel = GraphOptimizationLevel.ORT_ENABLE_ALL
+    inter_op_num_threads: int = 0
+    intra_op_num_threads: int = 0
+    log_severity_level: int = -1
+    log_verbosity_level: int = 0
+    logid: str = ""
+    optimized_model_filepath: str = ""
+    profile_file_prefix: str = "rnnrt_profile_"
+    use_deterministic_compute: bool = False
+    use_per_session_threads: bool = True
+    _dimensions: dict[str, int]
 
     def __init__(self) -> None:
         super().__init__()
-        self.__dict__["_config"] = {}
         self.__dict__["_dimensions"] = {}
 
     @property
@@ -137,17 +140,11 @@ class SessionOptions(_Options):
 class RunOptions(_Options):
     """Settings of one `InferenceSession.run`; only ``terminate`` has an effect: the run does not begin."""
 
-    _defaults: ClassVar[dict[str, Any]] = {
-        "log_severity_level": -1,
-        "log_verbosity_level": 0,
-        "logid": "",
-        "only_execute_path_to_fetches": False,
-        "terminate": False,
-    }
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.__dict__["_config"] = {}
+    log_severity_level: int = -1
+    log_verbosity_level: int = 0
+    logid: str = ""
+    only_execute_path_to_fetches: bool = False
+    terminate: bool = False
 
     def add_run_config_entry(self, config_key: str, config_value: str) -> None:
         """Keep an entry; none has an effect."""

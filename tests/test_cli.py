@@ -50,17 +50,27 @@ def test_run_stores_and_shows_outputs(rnnrt, model, tmp_path):
         np.save(tmp_path / f"{name}.npy", array)
     given = [word for name in feed for word in ("--input", f"{name}={tmp_path / name}.npy")]
     code, out, err = rnnrt("run", model, *given, "--output", tmp_path / "out.npz")
-    assert code == 0 and "4x1x2x5" in out and "twice" in out and "out.npz" in err
+    assert code == 0
+    assert "4x1x2x5" in out
+    assert "twice" in out
+    assert "out.npz" in err
     with np.load(tmp_path / "out.npz") as stored:
         assert set(stored.files) == {"y", "h_out", "twice"}
-        assert np.array_equal(stored["y"][-1], stored["h_out"]) and stored["twice"] == 42
+        assert np.array_equal(stored["y"][-1], stored["h_out"])
+        assert stored["twice"] == 42
 
 
 def test_run_makes_inputs_up_and_says_so(rnnrt, model, tmp_path):
     code, out, err = rnnrt("run", model, "--output", tmp_path / "a.npz")
-    assert code == 0 and "100x1x3" in out and "T = 100" in err and "B = 1" in err
+    assert code == 0
+    assert "100x1x3" in out
+    assert "T = 100" in err
+    assert "B = 1" in err
     code, out, err = rnnrt("run", model, "--shape", "x=7x4x3", "--seed", "0", "--output", tmp_path / "b.npz")
-    assert code == 0 and "7x4x3" in out and "1x4x5" in out and "chosen" not in err
+    assert code == 0
+    assert "7x4x3" in out
+    assert "1x4x5" in out
+    assert "chosen" not in err
     rnnrt("run", model, "--output", tmp_path / "c.npz")
     with np.load(tmp_path / "a.npz") as a, np.load(tmp_path / "c.npz") as c:
         assert np.array_equal(a["y"], c["y"])
@@ -80,8 +90,11 @@ def test_run_makes_inputs_up_and_says_so(rnnrt, model, tmp_path):
 )
 def test_run_refuses_in_one_line(rnnrt, model, arguments, says):
     code, out, err = rnnrt("run", model, *arguments)
-    assert code == 2 and not out.strip().startswith("outputs")
-    assert says in err and err.strip().splitlines()[-1].startswith("error: ") and "Traceback" not in err
+    assert code == 2
+    assert not out.strip().startswith("outputs")
+    assert says in err
+    assert err.strip().splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in err
 
 
 def test_bad_models_are_one_line(rnnrt, tmp_path):
@@ -90,7 +103,9 @@ def test_bad_models_are_one_line(rnnrt, tmp_path):
     for verb in ("run", "inspect", "check", "bench"):
         for path in (bad, tmp_path / "none.onnx", tmp_path):
             code, _, err = rnnrt(verb, path)
-            assert code == 2 and err.startswith("error: ") and err.count("\n") == 1
+            assert code == 2
+            assert err.startswith("error: ")
+            assert err.count("\n") == 1
 
 
 def test_inspect(rnnrt, model):
@@ -99,12 +114,16 @@ def test_inspect(rnnrt, model):
     for part in ("TxBx3", "tensor(int64)", "tests", "17", "h_out", "GRU"):
         assert part in out, part
     code, short, _ = rnnrt("inspect", model, "--no-plan")
-    assert code == 0 and len(short) < len(out)
+    assert code == 0
+    assert len(short) < len(out)
 
 
 def test_check_agrees(rnnrt, model):
     code, out, err = rnnrt("check", model)
-    assert code == 0 and "rnnrt agrees" in out and "onnx.reference" in out and "chosen" in err
+    assert code == 0
+    assert "rnnrt agrees" in out
+    assert "onnx.reference" in out
+    assert "chosen" in err
 
 
 def test_check_fails_where_recorded_cases_say_otherwise(rnnrt, tmp_path):
@@ -117,7 +136,9 @@ def test_check_fails_where_recorded_cases_say_otherwise(rnnrt, tmp_path):
     for wrong, wanted in ((0.0, 0), (0.5, 1)):
         np.savez(tmp_path / "cases.npz", **{"c0.in.x": x, "c0.in.y": x, "c0.out.z": x + x + np.float32(wrong)})
         code, out, err = rnnrt("check", path, "--cases")
-        assert code == wanted and "case 0" in out and "cases.npz" in err
+        assert code == wanted
+        assert "case 0" in out
+        assert "cases.npz" in err
         assert rnnrt("check", path)[0] == 0
 
 
@@ -136,7 +157,8 @@ def test_check_names_engines_that_fail(rnnrt, tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(finished(graph).SerializeToString())
     _, out, _ = rnnrt("check", path)
-    assert "onnxruntime gave no answer" in out and "Batchwise" in out
+    assert "onnxruntime gave no answer" in out
+    assert "Batchwise" in out
 
 
 def test_bench(rnnrt, model, tmp_path):
@@ -144,15 +166,21 @@ def test_bench(rnnrt, model, tmp_path):
     code, out, _ = rnnrt(
         *("bench", model, "--batch", 3, "--steps", 6, "--seconds", 0.05, "--vs", "onnx.reference", "--json", stored)
     )
-    assert code == 0 and "6x3x3" in out and "steps/s" in out and "onnx.reference" in out
+    assert code == 0
+    assert "6x3x3" in out
+    assert "steps/s" in out
+    assert "onnx.reference" in out
     figures = json.loads(stored.read_text())
-    assert figures["steps"] == 6 and figures["inputs"]["x"] == {"shape": [6, 3, 3], "dtype": "float32"}
+    assert figures["steps"] == 6
+    assert figures["inputs"]["x"] == {"shape": [6, 3, 3], "dtype": "float32"}
     for row in figures["rows"]:
-        assert 0 < row["minimum"] <= row["median"] <= row["p99"] and row["calls"] >= 3
+        assert 0 < row["minimum"] <= row["median"] <= row["p99"]
+        assert row["calls"] >= 3
         assert row["steps_per_second"] == pytest.approx(6e6 / row["median"])
     assert {"rnnrt", "rnnrt stream"} <= {row["engine"] for row in figures["rows"]}
     code, _, err = rnnrt("bench", model, "--vs", "nothing")
-    assert code == 2 and "expected some of onnx.reference, onnxruntime, openvino" in err
+    assert code == 2
+    assert "expected some of onnx.reference, onnxruntime, openvino" in err
 
 
 def test_bench_takes_turns():
@@ -168,18 +196,26 @@ def test_program_version_help_pipes_and_usage(model):
 
     assert program("--version").stdout.startswith("rnnrt ")
     shown = program("--help", module="rnnrt.cli")
-    assert shown.returncode == 0 and all(verb in shown.stdout for verb in ("run", "inspect", "check", "bench", "demo"))
+    assert shown.returncode == 0
+    assert all(verb in shown.stdout for verb in ("run", "inspect", "check", "bench", "demo"))
     piped = program("inspect", model)
-    assert piped.returncode == 0 and "\x1b" not in piped.stdout and piped.stderr == ""
+    assert piped.returncode == 0
+    assert "\x1b" not in piped.stdout
+    assert piped.stderr == ""
     failed = program("run", "none.onnx")
-    assert failed.returncode == 2 and failed.stderr.startswith("error: ") and "\x1b" not in failed.stderr
-    assert program("run").returncode == 2 and program("nonsense").returncode == 2
+    assert failed.returncode == 2
+    assert failed.stderr.startswith("error: ")
+    assert "\x1b" not in failed.stderr
+    assert program("run").returncode == 2
+    assert program("nonsense").returncode == 2
 
 
 def test_without_the_extra_it_says_how_to_get_it():
     code = "import sys; sys.modules['typer'] = None; from rnnrt.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and 'pip install "rnnrt[cli]"' in done.stderr
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert 'pip install "rnnrt[cli]"' in done.stderr
 
 
 def _made(values, **wanted):
@@ -192,7 +228,8 @@ def test_sizes_of_unknown_dimensions():
     named = [Value("a", f32, ("batch", "time", 40)), Value("b", f32, ("time", "batch", 2))]
     assert _made(named)[0] == {"a": (1, 100, 40), "b": (100, 1, 2)}
     shapes, feed = _made(named, batch=3, steps=7)
-    assert shapes == {"a": (3, 7, 40), "b": (7, 3, 2)} and feed.steps == 7
+    assert shapes == {"a": (3, 7, 40), "b": (7, 3, 2)}
+    assert feed.steps == 7
     assert _made(named, shapes=["a=2x5x40"])[0] == {"a": (2, 5, 40), "b": (5, 2, 2)}
     assert _made([Value("a", f32, (None, None, 40))])[0] == {"a": (1, 100, 40)}
     assert _made([Value("a", f32, (None, 40))])[0] == {"a": (1, 40)}
@@ -213,8 +250,11 @@ def test_values_by_dtype_and_name():
     ]
     _, feed = _made(values, steps=9)
     arrays = feed.arrays
-    assert arrays["sr"] == 16000 and list(arrays["lengths"]) == [9] and arrays["ids"].shape == (1, 9)
-    assert arrays["ids"].min() >= 0 and arrays["ids"].max() < 10
+    assert arrays["sr"] == 16000
+    assert list(arrays["lengths"]) == [9]
+    assert arrays["ids"].shape == (1, 9)
+    assert arrays["ids"].min() >= 0
+    assert arrays["ids"].max() < 10
     for value in values:
         assert arrays[value.name].dtype == value.dtype
     with pytest.raises(InputError, match="seq"):
@@ -249,15 +289,23 @@ def test_differences():
 
     assert apart(one, one + np.float32(1e-5)).allowed
     far = apart(one, one + 1)
-    assert not far.allowed and far.largest == 1 and far.relative == pytest.approx(1 / 3)
-    assert not apart(one, one[:1]).allowed and not apart(one, one.astype(np.float64)).allowed
+    assert not far.allowed
+    assert far.largest == 1
+    assert far.relative == pytest.approx(1 / 3)
+    assert not apart(one, one[:1]).allowed
+    assert not apart(one, one.astype(np.float64)).allowed
     nan, inf = np.array([np.nan], np.float32), np.array([np.inf], np.float32)
-    assert apart(nan, nan).allowed and apart(inf, inf).allowed
-    assert not apart(nan, inf).allowed and not apart(one[:1], inf).allowed and not apart(one[:1], nan).allowed
+    assert apart(nan, nan).allowed
+    assert apart(inf, inf).allowed
+    assert not apart(nan, inf).allowed
+    assert not apart(one[:1], inf).allowed
+    assert not apart(one[:1], nan).allowed
     assert not apart(np.array([3]), np.array([4])).allowed
     assert apart(np.array([1.0], np.float16), np.array([1.002], np.float16)).allowed
-    assert apart([one, one], [one, one]).allowed and not apart([one], [one, one]).allowed
-    assert not apart([one, one], [one, one + 1]).allowed and apart([], []).allowed
+    assert apart([one, one], [one, one]).allowed
+    assert not apart([one], [one, one]).allowed
+    assert not apart([one, one], [one, one + 1]).allowed
+    assert apart([], []).allowed
     assert apart(np.array(["a"], object), np.array(["a"])).allowed
     assert not apart(np.array(["a"]), np.array(["b"])).allowed
     assert apart(one[:0], one[:0]).allowed
@@ -270,5 +318,9 @@ def test_majority():
     def stands(others):
         return stands_with(a, others, 1e-4, 1e-4)
 
-    assert stands([a]) and stands([a, b]) and stands([a, b, c])
-    assert not stands([b]) and not stands([b, c]) and not stands([b, b, a])
+    assert stands([a])
+    assert stands([a, b])
+    assert stands([a, b, c])
+    assert not stands([b])
+    assert not stands([b, c])
+    assert not stands([b, b, a])

@@ -173,7 +173,8 @@ def test_errors_can_be_pickled_and_keep_their_text():
     with pytest.raises(InvalidArgument) as caught:
         SITUATIONS["wrong rank"][0](look_alike, None)
     again = pickle.loads(pickle.dumps(caught.value))
-    assert type(again) is type(caught.value) and str(again) == str(caught.value)
+    assert type(again) is type(caught.value)
+    assert str(again) == str(caught.value)
     assert "'x'" in str(again)
 
 
@@ -189,13 +190,15 @@ def test_a_usual_program(tmp_path):
     options.log_severity_level = 3
     ort.set_default_logger_severity(3)
     ort.set_seed(0)
-    assert "CPUExecutionProvider" in ort.get_available_providers() and ort.get_device() == "CPU"
+    assert "CPUExecutionProvider" in ort.get_available_providers()
+    assert ort.get_device() == "CPU"
     assert tuple(int(part) for part in ort.__version__.split(".")) >= (1, 0, 0)
     session = ort.InferenceSession(str(path), sess_options=options, providers=ort.get_available_providers())
     names = [node.name for node in session.get_inputs()]
     wanted = [node.name for node in session.get_outputs()]
     y, state, _ = session.run(wanted, dict(zip(names, gru_feed().values(), strict=True)))
-    assert isinstance(session, ort.InferenceSession) and y.dtype == state.dtype == np.float32
+    assert isinstance(session, ort.InferenceSession)
+    assert y.dtype == state.dtype == np.float32
     assert session.get_modelmeta().custom_metadata_map == {"answer": "42"}
     with pytest.raises(RuntimeError, match="severity"):
         ort.set_default_logger_severity(9)

@@ -26,10 +26,13 @@ def adder() -> InferenceSession:
 
 def test_outputs_come_in_the_models_order_or_in_the_one_asked_for(session):
     y, h, twice = session.run(None, gru_feed())
-    assert y.shape == (4, 1, 2, HIDDEN) and h.shape == (1, 2, HIDDEN) and twice == 42
+    assert y.shape == (4, 1, 2, HIDDEN)
+    assert h.shape == (1, 2, HIDDEN)
+    assert twice == 42
     assert np.array_equal(y[-1], h)
     again = session.run(["twice", "y", "twice"], gru_feed())
-    assert again[0] == again[2] == 42 and np.array_equal(again[1], y)
+    assert again[0] == again[2] == 42
+    assert np.array_equal(again[1], y)
     assert len(session.run([], gru_feed())) == 3
     assert len(session.run(("h_out",), gru_feed(), RunOptions())) == 1
     assert len(session.run(output_names=None, input_feed=gru_feed(), run_options=None)) == 3
@@ -225,7 +228,8 @@ def test_binding_runs_on_memory_of_the_caller(session):
     binding.bind_ortvalue_output("h_out", state)
     binding.bind_output("twice")
     session.run_with_iobinding(binding)
-    assert np.array_equal(target, want[0]) and np.array_equal(state.numpy(), want[1])
+    assert np.array_equal(target, want[0])
+    assert np.array_equal(state.numpy(), want[1])
     for got, expected in zip(binding.copy_outputs_to_cpu(), want, strict=True):
         assert np.array_equal(got, expected)
     feed["h"][...] = 0  # bound by address: the next run sees it
@@ -252,20 +256,27 @@ def test_binding_checks(session):
     assert small == 0
     binding.clear_binding_inputs()
     binding.clear_binding_outputs()
-    assert not binding.inputs and not binding.targets and not binding.get_outputs()
+    assert not binding.inputs
+    assert not binding.targets
+    assert not binding.get_outputs()
 
 
 def test_ort_values(adder):
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     value = OrtValue.ortvalue_from_numpy(array)
     assert (value.shape(), value.data_type(), value.element_type()) == ([2, 3], "tensor(float)", 1)
-    assert value.is_tensor() and value.has_value() and value.device_name() == "cpu"
-    assert value.tensor_size_in_bytes() == 24 and value.data_ptr() == array.ctypes.data
+    assert value.is_tensor()
+    assert value.has_value()
+    assert value.device_name() == "cpu"
+    assert value.tensor_size_in_bytes() == 24
+    assert value.data_ptr() == array.ctypes.data
     array[0, 0] = 9
-    assert value.numpy()[0, 0] == 9 and value.numpy() is not array
+    assert value.numpy()[0, 0] == 9
+    assert value.numpy() is not array
     z, both = adder.run_with_ort_values(None, {"x": value, "y": value})
     assert np.array_equal(z.numpy(), array + array)
-    assert both.is_tensor_sequence() and both.data_type() == "seq(tensor(float))"
+    assert both.is_tensor_sequence()
+    assert both.data_type() == "seq(tensor(float))"
     value.update_inplace(np.zeros((2, 3), np.float32))
     assert not array.any()
     for wrong in (lambda: value.update_inplace(np.zeros((2, 4), np.float32)), both.numpy):

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import typer
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
+from .. import cpu
 from .. import model as _model
 from ..errors import InputError
 from .arguments import INPUTS, MODEL, SEED, SHAPES, THREADS
@@ -93,7 +95,7 @@ def _contenders(
         except Exception as error:  # an engine may raise anything; it is named and left out
             failures[name] = reason(error)
         else:
-            contenders[name] = lambda run=run: run(feed)
+            contenders[name] = partial(run, feed)
     return contenders, failures
 
 
@@ -160,6 +162,7 @@ def _store(
     content = {
         "model": Path(model).name,
         "threads": threads,
+        "instruction set": cpu()["in_use"],
         "steps": steps,
         "inputs": {name: {"shape": list(a.shape), "dtype": a.dtype.name} for name, a in arrays.items()},
         "unit": "microseconds a call",
