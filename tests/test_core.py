@@ -71,6 +71,15 @@ def run_guarded(case: Case, isa: str, gaps: bool) -> list[np.ndarray]:
     return [g.array for g in outs]
 
 
+def test_guard_bytes_can_tell():
+    guarded = Guarded((2, 3, 5), gaps=True)
+    guarded.array[...] = 1
+    assert guarded.untouched() and not guarded.unchanged()
+    past_a_row = np.lib.stride_tricks.as_strided(guarded.array, (2, 3, 6), guarded.array.strides)
+    past_a_row[0, 1, 5] = 1
+    assert not guarded.untouched()
+
+
 def around(lanes: int) -> list[int]:
     return [lanes - 1, lanes, lanes + 1, 2 * lanes + 1]
 
@@ -123,6 +132,18 @@ def test_anything_on_every_instruction_set(op, isa):
 @given(cases(dtypes=("float64",), layouts=(0,)))
 def test_float64(case):
     compare(case, [y for y, w in zip(Layer(case).run(), case.wanted, strict=True) if w])
+
+
+@pytest.mark.parametrize("weight", [0.999, 1.5, 8.0])
+@pytest.mark.parametrize("op", OPS)
+def test_the_largest_numbers_give_no_nan(op, weight, isa, request):
+    if isa == "baseline" and weight > 1:
+        reason = "multiply and add round separately here: a product overflows to one infinity, the sum to the other"
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+    case = make(op, T=3, B=5, I=33, H=17, absent=("sequence_lens", "initial_h", "initial_c"))
+    case.inputs["X"] = np.sign(case.inputs["X"]) * np.finfo("f4").max
+    case.inputs["W"] = np.sign(case.inputs["W"]) * np.float32(weight)
+    assert all(np.isfinite(y).all() for y in Layer(case, isa).run())
 
 
 @pytest.mark.parametrize("op", OPS)
