@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -150,7 +151,7 @@ def _run(node: Node, arrays: list[np.ndarray | None]) -> list[np.ndarray] | None
     return [_owned(r) for r in results]
 
 
-def _owned(result: object) -> object:
+def _owned(result: Any) -> Any:
     """`result` as an array that does not keep a larger one alive; NumPy answers some operations with its scalars."""
     if isinstance(result, np.ndarray):
         base = result.base

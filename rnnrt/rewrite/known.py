@@ -129,13 +129,13 @@ class Known:
 
     def branch_shapes(self, node: Node) -> list[list[Sequence[Size | None] | None]]:
         """For each subgraph of `node` the shapes of its outputs, without the tokens that mean something inside only."""
-        results = []
+        results: list[list[Sequence[Size | None] | None]] = []
         for _, sub in node.subgraphs():
             scope = self.inner.get(id(sub))
-            shapes = [scope.shape(v.name) if scope else None for v in sub.outputs]
-            results.append([s and tuple(d if scope and scope._is_outer(d) else None for d in s) for s in shapes])
+            shapes = [scope.shape(v.name) for v in sub.outputs] if scope else []
+            results.append([s and tuple([scope._visible_outside(d) for d in s]) for s in shapes] if scope else [])
         return results
 
-    def _is_outer(self, size: Size) -> bool:
+    def _visible_outside(self, size: Size) -> Size | None:
         # Branches of one If may use one name for two values.
-        return isinstance(size, int) or size[: size.rindex("[")] not in self._own
+        return size if isinstance(size, int) or size[: size.rindex("[")] not in self._own else None

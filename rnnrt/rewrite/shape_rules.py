@@ -306,7 +306,7 @@ def element_type(node: Node, known: Known) -> dict[str, np.dtype]:
         dtype = np.dtype(np.int64)
     elif node.op == "Cast":
         # ONNX's numbers of the types that NumPy has, as in onnx.TensorProto.DataType.
-        dtype = _CAST.get(node.attrs.get("to"))
+        dtype = _CAST.get(node.attrs.get("to", 0))
     elif node.op in _TYPED or node.op in _LIKE_SECOND:
         dtype = known.dtype(node.input(1 if node.op in _LIKE_SECOND else 0))
     elif node.op == "ConstantOfShape":
