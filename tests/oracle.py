@@ -178,7 +178,8 @@ def run(
     lens = None if sequence_lens is None else np.asarray(sequence_lens)
     names = tuple(default) * D if activations is None else activations
     functions = resolve(names, activation_alpha or (), activation_beta or (), clip)
-    assert direction in ("forward", "reverse", "bidirectional") and (D == 2) == (direction == "bidirectional")
+    assert direction in ("forward", "reverse", "bidirectional")
+    assert (D == 2) == (direction == "bidirectional")
     assert hidden_size in (None, H)
     assert clip is None or clip > 0
     assert lens is None or (lens.shape == (B,) and np.all((lens >= 0) & (lens <= T)))
@@ -213,7 +214,8 @@ def lstm(X, W, R, B=None, sequence_lens=None, initial_h=None, initial_c=None, P=
     W, R = float64(W), float64(R)
     D, _, H = R.shape
     b, p = absent(B, D, 8 * H), None if P is None else float64(P)
-    assert W.shape[:2] == R.shape[:2] == (D, 4 * H) and b.shape == (D, 8 * H)
+    assert W.shape[:2] == R.shape[:2] == (D, 4 * H)
+    assert b.shape == (D, 8 * H)
     assert p is None or p.shape == (D, 3 * H)
 
     def make_step(d: int, fgh: Sequence[Function]) -> Step:
@@ -227,7 +229,8 @@ def gru(X, W, R, B=None, sequence_lens=None, initial_h=None, *, linear_before_re
     W, R = float64(W), float64(R)
     D, _, H = R.shape
     b = absent(B, D, 6 * H)
-    assert W.shape[:2] == R.shape[:2] == (D, 3 * H) and b.shape == (D, 6 * H)
+    assert W.shape[:2] == R.shape[:2] == (D, 3 * H)
+    assert b.shape == (D, 6 * H)
 
     def make_step(d: int, fg: Sequence[Function]) -> Step:
         return gru_step(W[d], R[d], b[d], fg, bool(linear_before_reset))
@@ -240,7 +243,8 @@ def rnn(X, W, R, B=None, sequence_lens=None, initial_h=None, **attrs):
     W, R = float64(W), float64(R)
     D, _, H = R.shape
     b = absent(B, D, 2 * H)
-    assert W.shape[:2] == R.shape[:2] == (D, H) and b.shape == (D, 2 * H)
+    assert W.shape[:2] == R.shape[:2] == (D, H)
+    assert b.shape == (D, 2 * H)
 
     def make_step(d: int, f: Sequence[Function]) -> Step:
         return rnn_step(W[d], R[d], b[d], f)

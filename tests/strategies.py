@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+import oracle
 from hypothesis import assume
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
-
-import oracle
 
 INPUTS = {
     "LSTM": ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P"),

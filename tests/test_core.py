@@ -10,7 +10,6 @@ import threading
 import numpy as np
 import pytest
 from hypothesis import given, settings
-
 from strategies import INPUTS, TOLERANCE, Case, Layer, cases, close, make
 
 engine = pytest.importorskip("rnnrt._core.engine", reason="the core is not built")
@@ -74,7 +73,8 @@ def run_guarded(case: Case, isa: str, gaps: bool) -> list[np.ndarray]:
 def test_guard_bytes_can_tell():
     guarded = Guarded((2, 3, 5), gaps=True)
     guarded.array[...] = 1
-    assert guarded.untouched() and not guarded.unchanged()
+    assert guarded.untouched()
+    assert not guarded.unchanged()
     past_a_row = np.lib.stride_tricks.as_strided(guarded.array, (2, 3, 6), guarded.array.strides)
     past_a_row[0, 1, 5] = 1
     assert not guarded.untouched()
@@ -229,7 +229,8 @@ def test_the_floating_point_state_is_left_as_it_was(isa, flush):
 def test_denormals_survive_in_the_caller(isa):
     Layer(make("LSTM"), isa).run()
     tiny = np.full(33, 1e-40, np.float32)
-    assert np.all(tiny * np.float32(1) == tiny) and np.all(tiny + tiny > tiny)
+    assert np.all(tiny * np.float32(1) == tiny)
+    assert np.all(tiny + tiny > tiny)
 
 
 # ------------------------------------------------------------------------------------------------------------- refusals
@@ -281,7 +282,8 @@ def test_outputs_must_be_writeable():
 
 
 def test_instruction_sets_are_named():
-    assert "baseline" in engine.available() and set(engine.available()) <= set(engine.built()) & set(engine.present())
+    assert "baseline" in engine.available()
+    assert set(engine.available()) <= set(engine.built()) & set(engine.present())
     case = make("RNN")
     assert [Layer(case, isa).engine.isa for isa in engine.available()] == list(engine.available())
     with pytest.raises(engine.InputError, match="sse9"):

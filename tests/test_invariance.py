@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import OUTPUTS, Case, Layer, make
 
 import rnnrt
-from strategies import OUTPUTS, Case, Layer, make
 
 engine = pytest.importorskip("rnnrt._core.engine", reason="the core is not built")
 
@@ -33,7 +33,8 @@ STATES = ("initial_h", "initial_c")
 
 def same(got: np.ndarray, want: np.ndarray, what: str = "") -> None:
     """Equal bit for bit."""
-    assert got.shape == want.shape and got.dtype == want.dtype == np.float32
+    assert got.shape == want.shape
+    assert got.dtype == want.dtype == np.float32
     np.testing.assert_array_equal(np.ascontiguousarray(got).view(np.uint32), want.copy().view(np.uint32), what)
 
 

@@ -10,12 +10,11 @@ import importlib
 import math
 
 import numpy as np
+import oracle
 import pytest
+import strategies
 from hypothesis import given
 from onnx import helper
-
-import oracle
-import strategies
 
 # ------------------------------------------------------------------------------------------------------------- by hand
 
@@ -40,7 +39,8 @@ def test_lstm_step_by_hand():
     o = s(0.2 * x - 0.6 * h + 1.1 * cell + 0.08)
     one = np.ones((1, 1, 1))
     Y, Y_h, Y_c = oracle.lstm(x * one, W, R, B, None, h * one, c * one, P)
-    assert Y.shape == (1, 1, 1, 1) and Y_h.shape == Y_c.shape == (1, 1, 1)
+    assert Y.shape == (1, 1, 1, 1)
+    assert Y_h.shape == Y_c.shape == (1, 1, 1)
     assert Y.item() == Y_h.item() == pytest.approx(o * math.tanh(cell), abs=1e-15)
     assert Y_c.item() == pytest.approx(cell, abs=1e-15)
 
@@ -123,8 +123,11 @@ def test_lengths():
     every = strategies.arrays("LSTM", rng, 5, 3, 4, 6, 2, 1.0)
     lens = every["sequence_lens"] = np.array([5, 0, 2], np.int32)
     outs = oracle.run_node("LSTM", list(every.values()), {"direction": "bidirectional"})
-    assert not np.any(outs[0][:, :, 1]) and not np.any(outs[1][:, 1]) and not np.any(outs[2][:, 1])
-    assert not np.any(outs[0][2:, :, 2]) and np.all(outs[0][:2, :, 2])
+    assert not np.any(outs[0][:, :, 1])
+    assert not np.any(outs[1][:, 1])
+    assert not np.any(outs[2][:, 1])
+    assert not np.any(outs[0][2:, :, 2])
+    assert np.all(outs[0][:2, :, 2])
     for b in (0, 2):
         alone = dict(every, X=every["X"][: lens[b], b : b + 1], sequence_lens=None)
         alone |= {k: every[k][:, b : b + 1] for k in ("initial_h", "initial_c")}

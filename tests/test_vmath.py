@@ -6,9 +6,8 @@ The bounds are those that vmath.h states. Results below the smallest normal numb
 from __future__ import annotations
 
 import numpy as np
-import pytest
-
 import oracle
+import pytest
 
 engine = pytest.importorskip("rnnrt._core.engine", reason="the core is not built")
 
@@ -55,7 +54,8 @@ def ulps(got: np.ndarray, want: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("name", NAMES)
 def test_error(name, isa, points):
     got = engine.apply(name, points, isa=isa)
-    assert got.dtype == np.float32 and got.shape == points.shape
+    assert got.dtype == np.float32
+    assert got.shape == points.shape
     assert not np.isnan(got).any()
     with np.errstate(over="ignore", under="ignore"):
         want = EXACT[name](points.astype(np.float64))
