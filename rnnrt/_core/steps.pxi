@@ -22,11 +22,12 @@ cdef extern from "panel.h" nogil:
 cdef extern from *:
     """
     #define SCRATCH_REALS (MAX_ROWS * MAX_NV * LANES)
-    /* Input projections of a chunk stay in the L2 cache with the weights. */
+    /* Input projections of a chunk stay in the L2 cache, but for wide layers a chunk has rows enough to read W seldom. */
     #define CHUNK_BYTES (256 << 10)
+    #define CHUNK_ROWS 192
     """
     enum:
-        SCRATCH_REALS, CHUNK_BYTES
+        SCRATCH_REALS, CHUNK_BYTES, CHUNK_ROWS
 
 
 cdef struct split_t:              # rows cut into tiles of nearly equal height
@@ -224,7 +225,8 @@ cdef int steps_in_chunk(const rt_layer *layer, int n_time, int n_batch) noexcept
     """How many steps' inputs are projected at once; 0 where x and h are better taken in one sum, which a GRU cannot."""
     if layer.kind != RT_GRU and (n_time == 1 or layer.n_in <= 4):
         return 0
-    return <int> max(1, min(<ptrdiff_t> n_time, CHUNK_BYTES // max(1, step_bytes(layer, n_batch))))
+    cdef ptrdiff_t steps = max(CHUNK_BYTES // max(1, step_bytes(layer, n_batch)), CHUNK_ROWS // max(1, n_batch))
+    return <int> max(1, min(<ptrdiff_t> n_time, steps))
 
 
 cdef inline char *take(char **work, size_t size) noexcept nogil:
