@@ -7,5 +7,6 @@
 typedef float real;
 typedef float vf __attribute__((vector_size(16)));
 typedef int vi __attribute__((vector_size(16)));
+#define REAL_MAX 3.402823466e38f
 #include "simd_generic.h"
 #endif

@@ -1,5 +1,8 @@
 /* The vector words over GNU C's vector types: what the compiler makes of them is up to the target. Include from simd_*.h. */
 #include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #define TILE_ROWS {0, 8, 6, 4, 3}
 
@@ -18,7 +21,18 @@ static inline void v_store_n(real *p, vf x, int n) {
     for (int u = 0; u < n; u++) p[u] = x[u];
 }
 static inline vf v_set1(real x) { return (vf){0} + x; }
-static inline vf v_fma(vf a, vf b, vf c) { return a * b + c; }
 static inline vf v_pick(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
+#if defined(__SSE2__) && defined(RT_DOUBLE)
+static inline vf v_min(vf a, vf b) { return _mm_min_pd(a, b); }
+static inline vf v_max(vf a, vf b) { return _mm_max_pd(a, b); }
+#elif defined(__SSE2__)
+static inline vf v_min(vf a, vf b) { return _mm_min_ps(a, b); }
+static inline vf v_max(vf a, vf b) { return _mm_max_ps(a, b); }
+#else
 static inline vf v_min(vf a, vf b) { return v_pick((vi)(a < b), a, b); }
 static inline vf v_max(vf a, vf b) { return v_pick((vi)(a > b), a, b); }
+#endif
+/* A product of finite numbers stays finite, as in a fused multiply-add: else inf - inf would make a NaN of finite input. */
+static inline vf v_fma(vf a, vf b, vf c) {
+    return v_min(v_set1(REAL_MAX), v_max(v_set1(-REAL_MAX), a * b)) + c;
+}
