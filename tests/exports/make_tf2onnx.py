@@ -1,8 +1,9 @@
 """Export Keras recurrent layers with tf2onnx and keep models, TensorFlow's own answers and the failures.
 
     pip install tensorflow-cpu tf2onnx onnxruntime
-    python tests/exports/make_tf2onnx.py
+    python tests/exports/make_tf2onnx.py [--keep]
 
+``--keep`` takes the models that are there, and only computes their answers and exports the missing ones.
 The layers are wrapped in a `tf.function` and converted by ``tf2onnx.convert.from_function``. Which of them become LSTM
 nodes and which stay loops is tf2onnx's choice.
 """
@@ -15,6 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import logging
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,7 +39,7 @@ class Case:
 
     ``build`` makes the function (layers and weights with it); ``specs`` are its inputs as (name, shape, dtype),
     ``shapes`` the sizes of each recorded call's inputs. ``carried`` maps the position of an input to that of the output
-    that is its next value; a stream of ``frames`` is then recorded.
+    that is its next value; a stream of ``frames`` is then recorded. ``from_keras`` converts the model as Keras has it.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Case:
     carried: dict[int, int] | None = None
     frames: int = 0
     opset: int = 17
+    from_keras: bool = False
 
 
 MAKE = {
@@ -132,6 +135,9 @@ def form_cases() -> Iterator[Case]:
         layers.Dense(3, activation="softmax"),
     )
     yield Case("net_conv_gru_lstm", net, WINDOW, SAME)
+    for kind in ("lstm", "gru"):
+        model = lambda m=MAKE[kind]: keras.Sequential([keras.Input((T, I), name="x"), m(H)])  # noqa: E731
+        yield Case(f"{kind}_from_keras", model, WINDOW, SAME, from_keras=True)
     tagger = lambda: chain(layers.Embedding(11, 4), layers.LSTM(H, return_sequences=True), layers.Dense(5))  # noqa: E731
     yield Case("net_tagger", tagger, [("tokens", (None, None), "int32")], [[(B, T)], [(1, 8)]])
 
@@ -171,7 +177,22 @@ def stream(function: Callable, case: Case, names: tuple, rng: np.random.Generato
     return {n: np.stack(v) for n, v in ins.items()}, {n: np.stack(v) for n, v in outs.items()}, state
 
 
-def make(store: corpus.Corpus, case: Case) -> None:
+def export(function: Callable, case: Case, path) -> str:
+    """Write `case` as an ONNX file; returns the error, empty if there was none."""
+    signature = [tf.TensorSpec(shape, dtype, name=name) for name, shape, dtype in case.specs]
+    options = {"opset": case.opset, "output_path": str(path)}
+    try:
+        if case.from_keras:
+            tf2onnx.convert.from_keras(function, signature, **options)
+        else:
+            traced = tf.function(function, input_signature=signature)
+            tf2onnx.convert.from_function(traced, signature, **options)
+    except Exception as error:
+        return corpus.root_error(error)
+    return ""
+
+
+def make(store: corpus.Corpus, case: Case, keep: bool) -> None:
     """Export, verify and keep one case."""
     seed = zlib.crc32(case.name.encode())
     keras.utils.set_random_seed(seed)
@@ -182,15 +203,12 @@ def make(store: corpus.Corpus, case: Case) -> None:
     answer(function, args[0])  # a layer has weights from its first call on
     randomise(function, rng)
     answers = [answer(function, a) for a in args]
-    signature = [tf.TensorSpec(shape, dtype, name=name) for name, shape, dtype in case.specs]
-    path.unlink(missing_ok=True)
-    try:
-        traced = tf.function(function, input_signature=signature)
-        tf2onnx.convert.from_function(traced, signature, opset=case.opset, output_path=str(path))
-    except Exception as error:
+    if not (keep and path.exists()):
         path.unlink(missing_ok=True)
-        return fail("export", corpus.root_error(error))
-    corpus.strip(path)
+        if error := export(function, case, path):
+            path.unlink(missing_ok=True)
+            return fail("export", error)
+        corpus.strip(path)
     graph = onnx.load(path).graph
     names = [name for name, _, _ in case.specs], [value.name for value in graph.output]
     calls = [
@@ -224,7 +242,7 @@ def main() -> None:
     store = corpus.Corpus("tf2onnx", {p.__name__: p.__version__ for p in packages})
     store.folder.mkdir(exist_ok=True)
     for case in (*layer_cases(), *form_cases()):
-        make(store, case)
+        make(store, case, "--keep" in sys.argv)
     store.save()
     print(store.summary())
 

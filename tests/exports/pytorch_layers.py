@@ -20,10 +20,10 @@ class Case:
     ``build`` makes the module; ``calls`` are the arguments of each recorded call, the first being the example that the
     exporter sees; ``axes`` names the axes that may change, as {input: {axis: symbol}}, and so do calls after the first;
     ``out_axes`` is the same of the outputs, which only the older exporter needs to be told.
-    ``options`` holds more arguments for `torch.onnx.export`, by exporter. ``frames`` > 0 records a stream: inputs of the
-    first call's sizes are then drawn anew for each frame, and the ``states`` carried on from zeros; None for ``states``
-    leaves open what carries state, as in a layer that also runs backward. ``dynamo`` says what the newer exporter, which
-    takes seconds a case, does with it: "all", "fixed" (shapes as in the example only) or "" (nothing).
+    ``options`` holds more arguments for `torch.onnx.export`, by exporter. ``frames`` > 0 records a stream: inputs of
+    the first call's sizes are then drawn anew for each frame, and the ``states`` carried on from zeros; None for
+    ``states`` leaves open what carries state, as in a layer that also runs backward. ``dynamo`` says what the newer
+    exporter, which takes seconds a case, does with it: "all", "fixed" (shapes of the example only) or "" (nothing).
     """
 
     name: str
@@ -159,7 +159,7 @@ def layer_case(kind: str, layers: int, bi: bool, first: bool, given: bool, suffi
         ["y", *state_out],
         {"x": x_axes, **{name: {1: "batch"} for name in state_in}},
         {"y": x_axes, **{name: {1: "batch"} for name in state_out}},
-        None if given and bi else dict(zip(state_in, state_out, strict=False)) if given else {},
+        None if given and bi else dict(zip(state_in, state_out, strict=True)) if given else {},
         dynamo="all" if layers == 1 and bi == first and not kwargs and kind != "rnn_relu" else "fixed",
     )
 
