@@ -1,7 +1,7 @@
 """If, Loop and Scan over plans of their subgraphs.
 
-A builder takes the node, the plans by attribute name, and the names of what they capture; it returns the function of the
-node's inputs followed by the captured values, which returns a tuple.
+A builder takes the node, the plans by attribute name, and the names of what they capture; it returns the function of
+the node's inputs followed by the captured values, which returns a tuple.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ class Body(Protocol):
     n_inputs: int
     outputs_declared: tuple[Value, ...]
 
-    def run(self, values: Sequence[Any]) -> list[Any]: ...
+    def run(self, values: Sequence[Any]) -> list[Any]:
+        """The outputs for `values`, inputs and then captures."""
+
+    def constant(self, k: int) -> Any:
+        """Output `k` if it is the same in every run, else None."""
 
 
 def _picker(plan: Body, names: Sequence[str]) -> Callable[[Sequence[Any]], list[Any]]:
@@ -51,15 +55,22 @@ def build_if(node: Node, plans: Mapping[str, Body], names: Sequence[str]) -> Fun
 
 
 def build_loop(node: Node, plans: Mapping[str, Body], names: Sequence[str]) -> Function:
-    """Body inputs: iteration, condition, carried values; outputs: condition, carried values, values to be stacked."""
+    """Body inputs: iteration, condition, carried values; outputs: condition, carried values, values to stack.
+
+    The condition that the body gives out counts whichever inputs of the Loop are absent, as in other runtimes; the text
+    of ONNX would have it ignored where the Loop has none as input.
+    """
     body = plans["body"]
     pick, label = _picker(body, names), node.label()
     n_carried = len(node.inputs) - 2
     n_stacked = len(body.outputs_declared) - 1 - n_carried
-    if body.n_inputs - len(body.captures) != 2 + n_carried or n_stacked < 0 or len(node.outputs) > n_carried + n_stacked:
+    if (
+        body.n_inputs - len(body.captures) != 2 + n_carried
+        or n_stacked < 0
+        or len(node.outputs) > n_carried + n_stacked
+    ):
         raise ModelError(f"{label}: body: expected 2 + {n_carried} inputs and at least 1 + {n_carried} outputs")
-    if not node.input(0) and not node.input(1):
-        raise UnsupportedError(f"{label}: neither a trip count nor a condition: it would never end")
+    endless = not node.input(0) and body.constant(0) is not None and _truth(body.constant(0), label)
     declared = body.outputs_declared[1 + n_carried :]
 
     def run(trips: Any, condition: Any, *values: Any) -> list[Any]:
@@ -67,13 +78,15 @@ def build_loop(node: Node, plans: Mapping[str, Body], names: Sequence[str]) -> F
         stacks: list[list[Any]] = [[] for _ in range(n_stacked)]
         end = None if trips is None else int(_single(trips, label))
         going = condition is None or _truth(condition, label)
+        if endless and going:
+            raise InputError(f"{label}: would never end: no trip count, and the body's condition is always true")
         k = 0
         while going and (end is None or k < end):
             keep, *rest = body.run([np.array(k, np.int64), np.array(True), *carried, *outer])
             carried = rest[:n_carried]
             for stack, value in zip(stacks, rest[n_carried:], strict=True):
                 _push(stack, value, label)
-            going = _truth(keep, label) if condition is not None or trips is None or end is not None else True
+            going = _truth(keep, label)
             k += 1
         return [*carried, *(_stack(s, v, 0, label) for s, v in zip(stacks, declared, strict=True))]
 

@@ -16,7 +16,8 @@ def describe(model: Model) -> str:
     plan = model._plan
     counts = ", ".join(f"{n} {tier}" for tier, n in plan.count().items()) or "none"
     lines = [
-        f"model {model.metadata['graph_name']!r}: {len(model.inputs)} inputs, {len(model.outputs)} outputs, steps: {counts}",
+        f"model {model.metadata['graph_name']!r}: {len(model.inputs)} inputs, {len(model.outputs)} outputs, "
+        f"steps: {counts}",
         f"instruction set {engine.in_use}; threads {model.threads}",
         *(f"state {into} <- {out}" for into, out in model.states.items()),
         *plan.notes,

@@ -12,6 +12,7 @@ from .errors import InputError
 from .graph import Value
 from .onnx_file import read_model
 from .plan import Plan
+from .processors import usable
 from .rewrite import rewrite
 from .states import find_states
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview
 
+MOST_THREADS = 64
+"""More are never used, whatever is asked for."""
+
 
 def load(source: Source | onnx.ModelProto, *, threads: int = 1, states: Mapping[str, str] | None = None) -> Model:
     """Open an ONNX model.
@@ -29,9 +33,11 @@ def load(source: Source | onnx.ModelProto, *, threads: int = 1, states: Mapping[
     Parameters
     ----------
     source
-        A path, the bytes of an ONNX file, or an ``onnx.ModelProto``. External data is read from inside the model's folder.
+        A path, the bytes of an ONNX file, or an ``onnx.ModelProto``. External data is read from inside the model's
+        folder.
     threads
-        Threads a run may use; 1, the default, uses the caller's alone, 0 all processors this process may run on.
+        Threads a run may use; 1, the default, uses the caller's alone, 0 as many as the processors that this process
+        may run on, within the quota of its control groups.
     states
         ``{input: output}`` pairs that carry state from one call to the next; found from the graph by default.
 
@@ -82,7 +88,7 @@ class Model:
             "opsets": dict(file.opsets),
             "custom_metadata_map": dict(file.metadata),
         }
-        self._source = source if file.path is None else file.path
+        self._source = _kept(source if file.path is None else os.path.abspath(file.path))
         self._plan = Plan(graph, notes, self.threads)
         self._checks = tuple(_Check(value) for value in self.inputs)
         self._output_names = tuple(value.name for value in self.outputs)
@@ -105,12 +111,13 @@ class Model:
         InputError
             If a name, dtype or shape does not fit, or the model cannot be computed on these values.
         """
-        if len(feeds) != len(self._checks):
-            raise self._wrong_names(feeds)
         try:
-            values = [check(feeds[check.name]) for check in self._checks]
-        except KeyError:
+            given = [feeds[check.name] for check in self._checks]
+            if len(feeds) != len(given):
+                raise self._wrong_names(feeds)
+        except (KeyError, TypeError, IndexError):
             raise self._wrong_names(feeds) from None
+        values = [check(value) for check, value in zip(self._checks, given, strict=True)]
         return dict(zip(self._output_names, self._plan.run_fresh(values), strict=True))
 
     def __call__(self, *values: Any) -> Any:
@@ -136,18 +143,23 @@ class Model:
         counts = ", ".join(f"{n} {tier}" for tier, n in self._plan.count().items())
         return f"<rnnrt.Model {self.metadata['graph_name']!r}: inputs {self._names()}; steps: {counts or 'none'}>"
 
+    def __copy__(self) -> Model:
+        return self
+
+    def __deepcopy__(self, memo: dict) -> Model:
+        return self  # nothing of a model changes
+
     def __reduce__(self) -> tuple:
-        source = self._source
-        if hasattr(source, "SerializeToString"):
-            source = source.SerializeToString()
-        return _reload, (bytes(source) if isinstance(source, memoryview) else source, self.threads, self.states)
+        return _reload, (self._source, self.threads, self.states)
 
     def _names(self) -> str:
         return ", ".join(check.name for check in self._checks) or "none"
 
     def _wrong_names(self, feeds: Any) -> InputError:
         if not isinstance(feeds, Mapping):
-            return InputError(f"feeds: expected a dict of arrays by input name ({self._names()}), got {type(feeds).__name__}")
+            return InputError(
+                f"feeds: expected a dict of arrays by input name ({self._names()}), got {type(feeds).__name__}"
+            )
         expected = [check.name for check in self._checks]
         missing = [name for name in expected if name not in feeds]
         unknown = [str(name) for name in feeds if name not in expected]
@@ -156,6 +168,8 @@ class Model:
         return InputError(f"inputs: expected {self._names()}; {'; '.join(parts)}")
 
     def _checked_states(self, states: Mapping[str, str]) -> dict[str, str]:
+        if not isinstance(states, Mapping):
+            raise InputError(f"states: expected a dict of output names by input name, got {type(states).__name__}")
         inputs, outputs = {v.name: v for v in self.inputs}, {v.name: v for v in self.outputs}
         for into, out in states.items():
             if into not in inputs:
@@ -163,8 +177,11 @@ class Model:
             if out not in outputs:
                 raise InputError(f"states: no output is called {out!r}; expected one of {', '.join(outputs)}")
             a, b = inputs[into], outputs[out]
-            if a.dtype != b.dtype or (a.shape and b.shape and len(a.shape) != len(b.shape)):
-                raise InputError(f"states: {into!r} is {_shown(a)}, {out!r} is {_shown(b)}: expected the same type and rank")
+            unlike = b.dtype is not None and a.dtype != b.dtype
+            if unlike or (a.shape is not None and b.shape is not None and len(a.shape) != len(b.shape)):
+                raise InputError(
+                    f"states: {into!r} is {_shown(a)}, {out!r} is {_shown(b)}: expected the same type and rank"
+                )
         if len(set(states.values())) != len(states):
             raise InputError(f"states: expected a different output for each input, got {dict(states)}")
         return dict(states)
@@ -184,11 +201,11 @@ class _Check:
 
     def __call__(self, array: Any) -> Any:
         if self.dtype is None:
-            return array
+            return self._other(array)
         if type(array) is not np.ndarray:
             array = self._converted(array)
-        if array.dtype != self.dtype:
-            raise InputError(f"input {self.name!r}: expected {_shown(self.value)}, got {array.dtype} {array.shape}")
+        if array.dtype != self.dtype or self.dtype == object:
+            array = self._strings(array)
         if self.rank is not None:
             shape = array.shape
             if len(shape) != self.rank:
@@ -203,6 +220,22 @@ class _Check:
             return np.asarray(value)
         raise InputError(f"input {self.name!r}: expected a NumPy array of {self.dtype}, got {type(value).__name__}")
 
+    def _strings(self, array: np.ndarray) -> np.ndarray:
+        """Strings as Python objects, in which form operators have them; nothing else is converted."""
+        if self.dtype == object and (array.dtype.kind == "U" or all(isinstance(item, str) for item in array.flat)):
+            return array.astype(object)
+        what = "str" if self.dtype == object else self.dtype
+        raise InputError(f"input {self.name!r}: expected {what} {_shape(self.value)}, got {array.dtype} {array.shape}")
+
+    def _other(self, value: Any) -> Any:
+        """What is no tensor: a sequence has to come as a list of arrays."""
+        arrays = isinstance(value, list) and all(isinstance(item, np.ndarray) for item in value)
+        if self.value.kind.startswith("seq(tensor(") and not arrays:
+            raise InputError(
+                f"input {self.name!r}: expected {self.value.kind} as a list of arrays, got {type(value).__name__}"
+            )
+        return value
+
 
 def _shape(value: Value) -> str:
     if value.shape is None:
@@ -215,9 +248,21 @@ def _shown(value: Value) -> str:
 
 
 def _checked_threads(threads: Any) -> int:
-    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 0:
+    if not isinstance(threads, int | np.integer) or isinstance(threads, bool) or threads < 0:
         raise InputError(f"threads: expected 0 (all processors) or a positive number, got {threads!r}")
-    return threads or len(os.sched_getaffinity(0))
+    return min(int(threads) or usable(), MOST_THREADS)
+
+
+def _kept(source: Any) -> str | bytes | Any:
+    """What a copy of the model can be loaded from, whatever becomes of the caller's object."""
+    if isinstance(source, str | bytes):
+        return source
+    if isinstance(source, bytearray | memoryview):
+        return bytes(source)
+    try:
+        return source.SerializeToString()
+    except ValueError:  # past 2 GiB a message has no serial form
+        return source
 
 
 def _reload(source: Any, threads: int, states: dict[str, str]) -> Model:

@@ -1,8 +1,9 @@
 """Graph -> Plan: which function runs each node, and in which slot each value lies.
 
-A :class:`Plan` is immutable and holds no state of a run, so any number of threads may run it at once. Every node runs in one
-of three tiers: *native* (recurrent layers, on the compiled core), *NumPy* (:mod:`rnnrt.ops`), or, as a last resort, the
-operator of ``onnx.reference``. What none of them knows is one :class:`UnsupportedError` that names all such nodes.
+A :class:`Plan` is immutable and holds no state of a run, so any number of threads may run it at once. Every node runs
+in one of three tiers: *native* (recurrent layers, on the compiled core), *NumPy* (:mod:`rnnrt.ops`), or, as a last
+resort, the operator of ``onnx.reference``. What none of them knows is one :class:`UnsupportedError` that names all such
+nodes.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class Step:
     frees
         Slots whose values nobody needs after this step.
     shapes
-        Of each output, as far as known before the run: sizes, and tokens such as ``x[0]`` for the size of an input's axis.
+        Of each output, as far as known before the run: sizes, and tokens such as ``x[0]`` for the size of an input's
+        axis.
     detail
         What was made part of a recurrent step: views and arrangements.
     """
@@ -95,11 +97,14 @@ class Plan:
         self._slots = builder.values()
         self._program = [(s.fn, s.multiple, s.inputs, s.outputs, s.frees) for s in self.steps]
         self._shared = {id(_root(v)) for v in self._slots if isinstance(v, np.ndarray)}
+        self._shared.update(*(plan._shared for step in self.steps for _, plan in step.plans))
         if problems is None and found:
-            raise UnsupportedError(f"{len(found)} node{'s' if len(found) > 1 else ''} cannot be run: " + "; ".join(found))
+            raise UnsupportedError(
+                f"{len(found)} node{'s' if len(found) > 1 else ''} cannot be run: " + "; ".join(found)
+            )
 
     def run(self, values: Sequence[Any]) -> list[Any]:
-        """Run on `values`, one an input and then one a capture; returns the outputs, which may share memory with anything.
+        """Run on `values`, one an input and then one a capture; the outputs may share memory with anything.
 
         Raises
         ------
@@ -110,7 +115,7 @@ class Plan:
         slots[1 : 1 + self.n_inputs] = values
         k = -1
         try:
-            for k, (fn, multiple, inputs, outputs, frees) in enumerate(self._program):
+            for k, (fn, multiple, inputs, outputs, frees) in enumerate(self._program):  # noqa: B007
                 result = fn(*[slots[i] for i in inputs])
                 if multiple:
                     for slot, value in zip(outputs, result, strict=False):
@@ -129,18 +134,17 @@ class Plan:
         return [slots[i] for i in self.outputs]
 
     def run_fresh(self, values: Sequence[Any]) -> list[Any]:
-        """As `run` for a caller of the model: floating-point errors kept quiet, outputs that are nobody else's memory."""
+        """As `run`, for a caller of the model: floating-point errors kept quiet, outputs nobody else's memory."""
         with quiet():
             results = self.run(values)
-        used = self._shared.union([id(_root(v)) for v in values])
-        for k, value in enumerate(results):
-            if not isinstance(value, np.ndarray):
-                results[k] = value if isinstance(value, list) or value is None else np.asarray(value)
-            elif id(root := _root(value)) in used:
-                results[k] = value.copy()
-            else:
-                used.add(id(root))
-        return results
+        used = self._shared.union(
+            [id(_root(v)) for given in values for v in (given if isinstance(given, list) else [given])]
+        )
+        return [_fresh(value, used) for value in results]
+
+    def constant(self, k: int) -> Any:
+        """Output `k` if it is the same in every run, else None."""
+        return self._slots[self.outputs[k]]
 
     def count(self) -> dict[str, int]:
         """Number of steps by tier, those of inner plans included."""
@@ -225,7 +229,12 @@ class _Builder:
     def _control(self, node: Node) -> tuple[Function, str, bool, Sequence[str], tuple[tuple[str, Plan], ...]]:
         plans = {
             key: Plan(
-                sub, (), self.threads, self.constants, self.known.inner.get(id(sub)) or Known.of(sub, self.known), self.problems
+                sub,
+                (),
+                self.threads,
+                self.constants,
+                self.known.inner.get(id(sub)) or Known.of(sub, self.known),
+                self.problems,
             )
             for key, sub in node.subgraphs()
         }
@@ -249,7 +258,9 @@ def _detail(node: Node) -> str:
         parts.append(f"{names[k]} through " + ", ".join(f"{view[0]}{list(view[1:])}" for view in views))
     for k, groups in node.attrs["out_axes"].items():
         axes = "TDBH" if k == 0 else "DBH"
-        parts.append(f"{('Y', 'Y_h', 'Y_c')[k]} as [" + ", ".join("*".join(axes[a] for a in g) or "1" for g in groups) + "]")
+        parts.append(
+            f"{('Y', 'Y_h', 'Y_c')[k]} as [" + ", ".join("*".join(axes[a] for a in g) or "1" for g in groups) + "]"
+        )
     return "; ".join(parts)
 
 
@@ -262,6 +273,21 @@ def _root(array: Any) -> Any:
     while isinstance(array, np.ndarray) and array.base is not None:
         array = array.base
     return array
+
+
+def _fresh(value: Any, used: set[int]) -> Any:
+    """`value`, or a copy where its memory is read-only or that of one of `used`, the ids of arrays; it joins them."""
+    if isinstance(value, list):
+        return [_fresh(item, used) for item in value]
+    if value is None or isinstance(value, dict):
+        return value
+    if not isinstance(value, np.ndarray):
+        return np.asarray(value)
+    root = id(_root(value))
+    if root in used or not value.flags.writeable:
+        return value.copy()
+    used.add(root)
+    return value
 
 
 def _seen(value: Any) -> str:

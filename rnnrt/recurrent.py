@@ -1,8 +1,8 @@
 """Lowered LSTM, GRU and RNN nodes on the compiled core: the native tier.
 
-:func:`recurrent` packs a node's weights once and returns the function that runs it. Views of the inputs cost no copy, and
-outputs are written by the core straight into the arrangement that the graph wants (:mod:`rnnrt.rewrite.lower` says how a
-lowered node is written).
+:func:`recurrent` packs a node's weights once and returns the function that runs it. Views of the inputs cost no copy,
+and outputs are written by the core straight into the arrangement that the graph wants (:mod:`rnnrt.rewrite.lower` says
+how a lowered node is written).
 """
 
 from __future__ import annotations

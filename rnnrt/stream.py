@@ -11,6 +11,7 @@ import numpy as np
 from .errors import InputError, RnnrtError
 from .graph import Value
 from .model import Model
+from .ops.limits import check_size
 
 
 class Stream:
@@ -101,6 +102,8 @@ class Stream:
     @state.setter
     def state(self, saved: Mapping[str, np.ndarray]) -> None:
         with self._held():
+            if not isinstance(saved, Mapping):
+                raise InputError(f"state: expected a dict of arrays by input name, got {type(saved).__name__}")
             if not saved:
                 self._state = None
                 return
@@ -119,6 +122,11 @@ class Stream:
         return self._lock
 
     def _check_names(self, feeds: Mapping[str, Any]) -> None:
+        if not isinstance(feeds, Mapping):
+            raise InputError(
+                f"stream: expected a dict of arrays by input name ({', '.join(self._inputs)}), "
+                f"got {type(feeds).__name__}"
+            )
         if len(feeds) != len(self._inputs) or any(name not in feeds for name in self._inputs):
             names = ", ".join(map(str, feeds)) or "none"
             raise InputError(
@@ -136,16 +144,22 @@ class Stream:
     def _first(self, feeds: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """The first step, from zeros; sizes that the model leaves open are found by what it accepts and gives back."""
         self._check_names(feeds)
-        error: Exception | None = None
+        for check in self.model._checks:
+            if check.name in feeds:
+                check(feeds[check.name])
+        errors: list[InputError] = []
         for shapes in self._candidates(feeds):
-            zeros = self._zeros(shapes)
             try:
+                zeros = self._zeros(shapes)
                 results = self.model.run({**feeds, **zeros})
                 self._check_kept(zeros, {into: results[made] for into, made in self.model.states.items()})
                 return results, zeros
-            except InputError as failed:
-                error = error or failed
-        raise error or InputError("stream: the shapes of the states are unknown; set stream.state to arrays of zeros")
+            except InputError as error:
+                errors.append(error)
+        if len(errors) == 1:
+            raise errors[0]
+        tried = f"; with each guess, the model failed; first: {errors[0]}" if errors else ""
+        raise InputError(f"stream: the shapes of the states are unknown; set stream.state to arrays of zeros{tried}")
 
     def _candidates(self, feeds: Mapping[str, Any]) -> Iterator[dict[str, tuple[int, ...]]]:
         """Shapes that the states may have: a named size as in the feeds, any other as the feeds' batch, or 1."""
@@ -169,12 +183,16 @@ class Stream:
                 return
 
     def _zeros(self, shapes: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        for name, value in self._values.items():
+            check_size(shapes[name], np.dtype(value.dtype), f"state {name!r}")
         return {name: np.zeros(shapes[name], value.dtype) for name, value in self._values.items()}
 
 
 def _check_state(value: Value, array: Any) -> None:
     if not isinstance(array, np.ndarray) or array.dtype != value.dtype:
-        raise InputError(f"state {value.name!r}: expected an array of {value.dtype}, got {getattr(array, 'dtype', type(array))}")
+        raise InputError(
+            f"state {value.name!r}: expected an array of {value.dtype}, got {getattr(array, 'dtype', type(array))}"
+        )
     shape = value.shape
     if shape is not None and (
         len(shape) != array.ndim or any(isinstance(d, int) and d != n for d, n in zip(shape, array.shape, strict=True))
@@ -184,6 +202,8 @@ def _check_state(value: Value, array: Any) -> None:
 
 def _deliver(answer: dict[str, Any], out: Mapping[str, np.ndarray]) -> None:
     """Write outputs into the caller's arrays; all are checked before any is written."""
+    if not isinstance(out, Mapping):
+        raise InputError(f"out: expected a dict of arrays by output name, got {type(out).__name__}")
     for name, target in out.items():
         if name not in answer:
             raise InputError(f"out: no output is called {name!r}; expected {', '.join(answer)}")

@@ -1,0 +1,29 @@
+"""Models written in ONNX's text form, with weights as initializers."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx.parser
+from onnx import numpy_helper
+
+
+def parsed(text: str, opset: int = 20, ir_version: int = 10, **weights: np.ndarray) -> onnx.ModelProto:
+    """The model of ``(inputs) => (outputs) { nodes }``, named g."""
+    header = f'<ir_version: {ir_version}, opset_import: ["": {opset}, "com.microsoft": 1]>'
+    model = onnx.parser.parse_model(f"{header} g {text}")
+    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(a), name) for name, a in weights.items())
+    return model
+
+
+def lstm(inputs: int = 3, units: int = 5, directions: int = 1, seed: int = 0, gates: int = 4) -> dict[str, np.ndarray]:
+    """Random W, R and B of an LSTM (or, with 3 gates, a GRU; with 1, an RNN)."""
+    rng = np.random.default_rng(seed)
+    rows = gates * units
+    shapes = {"W": (directions, rows, inputs), "R": (directions, rows, units), "B": (directions, 2 * rows)}
+    return {name: rng.normal(0, 0.4, shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+STREAMING = """(float[T, N, 3] x, float[1, N, 5] h_in, float[1, N, 5] c_in)
+    => (float[T, 1, N, 5] y, float[1, N, 5] h_out, float[1, N, 5] c_out)
+    { y, h_out, c_out = LSTM <hidden_size: int = 5> (x, W, R, B, , h_in, c_in) }"""
+"""An LSTM 3 -> 5 whose states are inputs and outputs; its weights are those of `lstm`."""
