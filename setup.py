@@ -1,10 +1,13 @@
 """Builds the compiled core; everything that is not about C lies in pyproject.toml.
 
-Switches, as environment variables: RNNRT_SANITIZE=1 builds with AddressSanitizer and UndefinedBehaviorSanitizer.
+Switches, as environment variables: RNNRT_SANITIZE=1 builds with AddressSanitizer and UndefinedBehaviorSanitizer
+(`.ci/sanitize` does, and runs the tests under them); CC names the compiler, as ever.
 """
 
 import os
 import platform
+import sys
+from pathlib import Path
 
 import numpy
 from Cython.Build import cythonize
@@ -13,10 +16,11 @@ from setuptools import Extension, setup
 CORE = "rnnrt/_core"
 # No -ffast-math: it would flush denormals for the whole process. No contraction: the kernels say where a product is fused.
 FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi", "-g0"]
-LINK = []
 if os.environ.get("RNNRT_SANITIZE") == "1":
     FLAGS += ["-g", "-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]
-    LINK += ["-fsanitize=address,undefined"]
+    LINK = ["-fsanitize=address,undefined"]
+else:
+    LINK = ["-Wl,--strip-all"] if sys.platform == "linux" else []
 
 X86 = {
     "baseline": [],
@@ -37,13 +41,23 @@ def machine() -> str:
     return os.environ.get("_PYTHON_HOST_PLATFORM", platform.machine()).split("-")[-1]
 
 
+def flags_file() -> str:
+    """A file that changes when the compiler or its flags do, so that what others built is built anew."""
+    path = Path("build/flags")
+    text = f"{os.environ.get('CC', 'cc')} {os.environ.get('CFLAGS', '')} {FLAGS} {LINK} {numpy.__version__}\n"
+    if not path.exists() or path.read_text() != text:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    return str(path)
+
+
 def extension(name: str, flags: list[str], *sources: str) -> Extension:
     """One module of the core; each has a .pyx of its own, so that flags never meet in one object file."""
     headers = [f"{CORE}/{f}" for f in sorted(os.listdir(CORE)) if f.endswith((".h", ".pxi", ".pxd"))]
     return Extension(
         f"rnnrt._core.{name}",
         [f"{CORE}/{name}.pyx", *(f"{CORE}/{source}" for source in sources)],
-        depends=headers,
+        depends=[*headers, flags_file()],
         include_dirs=[CORE, numpy.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=FLAGS + flags,
@@ -63,5 +77,6 @@ setup(
             "embedsignature": True,
         },
         include_path=[CORE],
-    )
+    ),
+    options={"build_ext": {"parallel": os.cpu_count()}},
 )

@@ -63,6 +63,7 @@ RT_INLINE void panel_tile(const int mr, const int nv, const rt_tile *t) {
     for (int i = 0; i < mr * nv; i++) v_store(t->out + i * LANES, acc[i]);
 }
 
+/* clang-format off */
 #define RT_TILE(mr, nv) \
     static void panel_##mr##x##nv(const rt_tile *t) { panel_tile(mr, nv, t); }
 #define RT_TILES(nv) \
@@ -73,6 +74,7 @@ typedef void (*panel_fn)(const rt_tile *);
 #define RT_ROW(nv) \
     {0, panel_1x##nv, panel_2x##nv, panel_3x##nv, panel_4x##nv, panel_5x##nv, panel_6x##nv, panel_7x##nv, panel_8x##nv}
 static const panel_fn rt_tiles[MAX_NV + 1][MAX_ROWS + 1] = {{0}, RT_ROW(1), RT_ROW(2), RT_ROW(3), RT_ROW(4)};
+/* clang-format on */
 
 /* Run one tile of `rows` rows and `nv` vectors. */
 static inline void panel_run(int nv, int rows, const rt_tile *t) { rt_tiles[nv][rows](t); }

@@ -33,6 +33,4 @@ static inline vf v_min(vf a, vf b) { return v_pick((vi)(a < b), a, b); }
 static inline vf v_max(vf a, vf b) { return v_pick((vi)(a > b), a, b); }
 #endif
 /* A product of finite numbers stays finite, as in a fused multiply-add: else inf - inf would make a NaN of finite input. */
-static inline vf v_fma(vf a, vf b, vf c) {
-    return v_min(v_set1(REAL_MAX), v_max(v_set1(-REAL_MAX), a * b)) + c;
-}
+static inline vf v_fma(vf a, vf b, vf c) { return v_min(v_set1(REAL_MAX), v_max(v_set1(-REAL_MAX), a * b)) + c; }

@@ -18,16 +18,27 @@
 #define RT_VMATH_H
 #include <math.h>
 
-enum { ACT_TANH, ACT_SIGMOID, ACT_RELU, ACT_AFFINE, ACT_LEAKY_RELU, ACT_THRESHOLDED_RELU, ACT_SCALED_TANH,
-       ACT_HARD_SIGMOID, ACT_ELU, ACT_SOFTSIGN, ACT_SOFTPLUS };
+enum {
+    ACT_TANH,
+    ACT_SIGMOID,
+    ACT_RELU,
+    ACT_AFFINE,
+    ACT_LEAKY_RELU,
+    ACT_THRESHOLDED_RELU,
+    ACT_SCALED_TANH,
+    ACT_HARD_SIGMOID,
+    ACT_ELU,
+    ACT_SOFTSIGN,
+    ACT_SOFTPLUS
+};
 
 static inline vf v_clamp(vf x, real low, real high) { return v_min(v_set1(high), v_max(v_set1(low), x)); }
 static inline vf v_where(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
 
-#define V_EACH(f, x)                                                       \
-    real t_[LANES];                                                        \
-    v_store(t_, x);                                                        \
-    for (int u_ = 0; u_ < LANES; u_++) t_[u_] = f(t_[u_]);                 \
+#define V_EACH(f, x) \
+    real t_[LANES]; \
+    v_store(t_, x); \
+    for (int u_ = 0; u_ < LANES; u_++) t_[u_] = f(t_[u_]); \
     return v_load(t_)
 
 #ifdef RT_DOUBLE

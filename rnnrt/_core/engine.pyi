@@ -1,0 +1,74 @@
+from collections.abc import Sequence
+from typing import Any, Literal, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from rnnrt.errors import InputError as InputError
+from rnnrt.errors import ModelError as ModelError
+from rnnrt.errors import UnsupportedError as UnsupportedError
+
+ISAS: tuple[str, ...]
+ACTIVATIONS: tuple[str, ...]
+KINDS: dict[str, int]
+N_GATES: dict[str, int]
+N_FUNCTIONS: dict[str, int]
+tables: dict[str, Any]
+in_use: str
+
+class _Cpu(TypedDict):
+    built: list[str]
+    present: list[str]
+    in_use: str
+
+def built() -> list[str]: ...
+def present() -> list[str]: ...
+def available() -> list[str]: ...
+def choose(name: str | None = None) -> str: ...
+def cpu() -> _Cpu: ...
+def apply(name: Literal["exp", "tanh", "sigmoid"], x: npt.ArrayLike, isa: str | None = None) -> np.ndarray: ...
+def check_weights(
+    kind: str, direction: str, W: np.ndarray, R: np.ndarray, B: np.ndarray | None, P: np.ndarray | None
+) -> None: ...
+
+class Block:
+    def __init__(self, size: int) -> None: ...
+
+class Recurrent:
+    kind: str
+    direction: str
+    isa: str
+    num_directions: int
+    input_size: int
+    hidden_size: int
+    dtype: np.dtype
+    nbytes: int
+    def __init__(
+        self,
+        kind: str,
+        W: np.ndarray,
+        R: np.ndarray,
+        B: np.ndarray | None = None,
+        P: np.ndarray | None = None,
+        *,
+        direction: str = "forward",
+        activations: Sequence[str] | None = None,
+        alpha: Sequence[float] | None = None,
+        beta: Sequence[float] | None = None,
+        clip: float = 0.0,
+        input_forget: bool = False,
+        linear_before_reset: bool = False,
+        isa: str | None = None,
+    ) -> None: ...
+    def run(
+        self,
+        x: np.ndarray,
+        sequence_lens: np.ndarray | None,
+        initial_h: np.ndarray | None,
+        initial_c: np.ndarray | None,
+        y: np.ndarray | None,
+        y_h: np.ndarray | None,
+        y_c: np.ndarray | None,
+        trace: np.ndarray | None = None,
+        threads: int = 1,
+    ) -> None: ...

@@ -1,0 +1,182 @@
+/* The C half of an instruction set's kernels against double loops: no Python, so that it runs under an emulator.
+ *
+ * Compile with -DSIMD='"simd_neon.h"' and -I of the core; exits with 1 if anything is off. Checked are every tile shape of
+ * panel.h (values, the same bits in tiles of any height, nothing written past the end), exp, tanh and sigmoid over all
+ * exponents with the bounds that vmath.h states, the eleven activations, and the flushing of denormals. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include SIMD
+#include "vmath.h"
+#include "panel.h"
+#include "cpu.h"
+
+enum { MAX_K = 131, GUARD = 64 };
+static int n_checks, n_failed;
+
+static void check(int ok, const char *what, double got, double want) {
+    n_checks++;
+    if (ok) return;
+    if (n_failed++ < 20) printf("FAILED %s: got %.9g, want %.9g\n", what, got, want);
+}
+
+static unsigned seed = 12345;
+static real random_real(void) {
+    seed = seed * 1664525u + 1013904223u;
+    return (real)((int)(seed >> 8) % 20001 - 10000) / 5000;
+}
+
+static void fill(real *p, size_t n) {
+    for (size_t i = 0; i < n; i++) p[i] = random_real();
+}
+
+/* One tile against a double loop; `alone` has the bits of each row computed by itself. */
+static void check_tile(int nv, int rows, ptrdiff_t k1, ptrdiff_t k2) {
+    static real a1[MAX_ROWS * MAX_K], a2[MAX_ROWS * MAX_K], w[2 * MAX_K * MAX_NV * LANES];
+    static real init[MAX_NV * MAX_ROWS * LANES], out[MAX_ROWS * MAX_NV * LANES + GUARD], alone[MAX_NV * LANES];
+    const real *r1[MAX_ROWS], *r2[MAX_ROWS];
+    const real guard = 1234.5f;
+    char what[96];
+    const int n = nv * LANES;
+    fill(a1, sizeof a1 / sizeof *a1);
+    fill(a2, sizeof a2 / sizeof *a2);
+    fill(w, sizeof w / sizeof *w);
+    fill(init, sizeof init / sizeof *init);
+    for (size_t i = 0; i < sizeof out / sizeof *out; i++) out[i] = guard;
+    for (int r = 0; r < rows; r++) r1[r] = a1 + r * MAX_K, r2[r] = a2 + r * MAX_K;
+    rt_tile tile = {.a1 = r1, .a2 = r2, .w1 = w, .w2 = w + k1 * n, .k1 = k1, .k2 = k2, .out = out};
+    for (int v = 0; v < nv; v++) tile.init[v] = init + v * MAX_ROWS * LANES, tile.ldinit[v] = LANES;
+    panel_run(nv, rows, &tile);
+    snprintf(what, sizeof what, "tile %dx%d, k %d + %d", rows, nv, (int)k1, (int)k2);
+    for (int r = 0; r < rows; r++) {
+        for (int i = 0; i < n; i++) {
+            const int v = i / LANES, u = i % LANES;
+            double want = init[(v * MAX_ROWS + r) * LANES + u], size = fabs(want);
+            for (ptrdiff_t k = 0; k < k1 + k2; k++) {
+                const double term = (double)(k < k1 ? r1[r][k] : r2[r][k - k1]) * w[k * n + i];
+                want += term;
+                size += fabs(term);
+            }
+            const double got = out[r * n + i];
+            check(fabs(got - want) <= (k1 + k2 + 1) * 1.2e-7 * size, what, got, want);
+        }
+        rt_tile one = tile;
+        one.a1 = &r1[r], one.a2 = &r2[r], one.out = alone;
+        for (int v = 0; v < nv; v++) one.init[v] = tile.init[v] + r * LANES;
+        panel_run(nv, 1, &one);
+        check(!memcmp(alone, out + r * n, n * sizeof(real)), "the bits of a row alone and in its tile", alone[0], out[r * n]);
+    }
+    for (int i = 0; i < GUARD; i++) check(out[rows * n + i] == guard, "bytes past a tile", out[rows * n + i], guard);
+}
+
+static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
+
+/* Error in ulp of a word at every exponent; results that are denormal or overflow count as 0 and inf. */
+static void check_word(const char *name, vf (*word)(vf), double (*exact)(double), double bound) {
+    const double tiny = 1.17549435e-38, huge = 3.40282347e38;
+    double worst = 0;
+    for (unsigned high = 0; high < 512; high++) {
+        for (int i = 0; i < 400; i++) {
+            seed = seed * 1664525u + 1013904223u;
+            uint32_t bits = high << 23 | seed >> 9;
+            real x[LANES], y[LANES];
+            float f;
+            memcpy(&f, &bits, 4);
+            if (!isfinite(f)) continue;
+            for (int u = 0; u < LANES; u++) x[u] = f;
+            v_store(y, word(v_load(x)));
+            const double want = exact(f);
+            if (fabs(want) < tiny) {
+                check(fabs(y[0]) <= tiny, name, y[0], want);
+            } else if (fabs(want) > huge) {
+                check(isinf(y[0]), name, y[0], want);
+            } else if (!(isinf(y[0]) && f > 88.72f) && !(y[0] == 0 && f < -87.33f)) {
+                int e;
+                frexp(want, &e);
+                const double ulps = fabs(y[0] - want) / ldexp(1, e - 24);
+                worst = ulps > worst ? ulps : worst;
+                check(ulps <= bound, name, y[0], want);
+            }
+        }
+    }
+    real x[LANES], y[LANES];
+    for (int u = 0; u < LANES; u++) x[u] = NAN;
+    v_store(y, word(v_load(x)));
+    check(isnan(y[0]), "NaN in, NaN out", y[0], NAN);
+    for (int sign = -1; sign <= 1; sign += 2) {
+        for (int u = 0; u < LANES; u++) x[u] = sign * (real)INFINITY;
+        v_store(y, word(v_load(x)));
+        check(y[LANES - 1] == (real)exact(sign * INFINITY), "the limit at infinity", y[0], exact(sign * INFINITY));
+    }
+    printf("%s: at most %.2f ulp\n", name, worst);
+}
+
+static double activation(int kind, double a, double b, double x) {
+    switch (kind) {
+    case ACT_TANH: return tanh(x);
+    case ACT_SIGMOID: return sigmoid(x);
+    case ACT_RELU: return x > 0 ? x : 0;
+    case ACT_AFFINE: return a * x + b;
+    case ACT_LEAKY_RELU: return x < 0 ? a * x : x;
+    case ACT_THRESHOLDED_RELU: return x < a ? 0 : x;
+    case ACT_SCALED_TANH: return a * tanh(b * x);
+    case ACT_HARD_SIGMOID: return fmin(1, fmax(0, a * x + b));
+    case ACT_ELU: return x < 0 ? a * expm1(x) : x;
+    case ACT_SOFTSIGN: return x / (1 + fabs(x));
+    default: return fmax(x, 0) + log1p(exp(-fabs(x)));
+    }
+}
+
+static void check_activations(void) {
+    char what[64];
+    for (int kind = ACT_TANH; kind <= ACT_SOFTPLUS; kind++) {
+        for (int i = 0; i < 2000; i++) {
+            real x[LANES], y[LANES];
+            const real a = 0.3f, b = 0.7f;
+            for (int u = 0; u < LANES; u++) x[u] = 4 * random_real();
+            v_store(y, v_activate(kind, a, b, v_load(x)));
+            snprintf(what, sizeof what, "activation %d", kind);
+            for (int u = 0; u < LANES; u++) {
+                const double want = activation(kind, a, b, x[u]);
+                check(fabs(y[u] - want) <= 1e-6 + 1e-6 * fabs(want), what, y[u], want);
+            }
+        }
+    }
+}
+
+static void check_parts_of_a_register(void) {
+    real from[LANES], to[2 * LANES];
+    fill(from, LANES);
+    for (int n = 1; n <= LANES; n++) {
+        for (int i = 0; i < 2 * LANES; i++) to[i] = -7;
+        v_store_n(to, v_load_n(from, n), n);
+        for (int i = 0; i < 2 * LANES; i++) check(to[i] == (i < n ? from[i] : -7), "v_load_n, v_store_n", to[i], i);
+    }
+}
+
+static void check_flushing(void) {
+    volatile float tiny = 1e-40f, two = 2;
+    const uint64_t old = rt_fp_enter();
+    const float inside = tiny * two;
+    rt_fp_leave(old);
+    check(inside == 0, "denormals inside a call", inside, 0);
+    check(tiny * two > 0, "denormals after it", tiny * two, 2e-40);
+}
+
+int main(void) {
+    static const int k[] = {0, 1, 2, 7, 64, MAX_K};
+    const int n_k = sizeof k / sizeof *k;
+    check_flushing();
+    rt_fp_enter(); /* as in every call of the engine */
+    for (int nv = 1; nv <= MAX_NV; nv++)
+        for (int rows = 1; rows <= rt_tile_rows[nv]; rows++)
+            for (int i = 0; i < n_k; i++)
+                for (int j = 0; j < n_k; j++) check_tile(nv, rows, k[i], k[j]);
+    check_word("exp", v_exp, exp, 3.1);
+    check_word("tanh", v_tanh, tanh, 4);
+    check_word("sigmoid", v_sigmoid, sigmoid, 3);
+    check_activations();
+    check_parts_of_a_register();
+    printf("%s: %d checks, %d failed\n", RT_ISA, n_checks, n_failed);
+    return n_failed != 0;
+}
