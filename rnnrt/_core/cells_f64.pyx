@@ -6,3 +6,4 @@ cdef extern from "simd_f64.h":
 
 include "cells.pxi"
 include "steps.pxi"
+include "table.pxi"

@@ -6,3 +6,4 @@ cdef extern from "simd_neon.h":
 
 include "cells.pxi"
 include "steps.pxi"
+include "table.pxi"

@@ -317,7 +317,6 @@ cdef class Recurrent:
         cdef rt_call calls[2]
         cdef rt_call *call
         cdef int d
-        cdef cnp.ndarray a
         if not isinstance(x, np.ndarray) or (<cnp.ndarray> x).ndim != 3:
             raise InputError(f"{self.kind}: input X: expected an array of shape (T, B, {self.input_size}), got {np.shape(x)}")
         n_time, n_batch = x.shape[0], x.shape[1]

@@ -12,7 +12,8 @@ cdef void copy_bytes(void *to, cnp.ndarray source):
     memcpy(to, cnp.PyArray_DATA(source), source.nbytes)
 
 
-cdef void fill_panels(const rt_matrix *m, int lanes, int n_hidden, int k0, const element[:, ::1] weights, element *out) noexcept nogil:
+cdef void fill_panels(const rt_matrix *m, int lanes, int n_hidden, int k0, const element[:, ::1] weights,
+                      element *out) noexcept nogil:
     """Columns k0 ... of every panel from weights [G*H, K]. Reads `lanes` rows side by side, writes in order."""
     cdef ptrdiff_t width, k, panel_start
     cdef int block, panel, b, g, u, n_units, row

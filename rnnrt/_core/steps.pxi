@@ -1,7 +1,6 @@
 # The time-step loop: a call is set up in its workspace, walks over chunks of steps, projects a chunk's inputs at once, and
 # takes the steps one by one, with fewer rows as sequences end.
 
-from cpython.pycapsule cimport PyCapsule_New
 from libc.string cimport memcpy, memset
 
 cdef extern from "panel.h" nogil:
@@ -237,7 +236,7 @@ cdef inline char *take(char **work, size_t size) noexcept nogil:
 
 
 cdef char *lay_out(run_t *q, const rt_layer *layer, char *work, int n_time, int n_batch, int part,
-                    int n_parts) noexcept nogil:
+                   int n_parts) noexcept nogil:
     """Place the arrays of a call from `work` on; returns the end."""
     cdef size_t state, rows
     q.layer = layer
@@ -377,40 +376,3 @@ cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
         steps_left -= 1
         q.step += 1
     finish_rows(&q, q.n_steps)
-
-
-ctypedef vf (*word_fn)(vf x) noexcept nogil
-
-
-cdef inline void map_word(word_fn word, const real *x, real *y, ptrdiff_t n) noexcept nogil:
-    cdef ptrdiff_t i
-    cdef int rest = <int> (n % LANES)
-    for i in range(n // LANES):
-        v_store(y + i * LANES, word(v_load(x + i * LANES)))
-    if rest:
-        v_store_n(y + n - rest, word(v_load_n(x + n - rest, rest)), rest)
-
-
-cdef void map_exp(const void *x, void *y, ptrdiff_t n) noexcept nogil:
-    map_word(v_exp, <const real *> x, <real *> y, n)
-
-
-cdef void map_sigmoid(const void *x, void *y, ptrdiff_t n) noexcept nogil:
-    map_word(v_sigmoid, <const real *> x, <real *> y, n)
-
-
-cdef void map_tanh(const void *x, void *y, ptrdiff_t n) noexcept nogil:
-    map_word(v_tanh, <const real *> x, <real *> y, n)
-
-
-cdef rt_kernels table
-table.isa = RT_ISA
-table.lanes = LANES
-table.element_size = sizeof(real)
-table.work_size = work_size
-table.run = run
-table.map_exp = map_exp
-table.map_sigmoid = map_sigmoid
-table.map_tanh = map_tanh
-
-kernels = PyCapsule_New(&table, b"rnnrt.kernels", NULL)
