@@ -94,6 +94,7 @@ class Plan:
         self.n_inputs = len(graph.inputs) + len(self.captures)
         self.steps = builder.steps()
         self.outputs = tuple(builder.slot(v.name) for v in graph.outputs)
+        self.output_shapes = tuple(known.shape(v.name) for v in graph.outputs)
         self._slots = builder.values()
         self._program = [(s.fn, s.multiple, s.inputs, s.outputs, s.frees) for s in self.steps]
         self._shared = {id(_root(v)) for v in self._slots if isinstance(v, np.ndarray)}

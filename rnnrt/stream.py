@@ -42,6 +42,7 @@ class Stream:
         kept = set(model.states.values())
         self._outputs = tuple(v.name for v in model.outputs if v.name not in kept)
         self._values = {v.name: v for v in model.inputs if v.name in model.states}
+        self._shapes = _state_shapes(model)
         self._state: dict[str, np.ndarray] | None = None
 
     def step(self, feeds: Mapping[str, Any], out: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
@@ -93,10 +94,9 @@ class Stream:
         """A copy of the state, by input name; empty before the first step if its shape depends on what will be fed."""
         state = self._state
         if state is None:
-            shapes = {name: value.shape for name, value in self._values.items()}
-            if not all(s is not None and all(isinstance(d, int) for d in s) for s in shapes.values()):
+            if not all(dims is not None and all(isinstance(d, int) for d in dims) for dims in self._shapes.values()):
                 return {}
-            state = self._zeros(shapes)
+            state = self._zeros(self._shapes)
         return {name: array.copy() for name, array in state.items()}
 
     @state.setter
@@ -162,30 +162,60 @@ class Stream:
         raise InputError(f"stream: the shapes of the states are unknown; set stream.state to arrays of zeros{tried}")
 
     def _candidates(self, feeds: Mapping[str, Any]) -> Iterator[dict[str, tuple[int, ...]]]:
-        """Shapes that the states may have: a named size as in the feeds, any other as the feeds' batch, or 1."""
+        """Shapes that the states may have: a size that has a name as in the feeds, any other as one in the feeds, or 1."""
         named: dict[str, int] = {}
         free: list[int] = []
         for value in self.model.inputs:
             shape = np.shape(feeds[value.name]) if value.name in feeds else ()
-            for dim, size in zip(value.shape or (), shape, strict=False):
+            for axis, (dim, size) in enumerate(zip(value.shape or (None,) * len(shape), shape, strict=False)):
+                named[f"{value.name}[{axis}]"] = size
                 if isinstance(dim, str):
                     named.setdefault(dim, size)
                 if not isinstance(dim, int):
                     free.append(size)
+        if any(dims is None for dims in self._shapes.values()):
+            return
+        found = {name: [_size(dim, named) for dim in dims or ()] for name, dims in self._shapes.items()}
         for size in dict.fromkeys([*free, 1]):
-            shapes = {}
-            for name, value in self._values.items():
-                if value.shape is None:
-                    return
-                shapes[name] = tuple(d if isinstance(d, int) else named.get(d, size) for d in value.shape)
-            yield shapes
-            if all(isinstance(d, int) or d in named for v in self._values.values() for d in v.shape or ()):
+            yield {name: tuple(size if n is None else n for n in sizes) for name, sizes in found.items()}
+            if not any(None in sizes for sizes in found.values()):
                 return
 
     def _zeros(self, shapes: Mapping[str, Any]) -> dict[str, np.ndarray]:
         for name, value in self._values.items():
             check_size(shapes[name], np.dtype(value.dtype), f"state {name!r}")
         return {name: np.zeros(shapes[name], value.dtype) for name, value in self._values.items()}
+
+
+_Dim = int | tuple[str | int, ...]
+"""The size of a state's axis, or what may tell it: names of sizes, and last what the model declares of its output."""
+
+
+def _state_shapes(model: Model) -> dict[str, tuple[_Dim, ...] | None]:
+    """What is known of the shapes of the states before anything is fed, from both ends of each."""
+    inputs = {v.name: v.shape for v in model.inputs}
+    outputs = {v.name: (shape, v.shape) for v, shape in zip(model.outputs, model._plan.output_shapes, strict=True)}
+    return {into: _merged(inputs[into], *outputs[made]) for into, made in model.states.items()}
+
+
+def _merged(given: Any, inferred: Any, declared: Any) -> tuple[_Dim, ...] | None:
+    shapes = [shape for shape in (given, inferred, declared) if shape is not None]
+    rank = len(shapes[0]) if shapes else 0
+    aligned = [
+        shape if shape is not None and len(shape) == rank else (None,) * rank for shape in (given, inferred, declared)
+    ]
+    dims: list[_Dim] = []
+    for axis in zip(*aligned, strict=True):
+        sure = [n for n in axis[:2] if isinstance(n, int)]
+        dims.append(sure[0] if sure else tuple(n for n in axis if n is not None))
+    return tuple(dims) if shapes else None
+
+
+def _size(dim: _Dim, named: Mapping[str, int]) -> int | None:
+    """The first size that `dim` comes to."""
+    if isinstance(dim, int):
+        return dim
+    return next((n for name in dim if (n := name if isinstance(name, int) else named.get(name)) is not None), None)
 
 
 def _check_state(value: Value, array: Any) -> None:
