@@ -158,3 +158,12 @@ def changed(graph: Graph, feeds: Mapping[str, np.ndarray], change: Callable[[Gra
 def ops(graph: Graph) -> list[str]:
     """The operators of a graph and of those in it, in order, lowered ones with their domain."""
     return [f"{n.domain}.{n.op}" if n.domain else n.op for part in graph.walk() for n in part.nodes]
+
+
+def normal(*shape: int) -> np.ndarray:
+    """Random numbers, float32."""
+    return np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32)
+
+
+def ints(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)
