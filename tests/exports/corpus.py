@@ -27,7 +27,8 @@ class Record:
     """One stored model.
 
     ``error_node`` is the node that a loader has to blame where the exporter wrote a model that is wrong, else None.
-    ``states`` are the {input: output} pairs that carry state; None where that is a matter of opinion.
+    After the ``calls`` that come out right there are the inputs of ``refused`` ones: sizes that the model declares and
+    then cannot do. ``states`` are the {input: output} pairs that carry state; None where that is a matter of opinion.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Record:
     outputs: list[str]
     calls: int
     dtype: str = "float32"
+    refused: int = 0
     states: dict[str, str] | None = None
     frames: int = 0
     error_node: str | None = None
@@ -76,7 +78,9 @@ class Corpus:
 
     def keep(self, record: Record, calls, stream=None) -> None:
         """Add a case: `calls` is a list of (inputs, outputs), `stream` a triple (inputs, outputs, final states)."""
+        assert record.name not in {r.name for r in self.cases}
         self.cases.append(record)
+        calls = [*calls[: record.calls], *((inputs, {}) for inputs, _ in calls[record.calls :][: record.refused])]
         parts = {f"{k}.{side}": call[i] for k, call in enumerate(calls) for i, side in enumerate(("in", "out"))}
         if stream is not None:
             parts |= {f"stream.{side}": stream[i] for i, side in enumerate(("in", "out", "state"))}
@@ -153,12 +157,13 @@ def write_readme() -> None:
 
 
 def root_error(error: BaseException) -> str:
-    """Type and first line of what an exception goes back to, without colours and paths."""
+    """Type and first line (two where the first says nothing) of what an exception goes back to, without paths."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()
-    line = re.sub(r"(?<![\w/:])(?:/[\w.+-]+)+/([\w.+-]+)", r"\1", lines[0] if lines else "")
-    return f"{type(error).__name__}: {line[:200]}".strip().rstrip(":")
+    line = " ".join(lines[: 1 + lines[0].endswith("tracing:")]) if lines else ""
+    line = re.sub(r"(?<![\w/:])(?:/[\w.+-]+)+/([\w.+-]+)", r"\1", line)
+    return f"{type(error).__name__}: {line[:320]}".strip().rstrip(":")
 
 
 def strip(path: Path) -> None:

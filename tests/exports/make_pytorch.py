@@ -118,19 +118,19 @@ def make(store: corpus.Corpus, case: Case, keep: bool) -> bool:
             return False
         corpus.strip(path)
     stage, good, error = corpus.disagreement(path, calls, case.dtype)
-    record = corpus.Record(case.name, case.inputs, case.outputs, len(calls), case.dtype, case.states, case.frames)
-    record.note = case.note
+    record = corpus.Record(case.name, case.inputs, case.outputs, len(calls), case.dtype)
+    record.states, record.frames, record.note = case.states, case.frames, case.note
     if stage:
         fail(stage, f"call {good}: {error}" if good else error)
     if stage and "proj" in case.name:
         record.error_node, record.calls = recurrent_node(path), 1
-        store.keep(record, calls[:1])
+        store.keep(record, calls)
         return True
-    record.calls = good
+    record.calls, record.refused = good, int(stage == "run")
     if not good:
         path.unlink()
         return False
-    store.keep(record, calls[:good], stream(module, case) if case.frames else None)
+    store.keep(record, calls, stream(module, case) if case.frames else None)
     return True
 
 

@@ -222,7 +222,7 @@ def make(store: corpus.Corpus, case: Case, keep: bool) -> None:
         return path.unlink()
     states = {names[0][k]: names[1][v] for k, v in case.carried.items()} if case.carried else {}
     record = corpus.Record(case.name, *names, good, states=states, frames=case.frames)
-    store.keep(record, calls[:good], stream(function, case, names, rng) if case.frames else None)
+    store.keep(record, calls, stream(function, case, names, rng) if case.frames else None)
     return None
 
 

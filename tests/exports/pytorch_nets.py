@@ -138,10 +138,10 @@ def net_cases() -> Iterator[Case]:
     yield Case("net_tagger", Tagger, tokens, ["tokens"], ["logp"], {"tokens": bt}, {"logp": bt})
     calls = [(rand(5, 2, 4),), (rand(7, 3, 4),)]
     yield Case("net_both_ends", BothEnds, calls, ["x"], ["code"], {"x": tb}, {"code": {0: "batch"}})
-    calls = [(rand(5, 2, 3), rand(4, 2, 3)), (rand(3, 3, 3), rand(6, 3, 3))]
+    calls = [(rand(s, b, 3), rand(t, b, 3)) for s, t, b in ((5, 4, 2), (5, 4, 3), (3, 6, 3))]
     axes = {"x": {0: "source", 1: "batch"}, "y": {0: "target", 1: "batch"}}
     yield Case("net_encoder_decoder", EncoderDecoder, calls, ["x", "y"], ["z"], axes, {"z": axes["y"]})
-    calls = [(rand(5, 2, 3),), (rand(6, 4, 3),)]
+    calls = [(rand(t, b, 3),) for t, b in ((5, 2), (5, 4), (6, 4))]
     yield Case("net_learned_start", LearnedStart, calls, ["x"], ["y"], {"x": tb}, {"y": tb})
     calls = [(rand(2, 5, 4),), (rand(3, 6, 4),)]
     yield Case("net_flipped", Flipped, calls, ["x"], ["y"], {"x": bt}, {"y": bt})
@@ -274,7 +274,7 @@ def stream_cases() -> Iterator[Case]:
     calls = [(rand(b, 20), rand(2, b, 7)) for b in (1, 3)]
     axes, out_axes = {"x": {0: "batch"}, "state": {1: "batch"}}, {"p": {0: "batch"}, "stateN": {1: "batch"}}
     yield case("stacked", StreamStacked, calls, ["x", "state"], ["p", "stateN"], {"state": "stateN"}, axes, out_axes)
-    calls = [(rand(t, b, 6), rand(3, b, 6)) for t, b in ((1, 2), (3, 1))]
+    calls = [(rand(t, b, 6), rand(3, b, 6)) for t, b in ((1, 2), (1, 3), (3, 1))]
     axes = {"x": {0: "time", 1: "batch"}, "hx": {1: "batch"}}
     out_axes = {"y": axes["x"], "hy": axes["hx"]}
     yield case("sliced", StreamSliced, calls, ["x", "hx"], ["y", "hy"], {"hx": "hy"}, axes, out_axes)
