@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ._core import engine
-from .errors import InputError
+from .errors import InputError, ModelError
 from .graph import Node
 from .ops.registry import Function
 from .rewrite.views import Groups, apply_views, arrange
@@ -53,7 +53,11 @@ def recurrent(node: Node, constants: Mapping[str, np.ndarray], threads: int = 1)
 
     def run(*arrays: Any) -> tuple:
         values = dict(zip(given, arrays, strict=True))
-        return _runner(node, *pack(node, {k: values[k] for k in weights}), threads)(values)
+        try:
+            layer, dtype = pack(node, {k: values[k] for k in weights})
+        except ModelError as error:
+            raise InputError(str(error)) from None
+        return _runner(node, layer, dtype, threads)(values)
 
     return run, list(given.values())
 
@@ -62,7 +66,8 @@ def pack(node: Node, weights: Values) -> tuple[engine.Recurrent, np.dtype]:
     """The packed layer and the dtype of the node's arrays; half precision is computed in single."""
     dtype = weights[1].dtype
     wide = np.dtype(np.float64 if dtype == np.float64 else np.float32)
-    w, r, b, p = (np.asarray(weights[k], dtype=wide) if k in weights else None for k in _WEIGHTS)
+    arrays: list[Any] = [np.require(weights[k], wide, ["C", "A"]) if k in weights else None for k in _WEIGHTS]
+    w, r, b, p = arrays
     attrs = node.attrs
     try:
         layer = engine.Recurrent(
@@ -101,20 +106,21 @@ def _runner(node: Node, layer: engine.Recurrent, dtype: np.dtype, threads: int) 
         if wide != dtype:
             array = array.astype(wide)
         contiguous = array.ndim and (array.strides[-1] == array.itemsize or array.shape[-1] == 1)
-        return array if contiguous and array.flags.aligned else np.ascontiguousarray(array)
+        return array if contiguous and array.flags.aligned else np.require(array, requirements=["C", "A"])
 
     def run(values: Values) -> tuple:
         x = prepare(values, 0)
         if x is None or x.ndim != 3:
-            raise InputError(f"{label}: X: expected (T, B, {layer.input_size}), got {np.shape(x)}")
+            raise InputError(f"{label}: X: expected (T, B, {layer.input_size}), got {None if x is None else x.shape}")
         sizes = (x.shape[0], layer.num_directions, x.shape[1], layer.hidden_size)
         written: list[Any] = [None, None, None]
         results: list[Any] = [None] * len(makers)
         for k, make in enumerate(makers):
             if make is not None:
                 written[k], results[k] = make(sizes if k == 0 else sizes[1:], wide)
+        y, y_h, y_c = written
         try:
-            layer.run(x, values.get(4), prepare(values, 5), prepare(values, 6), *written, threads=threads)
+            layer.run(x, values.get(4), prepare(values, 5), prepare(values, 6), y, y_h, y_c, threads=threads)
         except InputError as error:
             raise InputError(f"{label}: {error}") from None
         for k, make in enumerate(makers):
