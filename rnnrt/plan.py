@@ -86,7 +86,7 @@ class Plan:
     ) -> None:
         self.notes = tuple(notes)
         self.outputs_declared = tuple(graph.outputs)
-        constants = ChainMap(graph.constants, *([outer] if outer else []))
+        constants: Mapping[str, np.ndarray] = ChainMap(graph.constants, *([outer] if outer else []))  # type: ignore[arg-type]
         known = known or Known.of(graph)
         found: list[str] = [] if problems is None else problems
         builder = _Builder(graph, constants, known, found, threads)

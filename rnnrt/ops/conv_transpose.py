@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from itertools import product as cartesian
+from typing import Any
 
 import numpy as np
 
@@ -97,8 +98,8 @@ def _blocked(node: Node, w: np.ndarray, strides: Sizes, dilations: Sizes, blocks
         return w
     check_size(shape, w.dtype, f"{node.label()}: kernel")
     spread = np.zeros(shape, w.dtype)
-    taps = (slice(0, (k - 1) * d + 1, d) for k, d in zip(w.shape[2:], dilations, strict=True))
-    spread[(..., *taps)] = w
+    taps: tuple[Any, ...] = (..., *(slice(0, (k - 1) * d + 1, d) for k, d in zip(w.shape[2:], dilations, strict=True)))
+    spread[taps] = w
     return spread
 
 
@@ -124,7 +125,8 @@ def _add_up(columns: np.ndarray, blocks: Sizes) -> np.ndarray:
     y = np.zeros(columns.shape[:2] + phases + lengths, columns.dtype)
     for shift in cartesian(*map(range, blocks)):
         block = columns[(slice(None), slice(None), *(i for u in shift for i in (u, slice(None))))]
-        y[(..., *(slice(u, u + n) for u, n in zip(shift, sizes, strict=True)))] += block
+        place: tuple[Any, ...] = (..., *(slice(u, u + n) for u, n in zip(shift, sizes, strict=True)))
+        y[place] += block
     return y
 
 
@@ -134,7 +136,8 @@ def _piece(y: np.ndarray, begin: Sizes, out: Sizes) -> np.ndarray:
     order = [0, 1] + [axis for i in range(rank) for axis in (2 + rank + i, 2 + i)]
     full = tuple(s * n for s, n in zip(y.shape[2 : 2 + rank], y.shape[2 + rank :], strict=True))
     y = y.transpose(order).reshape(*y.shape[:2], *full)
-    y = y[(..., *(slice(b, b + o) for b, o in zip(begin, out, strict=True)))]
+    cut: tuple[Any, ...] = (..., *(slice(b, b + o) for b, o in zip(begin, out, strict=True)))
+    y = y[cut]
     if y.shape[2:] == out:
         return y
     whole = np.zeros(y.shape[:2] + out, y.dtype)

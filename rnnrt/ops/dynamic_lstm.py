@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -161,7 +162,8 @@ class DynamicLSTM:
             return found
         found = []
         for d in range(len(self.backward)):
-            w, w_scale, w_zero, r, r_scale, r_zero = (None if a is None else a[d] for a in arrays)
+            parts: list[Any] = [None if a is None else a[d] for a in arrays]
+            w, w_scale, w_zero, r, r_scale, r_zero = parts
             found.append((Weights.of(w, w_scale, w_zero), Weights.of(r, r_scale, r_zero)))
         if not any(a is not None and a.flags.writeable for a in arrays):
             self._known = (arrays, found)
@@ -175,8 +177,9 @@ class DynamicLSTM:
         (n_steps, n_rows, n_in), n_hidden = x.shape, r.shape[1]
         if self.hidden and self.hidden != n_hidden:
             raise mismatch(node, "hidden_size", f"R's {n_hidden}", self.hidden)
-        state, step = {(n_dir, n_rows, n_hidden)}, {(n_dir,), (n_dir, 4 * n_hidden)}
-        allowed = {
+        state: set[tuple[int, ...]] = {(n_dir, n_rows, n_hidden)}
+        step: set[tuple[int, ...]] = {(n_dir,), (n_dir, 4 * n_hidden)}
+        allowed: dict[str, set[tuple[int, ...]]] = {
             "W": {(n_dir, n_in, 4 * n_hidden)}, "R": {(n_dir, n_hidden, 4 * n_hidden)}, "B": {(n_dir, 8 * n_hidden)},
             "sequence_lens": {(n_rows,)}, "initial_h": state, "initial_c": state, "P": {(n_dir, 3 * n_hidden)},
             "W_scale": step, "W_zero_point": step, "R_scale": step, "R_zero_point": step,

@@ -219,7 +219,7 @@ def _erf_polynomial() -> list[float]:
         s = (t + 1) * (_ERF_RANGE**2 / 2)
         return np.array([math.erf(math.sqrt(v)) / math.sqrt(v) for v in s])
 
-    return chebyshev.cheb2poly(chebyshev.chebinterpolate(values, 26)).tolist()
+    return chebyshev.cheb2poly(chebyshev.chebinterpolate(values, 26)).tolist()  # type: ignore[arg-type, type-var]
 
 
 @operator("Where")

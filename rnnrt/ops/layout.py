@@ -165,8 +165,8 @@ def build_trilu(node: Node) -> Function:
             raise InputError(f"{label}: expected at least 2 axes, got {list(x.shape)}")
         n, m = x.shape[-2:]
         shift = 0 if k is None else max(min(int(k.item()), m + 1), -n - 1)
-        inside = np.arange(m) - np.arange(n)[:, None]
-        inside = inside >= shift if upper else inside <= shift
+        diagonal = np.arange(m) - np.arange(n)[:, None]
+        inside = diagonal >= shift if upper else diagonal <= shift
         return np.where(inside, x, np.zeros((), x.dtype))
 
     return run

@@ -8,7 +8,7 @@ there is; such operators call :func:`check_size` before they allocate.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -35,7 +35,7 @@ def limit(nbytes: int) -> Iterator[None]:
         _limit.reset(token)
 
 
-def check_size(shape: Iterable[int], dtype: np.dtype, what: str) -> None:
+def check_size(shape: Sequence[int], dtype: np.dtype, what: str) -> None:
     """Refuse an output of this `shape` and `dtype` if it is impossible or too big; `what` is the node's label.
 
     Raises
@@ -51,7 +51,7 @@ def check_size(shape: Iterable[int], dtype: np.dtype, what: str) -> None:
         rank += 1
     if rank > 64:
         raise InputError(f"{what}: expected at most 64 dimensions, got {rank}")
-    if size > _limit.get() and (math.prod(shape) or size > 1 << 62):
+    if size > _limit.get() and (math.prod(shape) != 0 or size > 1 << 62):
         raise InputError(f"{what}: an output of shape {list(shape)} takes {size} bytes; the limit is {_limit.get()}")
 
 

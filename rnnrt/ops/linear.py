@@ -37,6 +37,7 @@ def _check_product(node: Node, a: np.ndarray, b: np.ndarray) -> None:
 @operator("MatMul")
 def build_matmul(node: Node) -> Function:
     """``np.matmul``; 16-bit floats are summed in float32."""
+
     def run(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return product(node, widened(a), widened(b)).astype(a.dtype, copy=False)
 

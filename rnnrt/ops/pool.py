@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -72,7 +73,7 @@ def build_max_pool(node: Node) -> Function:
     """The maximum of each window; the second output is where it was, counted through the whole of X."""
     windows, column_major = Windows(node), integer(node, "storage_order", 0)
 
-    def run(x: np.ndarray) -> tuple[np.ndarray, ...]:
+    def run(x: np.ndarray) -> tuple[np.ndarray | None, ...]:
         layout = _layout(node, windows, x)
         if node.output(1):
             return _max_and_where(node, x, layout, bool(column_major))
@@ -90,12 +91,11 @@ def _max_and_where(node: Node, x: np.ndarray, layout: Layout, column_major: bool
     if not y.size:
         return y, where
     big = padded(node, x, layout, _lowest(x.dtype))
-    order = "F" if column_major else "C"
-    numbers = np.arange(math.prod(sizes), dtype=np.int64).reshape(sizes, order=order)
+    numbers = np.arange(math.prod(sizes), dtype=np.int64).reshape(sizes, order="F" if column_major else "C")
     places = padded(node, numbers[None, None], layout, -1)
     for tap in np.ndindex(layout.kernel):
-        read = tuple(_reads(layout, i, j) for i, j in enumerate(tap))
-        value, place = big[(..., *read)], places[(..., *read)]
+        read: tuple[Any, ...] = (..., *(_reads(layout, i, j) for i, j in enumerate(tap)))
+        value, place = big[read], places[read]
         better = (~(value <= y) & ~np.isnan(y) | (where < 0)) & (place >= 0)
         np.copyto(y, value, where=better)
         np.copyto(where, place, where=better)
@@ -159,6 +159,7 @@ def _spatial(node: Node, x: np.ndarray) -> tuple[tuple[int, ...], int]:
 @operator("GlobalAveragePool")
 def build_global_average_pool(node: Node) -> Function:
     """The mean of each plane; NaN for a plane without elements."""
+
     def run(x: np.ndarray) -> np.ndarray:
         axes, n = _spatial(node, x)
         wide = widened(x)
@@ -170,6 +171,7 @@ def build_global_average_pool(node: Node) -> Function:
 @operator("GlobalMaxPool")
 def build_global_max_pool(node: Node) -> Function:
     """The maximum of each plane."""
+
     def run(x: np.ndarray) -> np.ndarray:
         axes, n = _spatial(node, x)
         if not n:

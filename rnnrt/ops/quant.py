@@ -156,6 +156,7 @@ def dynamic_parameters(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 @operator("DynamicQuantizeLinear", multiple=True)
 def build_dynamic_quantize_linear(node: Node) -> Function:
     """X as uint8, with the scale and zero point chosen for it."""
+
     def run(x: np.ndarray) -> tuple[np.ndarray, ...]:
         scale, zero_point = dynamic_parameters(x)
         return (quantized(x, scale, zero_point, zero_point.dtype), scale, zero_point)[: len(node.outputs)]

@@ -7,6 +7,8 @@ arithmetic does.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..errors import UnsupportedError
@@ -26,7 +28,7 @@ def centred(x: np.ndarray, zero_point: np.ndarray | None, terms: int) -> np.ndar
     """``x - zero_point`` in the float type that holds sums of `terms` products exactly."""
     y = x.astype(np.float32 if terms * _LARGEST_PRODUCT <= _EXACT else np.float64)
     if zero_point is not None:
-        y -= zero_point.astype(y.dtype)
+        np.subtract(y, zero_point.astype(y.dtype), out=y)
     return y
 
 
@@ -34,7 +36,7 @@ def _as_int32(x: np.ndarray) -> np.ndarray:
     return x.astype(np.int32) if x.dtype == np.float32 else x.astype(np.int64).astype(np.int32)
 
 
-def by_row(node: Node, v: np.ndarray | None, a: np.ndarray, name: str) -> np.ndarray | None:
+def by_row(node: Node, v: np.ndarray | None, a: np.ndarray, name: str) -> Any:
     """A parameter of the left matrix: one value, or one a row, as (M,) or (..., M, 1)."""
     if v is None or v.size == 1:
         return v if v is None else v.reshape(())
@@ -43,7 +45,7 @@ def by_row(node: Node, v: np.ndarray | None, a: np.ndarray, name: str) -> np.nda
     return _fitting(node, v, (*a.shape[:-1], 1), name)
 
 
-def by_column(node: Node, v: np.ndarray | None, b: np.ndarray, name: str) -> np.ndarray | None:
+def by_column(node: Node, v: np.ndarray | None, b: np.ndarray, name: str) -> Any:
     """A parameter of the right matrix: one value, or one a column, as (N,) or (..., 1, N)."""
     if v is None or v.size == 1:
         return v if v is None else v.reshape(())
@@ -74,6 +76,7 @@ def integer_product(
 @operator("MatMulInteger")
 def build_matmul_integer(node: Node) -> Function:
     """int32 ``(A - a_zero_point) @ (B - b_zero_point)``."""
+
     def run(a, b, a_zero_point=None, b_zero_point=None) -> np.ndarray:
         return _as_int32(integer_product(node, a, b, a_zero_point, b_zero_point))
 
@@ -120,7 +123,7 @@ def _integer_convolution(node: Node) -> Function:
     return run
 
 
-def _by_output(node: Node, v: np.ndarray | None, w: np.ndarray, name: str) -> np.ndarray | None:
+def _by_output(node: Node, v: np.ndarray | None, w: np.ndarray, name: str) -> Any:
     """A parameter of the weights: one value, or one an output channel, to broadcast along axis 0 of `w`."""
     if v is None or v.size == 1:
         return v if v is None else v.reshape(())

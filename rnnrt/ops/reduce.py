@@ -39,7 +39,7 @@ def _reducer(node: Node, reduce: Callable[[np.ndarray, Axes, bool], np.ndarray],
 
 
 def _sum(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
-    return np.add.reduce(x, axis=axes, dtype=x.dtype, keepdims=keepdims)
+    return np.add.reduce(x, axis=axes, dtype=x.dtype, keepdims=keepdims)  # type: ignore[call-overload]  # wants a literal
 
 
 def _count(x: np.ndarray, axes: Axes) -> int:
@@ -56,7 +56,7 @@ def _mean(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
 
 
 def _prod(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
-    return np.multiply.reduce(x, axis=axes, dtype=x.dtype, keepdims=keepdims)
+    return np.multiply.reduce(x, axis=axes, dtype=x.dtype, keepdims=keepdims)  # type: ignore[call-overload]
 
 
 def _l1(x: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
@@ -91,7 +91,7 @@ def _extremum(ufunc: np.ufunc) -> Callable[[np.ndarray, Axes, bool], np.ndarray]
         if x.size:
             return ufunc.reduce(x, axis=axes, keepdims=keepdims)
         if x.dtype.kind == "b":
-            unit = largest
+            unit: float = largest
         elif x.dtype.kind in "iu":
             unit = np.iinfo(x.dtype).max if largest else np.iinfo(x.dtype).min
         else:

@@ -102,7 +102,7 @@ class _Evaluator:
         self._version = min(node.version, _newest()) if node.domain == "" else node.version
         self._outputs = [out for out in node.outputs if out]
         try:
-            schema = defs.get_schema(node.op, self._version, node.domain)
+            schema: Any = defs.get_schema(node.op, self._version, node.domain)
         except defs.SchemaError:
             raise UnsupportedError(f"{node.label()}: ONNX defines no such operator at version {node.version}") from None
         if schema.deprecated:

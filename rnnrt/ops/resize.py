@@ -77,8 +77,7 @@ class Resizer:
     ) -> list[AxisPlan]:
         """The axes that change, for an input of `shape`."""
         axes = range(len(shape)) if self.axes is None else [axis_of(self.node, a, len(shape)) for a in self.axes]
-        given = {"scales": scales, "sizes": sizes}
-        given = {name: v for name, v in given.items() if v is not None and v.size}
+        given = {name: v for name, v in (("scales", scales), ("sizes", sizes)) if v is not None and v.size}
         if len(given) != 1:
             raise mismatch(self.node, "inputs", "either scales or sizes", " and ".join(given) or "neither")
         ((name, values),) = given.items()

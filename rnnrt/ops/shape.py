@@ -239,7 +239,7 @@ def build_eye_like(node: Node) -> Function:
     def run(x: np.ndarray) -> np.ndarray:
         if x.ndim != 2:
             raise InputError(f"{label}: expected a matrix, got {list(x.shape)}")
-        return np.eye(*x.shape, k=max(min(k, x.shape[1]), -x.shape[0]), dtype=dtype or x.dtype)
+        return np.eye(x.shape[0], x.shape[1], k=max(min(k, x.shape[1]), -x.shape[0]), dtype=dtype or x.dtype)
 
     return run
 

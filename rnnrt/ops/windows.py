@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -117,7 +118,8 @@ def padded(node: Node, x: np.ndarray, layout: Layout, value: float = 0) -> np.nd
     shape = x.shape[:2] + tuple(b + n + f for b, n, f in zip(layout.begin, sizes, layout.fill, strict=True))
     check_size(shape, x.dtype, f"{node.label()}: padded input")
     y = np.full(shape, value, x.dtype) if value else np.zeros(shape, x.dtype)
-    y[(..., *(slice(b, b + n) for b, n in zip(layout.begin, sizes, strict=True)))] = x
+    inside: tuple[Any, ...] = (..., *(slice(b, b + n) for b, n in zip(layout.begin, sizes, strict=True)))
+    y[inside] = x
     return y
 
 

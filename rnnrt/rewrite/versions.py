@@ -134,7 +134,7 @@ def _broadcast(edit: Edit) -> None:
     """Broadcasting was asked for, with the axis of A where B's first axis belongs (the last ones by default)."""
     axis, wanted = edit.pop("axis"), edit.pop("broadcast", 0)
     if wanted and axis is not None:
-        edit.put(1, _aligned(edit, *edit.node.inputs, axis))
+        edit.put(1, _aligned(edit, edit.node.inputs[0], edit.node.inputs[1], axis))
 
 
 @rule("PRelu", below=7)
@@ -142,7 +142,7 @@ def _prelu(edit: Edit) -> None:
     """A slope with one axis belongs to the channels, axis 1."""
     slope = edit.known.get(edit.node.inputs[1])
     if slope is None or (slope.ndim == 1 and slope.size > 1):
-        edit.put(1, _aligned(edit, *edit.node.inputs, 1))
+        edit.put(1, _aligned(edit, edit.node.inputs[0], edit.node.inputs[1], 1))
 
 
 def _aligned(edit: Edit, a: str, b: str, axis: int) -> str:
