@@ -162,7 +162,7 @@ class Stream:
         raise InputError(f"stream: the shapes of the states are unknown; set stream.state to arrays of zeros{tried}")
 
     def _candidates(self, feeds: Mapping[str, Any]) -> Iterator[dict[str, tuple[int, ...]]]:
-        """Shapes that the states may have: a size that has a name as in the feeds, any other as one in the feeds, or 1."""
+        """Shapes that the states may have: a size with a name as in the feeds, any other as one in the feeds, or 1."""
         named: dict[str, int] = {}
         free: list[int] = []
         for value in self.model.inputs:

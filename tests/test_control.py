@@ -97,7 +97,10 @@ def test_branches_may_give_other_shapes():
 def test_a_condition_of_several_values_is_an_error():
     model = rnnrt.load(
         parsed("""(bool[N] c, float[1] x) => (float[1] y) {
-        y = If (c) <then_branch = a () => (float[1] p) { p = Neg(x) }, else_branch = b () => (float[1] q) { q = Abs(x) }>
+        y = If (c) <
+            then_branch = a () => (float[1] p) { p = Neg(x) },
+            else_branch = b () => (float[1] q) { q = Abs(x) }
+        >
     }""")
     )
     with pytest.raises(InputError, match=r"If 'y': expected a single value, got shape \(2,\)"):
@@ -124,7 +127,10 @@ def test_a_branch_with_another_number_of_outputs_is_refused(count):
     text = "".join(f"float[1] a{k}, " for k in range(count)).rstrip(", ")
     body = " ".join(f"a{k} = Neg(x)" for k in range(count)) or "unused = Neg(x)"
     model = parsed(f"""(bool c, float[1] x) => (float[1] y) {{
-        y = If (c) <then_branch = p () => ({text}) {{ {body} }}, else_branch = b () => (float[1] q) {{ q = Abs(x) }}>
+        y = If (c) <
+            then_branch = p () => ({text}) {{ {body} }},
+            else_branch = b () => (float[1] q) {{ q = Abs(x) }}
+        >
     }}""")
     with pytest.raises(ModelError, match="then_branch"):
         rnnrt.load(model)
@@ -133,7 +139,8 @@ def test_a_branch_with_another_number_of_outputs_is_refused(count):
 # Loop
 
 
-BODY = """<body = step (int64 i, bool going, float a) => (bool more, float b, float s) <float one = {1}, float end = {3}> {
+BODY = """<body = step (int64 i, bool going, float a) => (bool more, float b, float s)
+    <float one = {1}, float end = {3}> {
     b = Add(a, one)  more = Less(b, end)  s = Mul(b, b)
 }>"""
 
@@ -176,7 +183,8 @@ def test_loop_without_any_bound_is_an_error_and_no_hang():
 def test_loop_gives_iteration_and_condition_to_its_body_and_stacks_rows():
     model = parsed("""(int64 m, float[N] x) => (float[N] y, float[K, N] rows, int64[K] ks) {
         t = Neg(x)
-        y, rows, ks = Loop <body = step (int64 i, bool going, float[N] a) => (bool more, float[N] b, float[N] r, int64 j) {
+        y, rows, ks = Loop <body = step (int64 i, bool going, float[N] a)
+            => (bool more, float[N] b, float[N] r, int64 j) {
             more = Identity(going)  f = Cast <to: int = 1> (i)  b = Add(a, f)  r = Mul(b, t)  j = Identity(i)
         }> (m, , x)
     }""")
@@ -237,7 +245,8 @@ def test_loop_with_a_carried_value_that_stays():
 
 
 def test_what_a_loop_stacks_is_bounded():
-    body = """<body = b (int64 i, bool g, float[N] a) => (bool more, float[N] c, float[M] wide) <int64[1] n = {1000000}> {
+    body = """<body = b (int64 i, bool g, float[N] a) => (bool more, float[N] c, float[M] wide)
+        <int64[1] n = {1000000}> {
         more = Identity(g)  c = Identity(a)  wide = Expand(a, n) }>"""
     model = rnnrt.load(
         parsed(f"(int64 m, float[N] x) => (float[N] y, float[K, M] s) {{ y, s = Loop {body} (m, , x) }}")
@@ -344,7 +353,8 @@ def test_a_scan_axis_that_is_not_there_is_an_error():
 
 
 def test_the_batched_scan_of_opset_8_is_unsupported():
-    body = "<num_scan_inputs: int = 1, body = b (float[N] a, float[N] x) => (float[N] c, float[N] s) { c = Add(a, x)  s = Neg(c) }>"
+    body = """<num_scan_inputs: int = 1, body = b (float[N] a, float[N] x) => (float[N] c, float[N] s) {
+        c = Add(a, x)  s = Neg(c) }>"""
     text = f"(float[B, N] a, float[B, T, N] x) => (float[B, N] y, float[B, T, N] s) {{ y, s = Scan {body} (, a, x) }}"
     with pytest.raises(UnsupportedError, match="opset 8"):
         rnnrt.load(parsed(text, opset=8, ir_version=3))

@@ -79,7 +79,7 @@ def test_a_model_does_not_change_with_what_it_was_loaded_from(proto, tmp_path, m
 
 @pytest.mark.parametrize("source", [None, 3, ["model.onnx"], np.zeros(3)])
 def test_a_source_of_another_kind(source):
-    with pytest.raises(InputError, match="expected a path, bytes or an onnx.ModelProto"):
+    with pytest.raises(InputError, match=r"expected a path, bytes or an onnx\.ModelProto"):
         rnnrt.load(source)
 
 
@@ -246,7 +246,8 @@ def test_strings():
 
 
 def test_outputs_are_fresh():
-    text = """(bool c, float[2] x) => (float[2] y, float[2] z, float[2] half, float[3, 2] wide, float[2] x2, float[2] b) {
+    text = """(bool c, float[2] x)
+        => (float[2] y, float[2] z, float[2] half, float[3, 2] wide, float[2] x2, float[2] b) {
         y = Neg(x)
         z = Identity(y)
         x2 = Identity(x)

@@ -31,7 +31,7 @@ def every(plan: Plan) -> Iterator[Plan]:
 
 
 def check_slots(plan: Plan) -> None:
-    """No slot is read before it is written or after it is let go of; what is no output or constant is let go of once."""
+    """No slot is read before it is written or after it is let go of; all but outputs is let go of once."""
     for part in every(plan):
         constants = {k for k, v in enumerate(part._slots) if v is not None}
         alive = {ABSENT, *range(1, 1 + part.n_inputs), *constants}
@@ -117,8 +117,8 @@ def test_values_nobody_needs_are_let_go_of_while_it_runs():
 
 
 def test_an_input_and_a_constant_and_one_value_twice_as_outputs():
-    model = rnnrt.load(parsed("(float[2] x) => (float[2] x, float[2] k, float[2] y, float[2] z) { y = Neg(x)  z = Identity(y) }",
-                              k=np.array([1, 2], F)))  # fmt: skip
+    text = "(float[2] x) => (float[2] x, float[2] k, float[2] y, float[2] z) { y = Neg(x)  z = Identity(y) }"
+    model = rnnrt.load(parsed(text, k=np.array([1, 2], F)))
     check_slots(model._plan)
     x = np.array([3, 4], F)
     got = model.run({"x": x})
@@ -142,7 +142,10 @@ def test_the_reference_tier_runs_what_is_exotic():
 def test_count_goes_through_branches():
     plan = plan_of("""(bool c, float[1] x) => (float[1] y) {
         t = Neg(x)
-        y = If (c) <then_branch = a () => (float[1] p) { p = Abs(t) }, else_branch = b () => (float[1] q) { q = Exp(t) }>
+        y = If (c) <
+            then_branch = a () => (float[1] p) { p = Abs(t) },
+            else_branch = b () => (float[1] q) { q = Exp(t) }
+        >
     }""")
     assert plan.count() == {"NumPy": 3, "control": 1}
 
@@ -162,7 +165,10 @@ def custom(op: str, inputs: list[str], outputs: list[str]):
 def test_all_unknown_nodes_are_named_at_once():
     model = parsed("""(bool c, float[1] x) => (float[1] y, float[1] z) {
         t = Neg(x)
-        y = If (c) <then_branch = a () => (float[1] p) { p = Abs(t) }, else_branch = b () => (float[1] q) { q = Exp(t) }>
+        y = If (c) <
+            then_branch = a () => (float[1] p) { p = Abs(t) },
+            else_branch = b () => (float[1] q) { q = Exp(t) }
+        >
         z = Abs(t)
     }""")
     model.opset_import.append(helper.make_opsetid("com.example", 1))
@@ -221,7 +227,10 @@ def test_errors_inside_a_node_name_it_with_the_shapes(text, words):
 
 def test_errors_inside_a_branch_name_the_inner_node():
     model = rnnrt.load(parsed("""(bool c, float[N] x, float[M] w) => (float[K] y) {
-        y = If (c) <then_branch = a () => (float[K] p) { p = Add(x, w) }, else_branch = b () => (float[K] q) { q = Abs(x) }>
+        y = If (c) <
+            then_branch = a () => (float[K] p) { p = Add(x, w) },
+            else_branch = b () => (float[K] q) { q = Abs(x) }
+        >
     }"""))  # fmt: skip
     with pytest.raises(InputError, match=r"Add 'p': cannot be computed from \(float32\[2\], float32\[3\]\)"):
         model.run({"c": np.array(True), "x": np.ones(2, F), "w": np.ones(3, F)})

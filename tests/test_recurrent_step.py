@@ -74,10 +74,11 @@ VIEWS = {
 @pytest.mark.parametrize("name", VIEWS)
 def test_views_of_the_input(name):
     declared, line, view = VIEWS[name]
-    numbers = {"three": [3], "six": [6], "last": [2], "minus": [-1], "lowest": [-(1 << 40)], "zero": [0], "many": [1 << 40],
-               "two": [2], "first": [1], "shape": [0, 0, 3]}  # fmt: skip
+    numbers = {"zero": [0], "first": [1], "two": [2], "last": [2], "three": [3], "six": [6], "minus": [-1],
+               "many": [1 << 40], "lowest": [-(1 << 40)], "shape": [0, 0, 3]}  # fmt: skip
     constants = {key: np.array(value) for key, value in numbers.items()} | {"one": np.array(1)}
-    text = f"({declared}) => (float[A, B, C, D] y, float[P, Q, R] h) {{ {line}  y, h = LSTM <hidden_size: int = 5> (t, W, R, B) }}"
+    layer = "y, h = LSTM <hidden_size: int = 5> (t, W, R, B)"
+    text = f"({declared}) => (float[A, B, C, D] y, float[P, Q, R] h) {{ {line}  {layer} }}"
     model = rnnrt.load(parsed(text, **{k: v for k, v in constants.items() if k in line}, **lstm()))
     shape = [
         int(d) if d.strip().isdigit() else {"T": 6, "N": 4}[d.strip()]
@@ -142,7 +143,7 @@ def test_weights_that_do_not_fit():
     for value in proto.graph.input:
         value.type.tensor_type.ClearField("shape")
     model = rnnrt.load(proto)
-    with pytest.raises(InputError, match="cell.*R: .*51"):
+    with pytest.raises(InputError, match=r"cell.*R: .*51"):
         model.run(case.feeds() | {"R": np.zeros((1, 50, 17), F)})
     with pytest.raises(InputError, match="cell"):
         model.run(case.feeds() | {"W": np.zeros((1, 50, 9), F)})

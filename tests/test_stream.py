@@ -1,4 +1,4 @@
-"""Streams: the state is kept, found, saved and brought back; a step is all or nothing; nothing leaks between streams."""
+"""Streams: the state is kept, found, saved and brought back; a step is all or nothing; streams share nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def summing(shape: str = "N") -> rnnrt.Model:
     """total = x + before: a model whose state is only a state because it is said to be."""
     return rnnrt.load(
         parsed(
-            f"(float[N] x, float[{shape}] before) => (float[N] y, float[N] total) {{ total = Add(x, before)  y = Neg(total) }}"
+            f"(float[N] x, float[{shape}] before) => (float[N] y, float[N] total) "
+            "{ total = Add(x, before)  y = Neg(total) }"
         ),
         states={"before": "total"},
     )
@@ -258,7 +259,9 @@ def test_out_is_written_and_returned(model):
 
 
 def test_outputs_are_fresh_and_no_part_of_the_state():
-    text = "(float[N] x, float[N] h) => (float[N] y, float[N] z, float[N] same) { z = Add(x, h)  y = Identity(z)  same = Identity(h) }"
+    text = """(float[N] x, float[N] h) => (float[N] y, float[N] z, float[N] same) {
+        z = Add(x, h)  y = Identity(z)  same = Identity(h)
+    }"""
     stream = rnnrt.load(parsed(text), states={"h": "z"}).stream()
     for total in (1, 2, 3):
         got = stream.step({"x": np.ones(2, F)})
@@ -306,7 +309,7 @@ def test_wrong_states_are_refused(states, words):
 
 def test_states_of_another_type_are_refused():
     text = "(float[N] x, int64[N] h) => (float[N] y) { y = Neg(x) }"
-    with pytest.raises(InputError, match="int64.*float32"):
+    with pytest.raises(InputError, match=r"int64.*float32"):
         rnnrt.load(parsed(text), states={"h": "y"})
 
 

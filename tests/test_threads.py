@@ -23,8 +23,8 @@ LINUX = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs L
 SHAPES = {
     "rows": {"T": 30, "B": 24, "I": 40, "H": 64},
     "rows, uneven": {"T": 20, "B": 37, "I": 33, "H": 50},
-    "units": {"T": 24, "B": 1, "I": 64, "H": 160},
-    "units, uneven": {"T": 10, "B": 3, "I": 17, "H": 145},
+    "units": {"T": 40, "B": 1, "I": 64, "H": 256},
+    "units, uneven": {"T": 30, "B": 3, "I": 17, "H": 145},
     "directions": {"T": 30, "B": 2, "I": 40, "H": 96, "D": 2},
     "directions and rows": {"T": 12, "B": 17, "I": 30, "H": 70, "D": 2},
     "too little": {"T": 2, "B": 1, "I": 3, "H": 4},
@@ -274,5 +274,5 @@ def test_numbers_of_threads_that_make_sense(threads):
 
 @pytest.mark.parametrize("threads", [-1, 1.0, "2", None, True, [1], -(10**30), np.float32(1)])
 def test_numbers_of_threads_that_make_none(threads):
-    with pytest.raises(InputError, match="threads: expected 0 .* or a positive number, got"):
+    with pytest.raises(InputError, match=r"threads: expected 0 .* or a positive number, got"):
         rnnrt.load(parsed(STREAMING, **lstm()), threads=threads)
