@@ -1,0 +1,200 @@
+/* What a machine can do at most: multiply-adds a second, bytes read a second, and one cache line to another core and back.
+
+   limits.py compiles this file, loads it, and calls bench_fma, bench_read and bench_round_trip; each returns seconds, the
+   best of `repeats`. Work is done by `n` threads at once, thread k pinned to cpus[k]; its time is the slowest thread's.
+   FMA: 16 chains a thread, more than latency x ports of any core in use. Reads: every line of a buffer, once a pass. */
+
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+enum { BASELINE, AVX2, AVX512, NEON };
+enum { CHAINS = 16 };
+
+/* One pair of loops; ADD_PRODUCT(a, x, y) is x * y + a, JOIN any operation as cheap as the load it follows. */
+#define LOOPS(NAME, ATTRIBUTES, VECTOR, SET, LOAD, ADD_PRODUCT, JOIN)                                             \
+    ATTRIBUTES static float fma_##NAME(long n) {                                                                  \
+        VECTOR acc[CHAINS], x = SET(0.999f), y = SET(0.001f);                                                     \
+        _Pragma("GCC unroll 16") for (int j = 0; j < CHAINS; j++) acc[j] = SET((float) j);                        \
+        for (long i = 0; i < n; i++) {                                                                            \
+            _Pragma("GCC unroll 16") for (int j = 0; j < CHAINS; j++) acc[j] = ADD_PRODUCT(y, acc[j], x);         \
+            __asm__ volatile("" ::: "memory");                                                                    \
+        }                                                                                                         \
+        _Pragma("GCC unroll 16") for (int j = 1; j < CHAINS; j++) acc[0] = JOIN(acc[0], acc[j]);                  \
+        float out[sizeof(VECTOR) / sizeof(float)];                                                                \
+        memcpy(out, &acc[0], sizeof out);                                                                         \
+        return out[0];                                                                                            \
+    }                                                                                                             \
+    ATTRIBUTES static float read_##NAME(const float *p, size_t n_floats, long n) {                                \
+        enum { LANES = sizeof(VECTOR) / sizeof(float) };                                                          \
+        VECTOR acc[8];                                                                                            \
+        _Pragma("GCC unroll 8") for (int j = 0; j < 8; j++) acc[j] = SET(0.0f);                                   \
+        for (long i = 0; i < n; i++) {                                                                            \
+            for (size_t k = 0; k + 8 * LANES <= n_floats; k += 8 * LANES) {                                       \
+                _Pragma("GCC unroll 8") for (int j = 0; j < 8; j++) acc[j] = JOIN(acc[j], LOAD(p + k + j * LANES)); \
+            }                                                                                                     \
+            __asm__ volatile("" ::: "memory");                                                                    \
+        }                                                                                                         \
+        _Pragma("GCC unroll 8") for (int j = 1; j < 8; j++) acc[0] = JOIN(acc[0], acc[j]);                        \
+        float out[LANES];                                                                                         \
+        memcpy(out, &acc[0], sizeof out);                                                                         \
+        return out[0];                                                                                            \
+    }
+
+typedef float v4 __attribute__((vector_size(16)));
+#define V4_SET(x) ((v4){x, x, x, x})
+#define V4_LOAD(p) (*(const v4 *) (p))
+#define V4_FMA(a, x, y) ((x) * (y) + (a))
+#define V4_ADD(a, b) ((a) + (b))
+LOOPS(baseline, , v4, V4_SET, V4_LOAD, V4_FMA, V4_ADD)
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define FMA256(a, x, y) _mm256_fmadd_ps(x, y, a)
+#define FMA512(a, x, y) _mm512_fmadd_ps(x, y, a)
+LOOPS(avx2, __attribute__((target("avx2,fma"))), __m256, _mm256_set1_ps, _mm256_load_ps, FMA256, _mm256_max_ps)
+LOOPS(avx512, __attribute__((target("avx512f"))), __m512, _mm512_set1_ps, _mm512_load_ps, FMA512, _mm512_max_ps)
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+LOOPS(neon, , float32x4_t, vdupq_n_f32, vld1q_f32, vfmaq_f32, vmaxq_f32)
+#endif
+
+typedef struct {
+    int isa, cpu, repeats, failed;
+    long n;
+    size_t bytes;                       /* 0: multiply-adds, else the buffer to read */
+    double *seconds;                    /* [repeats] */
+    pthread_barrier_t *together;
+    float result;
+} job;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
+}
+
+static int pin(int cpu) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    return pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+}
+
+static float work(const job *j, const float *buffer) {
+    size_t n_floats = j->bytes / sizeof(float);
+    switch (j->isa) {
+#if defined(__x86_64__)
+    case AVX2: return buffer ? read_avx2(buffer, n_floats, j->n) : fma_avx2(j->n);
+    case AVX512: return buffer ? read_avx512(buffer, n_floats, j->n) : fma_avx512(j->n);
+#elif defined(__aarch64__)
+    case NEON: return buffer ? read_neon(buffer, n_floats, j->n) : fma_neon(j->n);
+#endif
+    default: return buffer ? read_baseline(buffer, n_floats, j->n) : fma_baseline(j->n);
+    }
+}
+
+static void *run(void *argument) {
+    job *j = argument;
+    void *buffer = NULL;
+    j->failed = pin(j->cpu) != 0;
+    if (j->bytes) {
+        size_t page = (size_t) 2 << 20;
+        j->failed |= posix_memalign(&buffer, j->bytes < page ? 4096 : page, j->bytes) != 0;
+        if (buffer && j->bytes >= page) madvise(buffer, j->bytes, MADV_HUGEPAGE);
+        if (buffer) memset(buffer, 0, j->bytes);
+    }
+    for (int r = -1; r < j->repeats; r++) {     /* the first is a warm-up */
+        pthread_barrier_wait(j->together);
+        double start = now();
+        if (!j->failed) j->result += work(j, buffer);
+        if (r >= 0) j->seconds[r] = now() - start;
+    }
+    free(buffer);
+    return NULL;
+}
+
+/* Seconds of the best repeat, or -1 where a thread, a pin or memory was refused. */
+static double measure(int isa, size_t bytes, long n, int repeats, int n_threads, const int *cpus) {
+    pthread_barrier_t together;
+    pthread_t *threads = calloc((size_t) n_threads, sizeof *threads);
+    job *jobs = calloc((size_t) n_threads, sizeof *jobs);
+    double *seconds = calloc((size_t) (n_threads * repeats), sizeof *seconds), best = -1;
+    int started = 0;
+    if (!threads || !jobs || !seconds || pthread_barrier_init(&together, NULL, (unsigned) n_threads)) abort();
+    for (int k = 0; k < n_threads; k++) {
+        jobs[k] = (job){isa, cpus[k], repeats, 0, n, bytes, seconds + k * repeats, &together, 0};
+        if (pthread_create(&threads[k], NULL, run, &jobs[k])) abort();  /* the others would wait for it for ever */
+        started++;
+    }
+    int failed = 0;
+    for (int k = 0; k < started; k++) {
+        pthread_join(threads[k], NULL);
+        failed |= jobs[k].failed;
+    }
+    for (int r = 0; r < repeats && !failed; r++) {
+        double slowest = 0;
+        for (int k = 0; k < n_threads; k++) {
+            if (jobs[k].seconds[r] > slowest) slowest = jobs[k].seconds[r];
+        }
+        if (best < 0 || slowest < best) best = slowest;
+    }
+    pthread_barrier_destroy(&together);
+    free(threads), free(jobs), free(seconds);
+    return best;
+}
+
+/* n times CHAINS vector multiply-adds in each thread. */
+double bench_fma(int isa, long n, int repeats, int n_threads, const int *cpus) {
+    return measure(isa, 0, n, repeats, n_threads, cpus);
+}
+
+/* n passes over a buffer of that many bytes, one buffer a thread. */
+double bench_read(int isa, size_t bytes, long n, int repeats, int n_threads, const int *cpus) {
+    return measure(isa, bytes, n, repeats, n_threads, cpus);
+}
+
+typedef struct {
+    int cpu, mine, failed;
+    long n;
+    _Atomic long *line;
+    double seconds;
+} player;
+
+static void *play(void *argument) {
+    player *p = argument;
+    p->failed = pin(p->cpu) != 0;
+    double start = now();
+    for (long i = 0; i < p->n; i++) {
+        long want = 2 * i + p->mine;            /* counts 0, 1, 2, …; a player adds one at its turns */
+        while (atomic_load_explicit(p->line, memory_order_acquire) != want) {}
+        atomic_store_explicit(p->line, want + 1, memory_order_release);
+    }
+    p->seconds = now() - start;
+    return NULL;
+}
+
+/* Seconds of n round trips of a cache line between two processors, best of `repeats`. */
+double bench_round_trip(int cpu_a, int cpu_b, long n, int repeats) {
+    static struct { _Alignas(128) _Atomic long value; char rest[120]; } line;
+    double best = -1;
+    for (int r = 0; r < repeats; r++) {
+        atomic_store(&line.value, 0);
+        player a = {cpu_a, 0, 0, n, &line.value, 0}, b = {cpu_b, 1, 0, n, &line.value, 0};
+        pthread_t ta, tb;
+        if (pthread_create(&ta, NULL, play, &a)) return -1;
+        if (pthread_create(&tb, NULL, play, &b)) abort();
+        pthread_join(ta, NULL);
+        pthread_join(tb, NULL);
+        if (a.failed || b.failed) return -1;
+        /* The one that was there last did not wait for the other to start. */
+        double seconds = a.seconds < b.seconds ? a.seconds : b.seconds;
+        if (best < 0 || seconds < best) best = seconds;
+    }
+    return best;
+}

@@ -1,0 +1,191 @@
+"""What this machine can do at most: ``python -m bench.limits``.
+
+Loops in limits.c, compiled here by the system's C compiler: peak multiply-adds by instruction set, read bandwidth of
+each cache level and of memory, and the round trip of a cache line between two cores. Each figure is the best of many
+short repeats, of all threads together.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rnnrt import InputError, RnnrtError, cpu
+
+from . import report
+
+SOURCE = Path(__file__).with_name("limits.c")
+FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=off", "-shared", "-fPIC", "-pthread", "-w")
+ISAS = {"baseline": (0, 4), "avx2": (1, 8), "avx512": (2, 16), "neon": (3, 4)}
+"""Number in limits.c and floats a register."""
+CHAINS = 16
+ASSUMED = {"L1": 32 << 10, "L2": 1 << 20, "L3": 32 << 20}
+
+
+class NoLimitsError(RnnrtError):
+    """The limits cannot be measured here; the message says why."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What `threads` threads can do together.
+
+    Attributes
+    ----------
+    isa : str
+        Instruction set that `bandwidth` was read with and that floors assume.
+    flops : dict
+        Instruction set -> float32 operations a second; a multiply-add is two.
+    bandwidth, sizes : dict
+        "L1", "L2", "L3", "DRAM" -> bytes a second, of all threads; and bytes of one cache.
+    round_trip : float or None
+        Seconds of a cache line from one core to another and back; None with one core.
+    """
+
+    isa: str
+    threads: int
+    flops: dict[str, float]
+    bandwidth: dict[str, float]
+    sizes: dict[str, int]
+    round_trip: float | None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def peak(self) -> float:
+        """float32 operations a second with `isa`."""
+        return self.flops[self.isa]
+
+    def level(self, n_bytes: float) -> str:
+        """The level that holds so many bytes when each thread keeps its part of them; L1 and L2 are a core's own."""
+        for name, size in self.sizes.items():
+            if n_bytes <= size * (1 if name == "L3" else self.threads):
+                return name
+        return "DRAM"
+
+
+def measure(threads: int = 1, isa: str | None = None, seconds: float = 0.2) -> Limits:
+    """Measure the limits of `threads` threads, spending about `seconds` on each figure.
+
+    Raises
+    ------
+    NoLimitsError
+        If there is no C compiler, or not enough processors.
+    """
+    library = _library()
+    cpus = sorted(os.sched_getaffinity(0))
+    if threads > len(cpus):
+        raise NoLimitsError(f"limits: {threads} threads asked for, this process may run on {len(cpus)} processors")
+    usable = [name for name in ISAS if name in cpu()["present"]]
+    isa = isa or cpu()["in_use"]
+    if isa not in usable:
+        raise InputError(f"limits: instruction set {isa!r}: expected one of {', '.join(usable)}")
+    chosen = (ctypes.c_int * threads)(*cpus[:threads])
+    sizes, notes = cache_sizes()
+    flops = {name: _flops(library, name, seconds, threads, chosen) for name in usable}
+    spans = {name: int(size / (4 * threads) if name == "L3" else size / 2) for name, size in sizes.items()}
+    spans["DRAM"] = max(4 * max(sizes.values()), 64 << 20) // threads
+    bandwidth = {name: _bandwidth(library, isa, span, seconds, threads, chosen) for name, span in spans.items()}
+    trips = 20000
+    round_trip = library.bench_round_trip(cpus[0], cpus[1], trips, 8) / trips if len(cpus) > 1 else None
+    return Limits(isa, threads, flops, bandwidth, sizes, round_trip, notes)
+
+
+def cache_sizes() -> tuple[dict[str, int], list[str]]:
+    """Bytes of the first processor's data caches, and notes on those that had to be assumed."""
+    sizes, notes = {}, []
+    for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        try:
+            level, kind, size = ((index / name).read_text().strip() for name in ("level", "type", "size"))
+        except OSError:
+            continue
+        if kind != "Instruction":
+            unit = {"K": 1 << 10, "M": 1 << 20}.get(size[-1], 1)
+            sizes[f"L{level}"] = int(size.rstrip("KM")) * unit
+    if not {"L1", "L2"} <= set(sizes):
+        sizes = dict(ASSUMED)
+        notes.append("cache sizes are unknown here; 32 KiB, 1 MiB and 32 MiB are assumed")
+    return {name: sizes[name] for name in ("L1", "L2", "L3") if name in sizes}, notes
+
+
+def _flops(library: ctypes.CDLL, isa: str, seconds: float, threads: int, cpus: ctypes.Array) -> float:
+    number, lanes = ISAS[isa]
+    n = 100_000
+    taken = library.bench_fma(number, n, _repeats(library.bench_fma(number, n, 1, 1, cpus), seconds), threads, cpus)
+    return _checked(taken, 2.0 * n * CHAINS * lanes * threads)
+
+
+def _bandwidth(library: ctypes.CDLL, isa: str, span: int, seconds: float, threads: int, cpus: ctypes.Array) -> float:
+    number, lanes = ISAS[isa]
+    span -= span % (8 * 4 * lanes)
+    passes = max(1, (8 << 20) // span)
+    once = library.bench_read(number, span, passes, 1, 1, cpus)
+    taken = library.bench_read(number, span, passes, _repeats(once, seconds), threads, cpus)
+    return _checked(taken, float(span) * passes * threads)
+
+
+def _repeats(once: float, seconds: float) -> int:
+    return int(min(max(seconds / max(once, 1e-6), 3), 1000))
+
+
+def _checked(taken: float, amount: float) -> float:
+    if taken <= 0:
+        raise NoLimitsError("limits: a thread could not be pinned to its processor, or memory was refused")
+    return amount / taken
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    """limits.c, compiled and loaded; the file goes, the loaded code stays."""
+    compiler = next(filter(None, map(shutil.which, (os.environ.get("CC", ""), "cc", "gcc", "clang"))), None)
+    if compiler is None:
+        raise NoLimitsError("limits: no C compiler here (cc, gcc, clang or CC); there are no floors without one")
+    with tempfile.TemporaryDirectory(prefix="rnnrt-bench-") as folder:
+        target = Path(folder, "limits.so")
+        done = subprocess.run([compiler, *FLAGS, str(SOURCE), "-o", str(target)], capture_output=True, text=True)
+        if done.returncode:
+            raise NoLimitsError(f"limits: {compiler} failed: {(done.stderr.strip().splitlines() or ['no message'])[0]}")
+        library = ctypes.CDLL(str(target))
+    integers = ctypes.POINTER(ctypes.c_int)
+    library.bench_fma.argtypes = [ctypes.c_int, ctypes.c_long, ctypes.c_int, ctypes.c_int, integers]
+    library.bench_read.argtypes = [ctypes.c_int, ctypes.c_size_t, *library.bench_fma.argtypes[1:]]
+    library.bench_round_trip.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_int]
+    for function in (library.bench_fma, library.bench_read, library.bench_round_trip):
+        function.restype = ctypes.c_double
+    return library
+
+
+def table(limits: list[Limits]) -> report.Table:
+    """The figures of several thread counts side by side."""
+    columns = ["limit", *(f"{one.threads} thread{'s' * (one.threads > 1)}" for one in limits)]
+    rows = [[f"{isa} peak", *(f"{one.flops[isa] / 1e9:.1f} GFLOP/s" for one in limits)] for isa in limits[0].flops]
+    for name in limits[0].bandwidth:
+        size = f" ({limits[0].sizes[name] >> 10} KiB)" if name in limits[0].sizes else ""
+        rows.append([f"{name}{size} read", *(f"{one.bandwidth[name] / 1e9:.1f} GB/s" for one in limits)])
+    if limits[0].round_trip:
+        rows.append(["core to core and back", *(f"{1e9 * (one.round_trip or 0):.0f} ns" for one in limits)])
+    return report.Table(f"limits of this machine (reads by {limits[0].isa})", columns, rows)
+
+
+def main(
+    threads: Annotated[str, typer.Option(metavar="N,…", help="Thread counts.")] = "1,2",
+    seconds: Annotated[float, typer.Option(min=0.01, help="Time for each figure.")] = 0.2,
+    isa: Annotated[str, typer.Option(help="Instruction set of the reads; the one in use by default.")] = "",
+) -> None:
+    """Measure the limits of this machine."""
+    measured = [measure(n, isa or None, seconds) for n in report.thread_counts(threads)]
+    report.show(table(measured))
+    for note in measured[0].notes:
+        report.say(note)
+
+
+if __name__ == "__main__":
+    report.run(main)
