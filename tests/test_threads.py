@@ -189,6 +189,39 @@ print("done")
     assert out.split() == ["done"]
 
 
+def test_forks_while_other_threads_are_in_the_reference_tier():
+    out = python(
+        SETUP
+        + """
+from text_models import parsed
+model = rnnrt.load(parsed("(float[N, N] x) => (float y) { y = Det(x) }"))
+assert model._plan.count() == {"reference": 1}
+x = np.eye(3, dtype=np.float32)
+stop = threading.Event()
+def busy():
+    while not stop.is_set():
+        model(x)
+threads = [threading.Thread(target=busy) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for _ in range(10):
+    time.sleep(0.002)
+    pid = os.fork()
+    if not pid:
+        import signal
+        signal.alarm(10)  # ends a child that hangs
+        os._exit(0 if model(x) == 1 else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+stop.set()
+for thread in threads:
+    thread.join()
+print("done")
+""",
+        PYTHONWARNINGS="ignore::DeprecationWarning",
+    )
+    assert out.split() == ["done"]
+
+
 def test_python_threads_share_the_pool_without_deadlock_or_other_answers():
     out = python(
         SETUP

@@ -6,6 +6,7 @@ What is known to be wrong or random there is refused, as is what needs the value
 from __future__ import annotations
 
 import functools
+import os
 import threading
 import warnings
 from collections.abc import Iterable
@@ -37,6 +38,16 @@ DOMAINS = ("", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training")
 
 # warnings.catch_warnings changes state of the whole process.
 _lock = threading.RLock()
+
+
+def _renew_lock() -> None:
+    """A forked child has none of the threads that may have held the lock."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def reference(node: Node) -> Function:
