@@ -27,3 +27,15 @@ STREAMING = """(float[T, N, 3] x, float[1, N, 5] h_in, float[1, N, 5] c_in)
     => (float[T, 1, N, 5] y, float[1, N, 5] h_out, float[1, N, 5] c_out)
     { y, h_out, c_out = LSTM <hidden_size: int = 5> (x, W, R, B, , h_in, c_in) }"""
 """An LSTM 3 -> 5 whose states are inputs and outputs; its weights are those of `lstm`."""
+
+
+def feeds(steps: int = 4, batch: int = 2, seed: int = 0) -> dict[str, np.ndarray]:
+    """Inputs for `STREAMING`."""
+    rng = np.random.default_rng(seed)
+    shapes = {"x": (steps, batch, 3), "h_in": (1, batch, 5), "c_in": (1, batch, 5)}
+    return {name: rng.standard_normal(shape).astype(F) for name, shape in shapes.items()}
+
+
+def same(got: dict[str, np.ndarray], want: dict[str, np.ndarray]) -> bool:
+    """Whether two answers are equal bit for bit."""
+    return list(got) == list(want) and all(got[k].tobytes() == v.tobytes() for k, v in want.items())
