@@ -33,7 +33,7 @@ def feeds(steps: int = 4, batch: int = 2, seed: int = 0) -> dict[str, np.ndarray
     """Inputs for `STREAMING`."""
     rng = np.random.default_rng(seed)
     shapes = {"x": (steps, batch, 3), "h_in": (1, batch, 5), "c_in": (1, batch, 5)}
-    return {name: rng.standard_normal(shape).astype(F) for name, shape in shapes.items()}
+    return {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
 
 
 def same(got: dict[str, np.ndarray], want: dict[str, np.ndarray]) -> bool:
