@@ -14,7 +14,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 CORE = "rnnrt/_core"
-# No -ffast-math: it would flush denormals for the whole process. No contraction: the kernels say where a product is fused.
+# No -ffast-math: it would flush denormals for the whole process. No contraction: kernels say where a product is fused.
 FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi", "-g0"]
 if os.environ.get("RNNRT_SANITIZE") == "1":
     FLAGS += ["-g", "-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]
@@ -65,7 +65,8 @@ def extension(name: str, flags: list[str], *sources: str) -> Extension:
     )
 
 
-kernels = [extension(f"cells_{isa}", flags) for isa, flags in ISA_FLAGS.get(machine(), {"baseline": [], "f64": []}).items()]
+anywhere = {"baseline": [], "f64": []}
+kernels = [extension(f"cells_{isa}", flags) for isa, flags in ISA_FLAGS.get(machine(), anywhere).items()]
 setup(
     ext_modules=cythonize(
         [extension("engine", [], "threads.c"), *kernels],

@@ -27,7 +27,7 @@ def modules_after(statement: str) -> set[str]:
     """Names of the modules that `statement` imports in a fresh interpreter that has NumPy already."""
     before = "import json, sys, numpy; before = set(sys.modules)"
     program = f"{before}; {statement}; print(json.dumps(sorted(set(sys.modules) - before)))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     return set(json.loads(done.stdout))
 
 

@@ -3,6 +3,7 @@ from typing import Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import disjoint_base
 
 from rnnrt.errors import InputError as InputError
 from rnnrt.errors import ModelError as ModelError
@@ -31,9 +32,11 @@ def check_weights(
     kind: str, direction: str, W: np.ndarray, R: np.ndarray, B: np.ndarray | None, P: np.ndarray | None
 ) -> None: ...
 
+@disjoint_base
 class Block:
     def __init__(self, size: int) -> None: ...
 
+@disjoint_base
 class Recurrent:
     kind: str
     direction: str

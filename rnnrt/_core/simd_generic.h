@@ -32,5 +32,10 @@ static inline vf v_max(vf a, vf b) { return _mm_max_ps(a, b); }
 static inline vf v_min(vf a, vf b) { return v_pick((vi)(a < b), a, b); }
 static inline vf v_max(vf a, vf b) { return v_pick((vi)(a > b), a, b); }
 #endif
-/* A product of finite numbers stays finite, as in a fused multiply-add: else inf - inf would make a NaN of finite input. */
-static inline vf v_fma(vf a, vf b, vf c) { return v_min(v_set1(REAL_MAX), v_max(v_set1(-REAL_MAX), a * b)) + c; }
+/* A fused multiply-add has no product that overflows: finite a and b and an infinite c give c. Here the product would be
+ * infinite too, and inf - inf a NaN of finite input; so where the sum is NaN, it is taken with the product kept finite. */
+static inline vf v_fma(vf a, vf b, vf c) {
+    vf product = a * b, sum = product + c;
+    vf bounded = v_min(v_set1(REAL_MAX), v_max(v_set1(-REAL_MAX), product)) + c;
+    return v_pick((vi)(sum == sum), sum, bounded);
+}
