@@ -2,7 +2,8 @@
 
    limits.py compiles this file, loads it, and calls bench_fma, bench_read and bench_round_trip; each returns seconds, the
    best of `repeats`. Work is done by `n` threads at once, thread k pinned to cpus[k]; its time is the slowest thread's.
-   FMA: 16 chains a thread, more than latency x ports of any core in use. Reads: every line of a buffer, once a pass. */
+   FMA: as many chains as latency x ports asks for, but no more than registers hold beside two factors: a spilled chain
+   would halve the peak. Reads: every line of a buffer, once a pass. */
 
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -14,15 +15,25 @@
 #include <time.h>
 
 enum { BASELINE, AVX2, AVX512, NEON };
-enum { CHAINS = 16 };
+#if defined(__aarch64__)
+enum { CHAINS = 16 };                   /* of 32 registers */
+#else
+enum { CHAINS = 12 };                   /* of 16 registers before AVX-512 */
+#endif
+
+enum { LINKS = 8 };                     /* of every chain in an iteration: counting takes a port of an FMA, too */
+
+static volatile float factors[2] = {0.999f, 0.001f};    /* unknown to the compiler, or it computes chains itself */
 
 /* One pair of loops; ADD_PRODUCT(a, x, y) is x * y + a, JOIN any operation as cheap as the load it follows. */
 #define LOOPS(NAME, ATTRIBUTES, VECTOR, SET, LOAD, ADD_PRODUCT, JOIN)                                             \
     ATTRIBUTES static float fma_##NAME(long n) {                                                                  \
-        VECTOR acc[CHAINS], x = SET(0.999f), y = SET(0.001f);                                                     \
-        _Pragma("GCC unroll 16") for (int j = 0; j < CHAINS; j++) acc[j] = SET((float) j);                        \
+        VECTOR acc[CHAINS], x = SET(factors[0]), y = SET(factors[1]);                                             \
+        _Pragma("GCC unroll 16") for (int j = 0; j < CHAINS; j++) acc[j] = SET(factors[0] * (float) j);           \
         for (long i = 0; i < n; i++) {                                                                            \
-            _Pragma("GCC unroll 16") for (int j = 0; j < CHAINS; j++) acc[j] = ADD_PRODUCT(y, acc[j], x);         \
+            _Pragma("GCC unroll 8") for (int r = 0; r < LINKS; r++) {                                             \
+                _Pragma("GCC unroll 16") for (int j = 0; j < CHAINS; j++) acc[j] = ADD_PRODUCT(y, acc[j], x);     \
+            }                                                                                                     \
             __asm__ volatile("" ::: "memory");                                                                    \
         }                                                                                                         \
         _Pragma("GCC unroll 16") for (int j = 1; j < CHAINS; j++) acc[0] = JOIN(acc[0], acc[j]);                  \
@@ -149,7 +160,9 @@ static double measure(int isa, size_t bytes, long n, int repeats, int n_threads,
     return best;
 }
 
-/* n times CHAINS vector multiply-adds in each thread. */
+int bench_products(void) { return LINKS * CHAINS; }
+
+/* n times bench_products() vector multiply-adds in each thread. */
 double bench_fma(int isa, long n, int repeats, int n_threads, const int *cpus) {
     return measure(isa, 0, n, repeats, n_threads, cpus);
 }

@@ -27,7 +27,6 @@ SOURCE = Path(__file__).with_name("limits.c")
 FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=off", "-shared", "-fPIC", "-pthread", "-w")
 ISAS = {"baseline": (0, 4), "avx2": (1, 8), "avx512": (2, 16), "neon": (3, 4)}
 """Number in limits.c and floats a register."""
-CHAINS = 16
 ASSUMED = {"L1": 32 << 10, "L2": 1 << 20, "L3": 32 << 20}
 
 
@@ -118,9 +117,9 @@ def cache_sizes() -> tuple[dict[str, int], list[str]]:
 
 def _flops(library: ctypes.CDLL, isa: str, seconds: float, threads: int, cpus: ctypes.Array) -> float:
     number, lanes = ISAS[isa]
-    n = 100_000
+    n = 12_000
     taken = library.bench_fma(number, n, _repeats(library.bench_fma(number, n, 1, 1, cpus), seconds), threads, cpus)
-    return _checked(taken, 2.0 * n * CHAINS * lanes * threads)
+    return _checked(taken, 2.0 * n * library.bench_products() * lanes * threads)
 
 
 def _bandwidth(library: ctypes.CDLL, isa: str, span: int, seconds: float, threads: int, cpus: ctypes.Array) -> float:
