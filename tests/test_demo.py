@@ -70,7 +70,8 @@ def test_held_out_texts_are_made_of_pairs_that_training_never_sees():
     def pairs(held_out):
         writer = Writer(random.Random(1), held_out=held_out)
         texts = [writer.example(5, kind="allergy").text for _ in range(800)]
-        return {pair for text in texts for pair in re.findall(r"([A-Z]\w+) is allergic to (\w+)\.", text)}
+        found = {pair for text in texts for pair in re.findall(r"(\w+) is allergic to (\w+)\.", text)}
+        return {(name, food) for name, food in found if name in language.SLOTS["a"]}
 
     trained, held_out = pairs(False), pairs(True)
     assert len(trained) > 120
@@ -150,8 +151,8 @@ FILLING = (
         ("Priyanka is very allergic to shrimp.", "Of course she can't eat ...", "shrimp"),
         ("My friend John is allergic to strawberries.", "John can't eat", "strawberries"),
         ("Marie grew up in France.", "She speaks fluent ___.", "french"),
-        ("Alice is allergic to nuts. Bob is allergic to eggs.", "She can't eat", "nuts"),
-        ("Alice is allergic to nuts. Bob is allergic to eggs.", "He can't eat", "eggs"),
+        ("Alice is allergic to nuts. Bob is not allergic to eggs.", "She can't eat", "nuts"),
+        ("Alice comes from Spain. She is a nurse. She is allergic to onions.", "Alice can't eat", "onions"),
     ],
 )
 def test_words_of_ones_own(opened, clue, question, answer):

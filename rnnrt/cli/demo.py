@@ -63,7 +63,7 @@ def demo(
     network, runtime = open_network(path), rnnrt.load(path)
     console.print(
         f"{network.kind.upper()}, {network.n_units} units, {len(network.words)} words, {path.stat().st_size // 1000} "
-        f"kB; right on {network.accuracy:.1%} of texts it never saw, 100 to 200 words between clue and gap.\n"
+        f"kB; right on {network.accuracy:.2%} of texts it never saw, 100 to 200 words between clue and gap.\n"
     )
     story = follow(runtime, network, text)
     show_story(console, network, story)

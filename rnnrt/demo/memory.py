@@ -1,6 +1,6 @@
 """Stream a text through a demo network, and find the word that its answer hangs on and the unit that remembered it.
 
-Nothing here knows allergies or foods. The clue is the word without which the answer changes most; the remembering unit
+Nothing here knows allergies or foods. The clue is the word that decides which answer it is; the remembering unit
 is the one whose state differs all the way from clue to gap, had the clue not been read, and whose output says the
 answer.
 """
@@ -13,9 +13,12 @@ import numpy as np
 
 from .text import UNKNOWN, Token, encode, tokenize
 
-# Bounds on the memory of a search for the clue: time steps of all variants at once, and places of one word.
+# Bounds on the search for a clue: time steps of all variants at once, places of one word that are tried, words that are
+# tried as the clue, and every how many-th word of the vocabulary is tried in its place.
 _CHUNK = 16
 _PLACES = 256
+_CANDIDATES = 4
+_STRIDE = 3
 
 
 @dataclass(frozen=True)
@@ -136,36 +139,44 @@ class Clue:
 
 
 def find_clue(model, network: Network, tokens: list[Token], reading: Reading) -> Clue | None:
-    """Make one word after the other unknown, and return the one that takes most from the probability of the answer.
+    """Find the word before the sentence with the gap that decides what the answer is.
 
-    Words of the sentence with the gap are the question, not the clue, and stay. Different words are tried first, then
-    the places where the most telling one stands. None if no word takes half of the answer's probability.
+    Each word is made unknown in turn; those that take half of the answer's probability with them matter ("allergic",
+    "nuts"). Of these the clue is the one that brings the most different answers about when other words stand in its
+    place. None if no word matters.
     """
-    answer, given, unknown = reading.answer, np.array(reading.numbers), network.words.index(UNKNOWN)
+    given, unknown, floor = np.array(reading.numbers), network.words.index(UNKNOWN), reading.probability.max() / 2
     stops = [k for k, token in enumerate(tokens) if token.word in ".!?"]
     places = np.array([k for k in range(stops[-1] if stops else 0) if tokens[k].is_word and given[k] != unknown], int)
     if not len(places):
         return None
 
-    def most_telling(masks: np.ndarray) -> tuple[int, np.ndarray]:
-        """Which of the masks [N, T] costs the answer most, and the probabilities [V] it leaves."""
-        left = last_probabilities(model, network, np.where(masks, unknown, given))
-        worst = int(left[:, answer].argmin())
-        return worst, left[worst]
+    def without(masks: np.ndarray) -> np.ndarray:
+        """The probabilities [N, V] that are left when the words under each mask [N, T] are unknown."""
+        return last_probabilities(model, network, np.where(masks, unknown, given))
 
-    at, candidates = np.arange(len(given)), np.unique(given[places])
-    everywhere = (given == candidates[:, None]) & np.isin(at, places)
-    worst, probability = most_telling(everywhere)
-    if probability[answer] > reading.probability[answer] / 2:
+    at = np.arange(len(given))
+    everywhere = (given == np.unique(given[places])[:, None]) & np.isin(at, places)
+    left = without(everywhere)
+    order = left[:, reading.answer].argsort()[:_CANDIDATES]
+    mattering = [k for k in order if left[k, reading.answer] < floor]
+    if not mattering:
         return None
-    mask = everywhere[worst]
-    places = np.flatnonzero(mask)
-    one_place = at == places[-_PLACES:, None]
-    worst, left = most_telling(one_place)
-    if left[answer] < reading.probability[answer] / 2:
-        mask, probability = one_place[worst], left
+    others = np.arange(0, len(network.words), _STRIDE)[:, None]
+    best = max(mattering, key=lambda k: _n_answers(model, network, np.where(everywhere[k], others, given)))
+    mask, probability = everywhere[best], left[best]
+    one_place = at == np.flatnonzero(mask)[-_PLACES:, None]
+    left = without(one_place)
+    worst = left[:, reading.answer].argmin()
+    if left[worst, reading.answer] < floor:
+        mask, probability = one_place[worst], left[worst]
     # A clue given more than once is made unknown everywhere, and counts from where it was given last.
     return Clue(int(np.flatnonzero(mask)[-1]), np.where(mask, unknown, given).tolist(), probability)
+
+
+def _n_answers(model, network: Network, texts: np.ndarray) -> int:
+    """How many different answers these texts [B, T] get."""
+    return len(np.unique(last_probabilities(model, network, texts).argmax(axis=1)))
 
 
 def remembering_unit(network: Network, reading: Reading, clue: Clue, other: Reading) -> int:

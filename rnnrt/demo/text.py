@@ -1,7 +1,8 @@
 """Texts with a clue and, many sentences later, a gap that the clue fills; and how a text becomes word numbers.
 
 Training and the demo share this file. A text is held out (never trained on) by what it is made of: one filler sentence
-in six and one pair of name and clue in five appear in held-out texts only.
+in six and one pair of name and clue in five appear in held-out texts only. A text is about one person; others eat and
+travel in it, but an allergy and a place of birth are told of that person alone.
 """
 
 import random
@@ -135,45 +136,40 @@ class Writer:
         """Write a text with at least `distance` words between clue and gap.
 
         Where `answerable` is false the clue is left out, and the right answer is `<unk>`. `kind` is "allergy" or
-        "origin". Before the last question come `n_asides` others, about anybody and either kind.
+        "origin". Before the last question come `n_asides` others, of either kind.
         """
         rng = self.rng
         kind = kind or rng.choices(["allergy", "origin"], weights=[7, 3])[0]
-        person, other = self._people()
+        person = self._person()
         clue, answer = self._fact(kind, person)
-        known = {(person, kind): answer if answerable else UNKNOWN}
+        known = {kind: answer if answerable else UNKNOWN}
         before = [self._sentence(person) for _ in range(rng.choice([0, 0, 0, 1, 2, 4]))]
-        after = self._side_facts(kind, person, other, known)
+        after = []
+        if rng.random() < 0.4:
+            side_kind = "origin" if kind == "allergy" else "allergy"
+            side_fact, known[side_kind] = self._fact(side_kind, person)
+            after.append(side_fact.replace("{here}", ""))
         if rng.random() < 0.3:
             before, after = before + after, []
-        asked = [self._aside(person, other) for _ in range(n_asides)]
-        gap = self._fill(rng.choice(_KINDS[kind][1]), person)
+        asked = [rng.choice(list(_KINDS)) for _ in range(n_asides)]
+        *asides, gap = (self._question(k, person) for k in (*asked, kind))
         count = sum(_words(s) for s in (*after, gap)) + clue.partition("{here}")[2].count(" ")
         while count < distance:
             after.append(self._sentence(person))
             count += _words(after[-1])
         rng.shuffle(after)
         clue = clue.replace("{here}", "") if answerable else ""
-        questions = [f"{question} {GAP}." for question, _ in asked]
+        questions = [f"{aside} {GAP}." for aside in asides]
         text = " ".join(part for part in (*before, clue, *after, *questions, gap) if part)
-        return Example(text, known[person, kind], count, tuple(known.get(about, UNKNOWN) for _, about in asked))
+        return Example(text, known[kind], count, tuple(known.get(k, UNKNOWN) for k in asked))
 
-    def _aside(self, person: Person, other: Person | None) -> tuple[str, tuple[Person, str]]:
-        """Another question, and whom and what kind of fact it is about."""
-        # A stranger's name does not tell the sex, so nobody else can be asked about.
-        who = person if other is None else self.rng.choice([person, other])
-        kind = self.rng.choice(list(_KINDS))
-        return self._fill(self.rng.choice(_KINDS[kind][1]), who), (who, kind)
+    def _person(self) -> Person:
+        """Whom the text is about; now and then somebody whose name the models do not know."""
+        sex = self.rng.choice(list(_NAMES))
+        return Person(self.rng.choice((_STRANGERS if self.rng.random() < 0.2 else _NAMES)[sex]), sex)
 
-    def _people(self) -> tuple[Person, Person | None]:
-        """Whom the text is about, and perhaps somebody of the other sex with a fact of the same kind."""
-        rng = self.rng
-        sexes = rng.sample(["woman", "man"], 2)
-        person, other = (Person(rng.choice(_NAMES[sex]), sex) for sex in sexes)
-        kind = rng.random()
-        if kind < 0.15:
-            return Person(rng.choice(_STRANGERS[sexes[0]]), sexes[0]), None
-        return person, other if kind < 0.5 else None
+    def _question(self, kind: str, person: Person) -> str:
+        return self._fill(self.rng.choice(_KINDS[kind][1]), person)
 
     def _fact(self, kind: str, person: Person) -> tuple[str, str]:
         """A clue sentence about `person`, marked `{here}` after the clue itself, and the word it decides."""
@@ -182,18 +178,6 @@ class Writer:
         held = [clue for column, clue in enumerate(answers) if (row + column) % 5 == 0]
         clue = self.rng.choice(held if self._held_out else [c for c in answers if c not in held])
         return self._fill(self.rng.choice(clues), person, clue=clue + "{here}"), answers[clue]
-
-    def _side_facts(
-        self, kind: str, person: Person, other: Person | None, known: dict[tuple[Person, str], str]
-    ) -> list[str]:
-        """Facts that are not asked for: the other kind of clue, or the same kind about `other`; noted in `known`."""
-        about = [(person, "origin" if kind == "allergy" else "allergy")] if self.rng.random() < 0.3 else []
-        about += [(other, kind)] if other else []
-        facts = []
-        for who, what in about:
-            fact, known[who, what] = self._fact(what, who)
-            facts.append(fact.replace("{here}", ""))
-        return facts
 
     def _sentence(self, person: Person) -> str:
         pool = self._distractors if self.rng.random() < 0.25 else self._pool

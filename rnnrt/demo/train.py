@@ -19,7 +19,7 @@ from . import KINDS, model_path
 from .text import GAP, UNKNOWN, Example, Writer, encode, vocabulary
 
 EMBEDDING, HIDDEN = 24, 64
-BATCH, STEPS, ASIDES = 64, 2800, 4
+BATCH, STEPS, ASIDES, RATE = 64, 1800, 3, 1e-2
 SEED = 7
 LONGEST_GAP = 200
 GOAL = 0.99
@@ -70,8 +70,8 @@ def train(kind: str, words: list[str], steps: int):
     torch.manual_seed(SEED)
     writer = Writer(random.Random(SEED), noise=0.15)
     network = make_network(kind, len(words))
-    optimizer = torch.optim.Adam(network.parameters(), lr=4e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps, pct_start=0.1)
+    optimizer = torch.optim.Adam(network.parameters(), lr=RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=RATE, total_steps=steps, pct_start=0.1)
     begin, correct = time.perf_counter(), 0.0
     for step in range(steps):
         reach = 10 + (LONGEST_GAP - 10) * min(1.0, max(0.0, step / steps - 0.25) / 0.5)
