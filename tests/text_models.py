@@ -39,3 +39,8 @@ def feeds(steps: int = 4, batch: int = 2, seed: int = 0) -> dict[str, np.ndarray
 def same(got: dict[str, np.ndarray], want: dict[str, np.ndarray]) -> bool:
     """Whether two answers are equal bit for bit."""
     return list(got) == list(want) and all(got[k].tobytes() == v.tobytes() for k, v in want.items())
+
+
+def frames(steps: int, batch: int = 2, seed: int = 0) -> np.ndarray:
+    """A sequence for `STREAMING`, x alone."""
+    return np.random.default_rng(seed).standard_normal((steps, batch, 3)).astype(np.float32)
