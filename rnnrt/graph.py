@@ -20,8 +20,8 @@ Dim = int | str | None
 class Value:
     """A graph input or output: its name, element type and shape, as far as they are declared.
 
-    ``dtype`` is None for what is no tensor (sequences, optionals, maps) or was not declared; ``kind`` then says what it is
-    in ONNX's notation, for example ``seq(tensor(float))``. ``shape`` is None where the rank itself is unknown.
+    ``dtype`` is None for what is no tensor (sequences, optionals, maps) or was not declared; ``kind`` then says what it
+    is in ONNX's notation, for example ``seq(tensor(float))``. ``shape`` is None where the rank itself is unknown.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Node:
     attrs
         Python values: int, float, str, bytes, lists of them, ``numpy.ndarray`` for tensors, `Graph` for subgraphs.
     proto
-        The ``onnx.NodeProto`` it was read from while that still says the same; None as soon as a rewrite has changed it.
+        The ``onnx.NodeProto`` it was read from while that says the same; None as soon as a rewrite has changed it.
     """
 
     op: str
@@ -82,8 +82,8 @@ class Node:
 class Graph:
     """Nodes in topological order, the constants they use, and what goes in and out.
 
-    A subgraph (of If, Loop, Scan) may use names of the graphs around it; names are unique along any chain of nested graphs,
-    which :mod:`rnnrt.onnx_file` sees to.
+    A subgraph (of If, Loop, Scan) may use names of the graphs around it; names are unique along any chain of nested
+    graphs, which :mod:`rnnrt.onnx_file` sees to.
     """
 
     inputs: list[Value]
@@ -97,7 +97,7 @@ class Graph:
         return {out: node for node in self.nodes for out in node.outputs if out}
 
     def consumers(self) -> dict[str, list[Node]]:
-        """Which nodes of this graph use each value, a node with a subgraph counting as a user of all that it captures."""
+        """Which nodes of this graph use each value; a node with a subgraph is a user of all that it captures."""
         users: dict[str, list[Node]] = {}
         for node in self.nodes:
             for name in dict.fromkeys([*node.inputs, *captured(node)]):
@@ -106,7 +106,7 @@ class Graph:
         return users
 
     def walk(self) -> Iterator[Graph]:
-        """This graph and every graph nested in it, outermost first."""
+        """Yield the graph and every graph nested in it, outermost first."""
         yield self
         for node in self.nodes:
             for _, sub in node.subgraphs():
