@@ -1,9 +1,9 @@
 """How an operator is looked up: a table from (domain, name) to a *builder*.
 
 A builder is called once per node at load time. It reads the node's attributes and returns the function that runs the
-node: ``fn(*arrays)``, one argument an input in the order of ``node.inputs``, None for an absent one. The function returns
-the one output, or, for an operator registered with ``multiple=True``, a tuple with one entry an output of
-``node.outputs``. It may return a view of its inputs and must not write into them.
+node: ``fn(*arrays)``, one argument an input in the order of ``node.inputs``, None for an absent one. It returns the one
+output, or, for an operator registered with ``multiple=True``, a tuple with one entry an output of ``node.outputs``. It
+may return a view of its inputs and must not write into them.
 
 A builder raises :class:`rnnrt.errors.UnsupportedError` for a form of the operator it does not know; the planner then
 tries the next tier. It sees nodes after :mod:`rnnrt.rewrite.normalise`, so in the newest opset's form.
