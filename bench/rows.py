@@ -83,6 +83,15 @@ def usual() -> Iterator[Row]:
                     yield Row("usual", op, hidden, hidden, steps, batch, directions)
 
 
+def grid() -> Iterator[Row]:
+    """A first look: one step and many, one row and many, small and wide."""
+    for op in ("LSTM", "GRU"):
+        for hidden in (64, 128, 256, 512):
+            for batch in (1, 8, 32):
+                for steps in (1, 100):
+                    yield Row("grid", op, hidden, hidden, steps, batch)
+
+
 def odd() -> Iterator[Row]:
     """Sizes that no vector length divides, tiny layers, large batches of them."""
     for op in ("LSTM", "GRU"):
@@ -137,10 +146,10 @@ def deepbench() -> Iterator[Row]:
             yield Row(group, op, 1, hidden, steps, batch, gpu=gpu)
 
 
-ROWS = (*calls(), *usual(), *odd(), *lengths(), *deepbench())
+ROWS = (*calls(), *usual(), *odd(), *lengths(), *deepbench(), *grid())
 GROUPS = tuple(dict.fromkeys(row.group for row in ROWS))
-USUAL_GROUPS = tuple(group for group in GROUPS if group != "deepbench-long")
-QUICK = {"calls": 3, "streams": 3, "usual": 3, "odd": 4, "lengths": 2, "deepbench": 1, "deepbench-long": 0}
+USUAL_GROUPS = tuple(group for group in GROUPS if group not in ("deepbench-long", "grid"))
+QUICK = {"calls": 3, "streams": 3, "usual": 3, "odd": 4, "lengths": 2, "deepbench": 1, "deepbench-long": 0, "grid": 2}
 """How many rows of each group ``--quick`` takes: its cheapest."""
 
 

@@ -134,8 +134,7 @@ def _row(name: str, nanoseconds: np.ndarray, steps: int) -> Row:
 
 def _print(rows: list[Row], arrays: Mapping[str, np.ndarray], steps: int, threads: int) -> None:
     sizes = ", ".join(f"{name} {shape(array.shape)}" for name, array in arrays.items()) or "none"
-    unit = "steps/s" if steps > 1 else "calls/s"
-    columns = ("engine", "min µs", "median µs", "p99 µs", unit, "calls", "median / rnnrt's")
+    columns = ("engine", "min µs", "median µs", "p99 µs", "steps/s", "calls", "median / rnnrt's")
     made = table(f"one call on {threads} thread{'s' * (threads > 1)}, inputs {sizes}", columns, right=columns[1:])
     for row in rows:
         made.add_row(
