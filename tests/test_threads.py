@@ -258,8 +258,8 @@ want = model.run(feeds)
 main, caught = os.getpid(), 0
 for turn in range(5):
     timer = threading.Timer(0.05 + 0.01 * turn, os.kill, (main, signal.SIGINT))
-    timer.start()
     try:
+        timer.start()
         while True:
             model.run(feeds)
     except KeyboardInterrupt:
