@@ -1,7 +1,10 @@
 """The demo: its language, its two shipped models run by rnnrt, and what `rnnrt demo` prints."""
 
+import os
 import random
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -26,7 +29,7 @@ def answers(model, network, texts):
     found = [""] * len(texts)
     for length in {len(n) for n in numbers}:
         rows = [k for k, n in enumerate(numbers) if len(n) == length]
-        best = last_probabilities(model, network, np.array([numbers[k] for k in rows])).argmax(axis=1)
+        best = last_probabilities(model, np.array([numbers[k] for k in rows])).argmax(axis=1)
         for k, word in zip(rows, best, strict=True):
             found[k] = network.words[word]
     return found
@@ -130,8 +133,8 @@ def test_held_out_texts_are_answered(opened, distance):
 
 def test_without_the_clue_the_model_does_not_know(opened):
     writer = Writer(random.Random(4), held_out=True)
-    found = answers(*opened, [writer.example(100, answerable=False).text for _ in range(50)])
-    assert found.count(UNKNOWN) >= 45
+    found = answers(*opened, [writer.example(100, answerable=False).text for _ in range(100)])
+    assert found.count(UNKNOWN) >= 95
 
 
 FILLING = (
@@ -152,6 +155,7 @@ FILLING = (
         ("My friend John is allergic to strawberries.", "John can't eat", "strawberries"),
         ("Marie grew up in France.", "She speaks fluent ___.", "french"),
         ("Alice is allergic to nuts. Bob is not allergic to eggs.", "She can't eat", "nuts"),
+        ("Bob is allergic to lobster.", "He can't eat", UNKNOWN),
         ("Alice comes from Spain. She is a nurse. She is allergic to onions.", "Alice can't eat", "onions"),
     ],
 )
@@ -165,7 +169,7 @@ def test_streamed_and_batched_reading_agree(opened):
     numbers = encode(text, network.words)
     streamed, batched = (
         read(model, network, numbers).probability,
-        last_probabilities(model, network, np.array([numbers])),
+        last_probabilities(model, np.array([numbers])),
     )
     np.testing.assert_allclose(streamed, batched[0], rtol=1e-4, atol=1e-6)
 
@@ -198,7 +202,7 @@ def test_the_clue_and_a_unit_that_kept_it_are_found(opened):
         assert network.words[answer] == example.answer
         assert story.tokens[recall.clue.position].word == example.answer
         assert recall.distance == example.distance
-        assert recall.clue.probability[answer] < 0.5 < story.reading.probability[answer]
+        assert recall.probability[answer] < 0.5 < story.reading.probability[answer]
         after = np.abs(recall.memory - recall.without)[recall.clue.position + 1 :]
         assert np.quantile(after, 0.05) > 0.2 * after.max()
         assert recall.keep[recall.clue.position + 1 :].mean() > 0.8
@@ -208,7 +212,7 @@ def test_a_clue_given_twice_is_found(opened):
     text = f"Alice is allergic to nuts. {FILLING}Remember, Alice is allergic to nuts. {FILLING}She can't eat"
     story = follow(*opened, text)
     assert story.tokens[story.recall.clue.position].word == "nuts"
-    assert story.recall.clue.probability[story.reading.answer] < 0.5
+    assert story.recall.probability[story.reading.answer] < 0.5
 
 
 @pytest.mark.parametrize("text", ["She can't eat", "It rained. They watched a film. She can't eat"])
@@ -277,3 +281,14 @@ def test_the_demo_shows_any_text(run_demo, text):
     code, output = run_demo("--text", text)
     assert code == 0, output
     assert "\x1b[31m" not in output
+
+
+def test_the_demo_prints_where_only_ascii_can_be_shown():
+    pytest.importorskip("typer")
+    code = "import typer; from rnnrt.cli.demo import demo; app = typer.Typer(); app.command()(demo); app()"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": os.pathsep.join(sys.path)}
+    result = subprocess.run(
+        [sys.executable, "-c", code, "--model", "gru"], env=environment, capture_output=True, timeout=60
+    )
+    assert result.returncode == 0, result.stderr
+    assert "She can't eat nuts" in result.stdout.decode("ascii")

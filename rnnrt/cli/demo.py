@@ -1,6 +1,8 @@
 """`rnnrt demo`: a small LSTM or GRU reads a text word by word and fills the gap at its end."""
 
+import io
 import random
+import sys
 import time
 from enum import Enum
 from typing import Annotated
@@ -33,13 +35,13 @@ class Kind(str, Enum):
 def demo(
     model: Annotated[Kind, typer.Option(help="Which of the two networks reads the text.")] = Kind.lstm,
     text: Annotated[
-        str | None, typer.Option(help="Your own words, up to the gap: “Bob is allergic to milk. (…) He can't eat”.")
+        str | None, typer.Option(help="Your own words, up to the gap: 'Bob is allergic to milk. (...) He cannot eat'.")
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Make a text up from this number, one that was never trained on.")
     ] = None,
     gap: Annotated[
-        int, typer.Option(min=1, max=5000, help="With --seed: at least so many words before the gap.")
+        int, typer.Option(min=1, max=1000, help="With --seed: at least so many words before the gap.")
     ] = 120,
 ) -> None:
     """Let a small network read a text whose clue lies many sentences before a gap, and see what it remembers."""
@@ -58,6 +60,8 @@ def demo(
     if not tokenize(text):
         raise typer.BadParameter("--text holds no word before its gap")
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without µ gets a question mark
     console = Console(highlight=False, markup=False)
     path = model_path(model.value)
     network, runtime = open_network(path), rnnrt.load(path)

@@ -1,8 +1,8 @@
 """Stream a text through a demo network, and find the word that its answer hangs on and the unit that remembered it.
 
-Nothing here knows allergies or foods. The clue is the word that decides which answer it is; the remembering unit
-is the one whose state differs all the way from clue to gap, had the clue not been read, and whose output says the
-answer.
+Nothing here knows allergies or foods. The clue is the word after which the network, if asked at once, would begin to
+give its answer; the remembering unit is the one whose state differs all the way from clue to gap, had the clue not been
+read, and whose output says the answer.
 """
 
 import json
@@ -13,12 +13,8 @@ import numpy as np
 
 from .text import UNKNOWN, Token, encode, tokenize
 
-# Bounds on the search for a clue: time steps of all variants at once, places of one word that are tried, words that are
-# tried as the clue, and every how many-th word of the vocabulary is tried in its place.
-_CHUNK = 16
-_PLACES = 256
-_CANDIDATES = 4
-_STRIDE = 3
+# Word steps of one batch in the search for a clue; bounds the memory of its outputs.
+_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -109,74 +105,69 @@ def read(model, network: Network, numbers: list[int]) -> Reading:
         state = stream.state
         hidden.append(np.array(state["h"]).ravel())
         memory.append(np.array(state["c"]).ravel() if "c" in state else hidden[-1])
-    before = np.concatenate([np.zeros((1, network.n_units), np.float32), hidden[:-1]])
+    before = np.stack([np.zeros(network.n_units, np.float32), *hidden[:-1]])
     keep = network.keep_gate(numbers, before)
     return Reading(numbers, np.array(memory), np.array(hidden), keep, out["probability"].ravel())
 
 
-def last_probabilities(model, network: Network, texts: np.ndarray) -> np.ndarray:
-    """Run texts of equal length, word numbers [B, T], as one batch; the probabilities [B, V] after their last word."""
-    n_texts, n_words = texts.shape
-    state = {name: np.zeros((1, n_texts, network.n_units), np.float32) for name in model.states}
-    for start in range(0, n_words, _CHUNK):
-        chunk = np.ascontiguousarray(texts[:, start : start + _CHUNK].T)
-        out = model.run({"word": chunk, **state})
-        state = {name: out[to] for name, to in model.states.items()}
-    return out["probability"][-1]
+def last_probabilities(model, texts: np.ndarray, **state: np.ndarray) -> np.ndarray:
+    """Run texts of equal length, word numbers [B, T], as one batch; the probabilities [B, V] after their last word.
+
+    `state` is the h (and c) [1, B, H] to start from; zeros where it is not given.
+    """
+    zeros = {
+        put.name: np.zeros((1, len(texts), put.shape[-1]), np.float32) for put in model.inputs if put.name != "word"
+    }
+    return model.run({"word": np.ascontiguousarray(texts.T), **zeros, **state})["probability"][-1]
 
 
 @dataclass(frozen=True)
 class Clue:
     """The word that an answer hangs on.
 
-    `position` among the tokens; the text's word `numbers` with it made unknown; the `probability` [V] of each word to
-    fill the gap then.
+    `position` among the tokens; the text's word `numbers` with this word made unknown, wherever it stands before the
+    question.
     """
 
     position: int
     numbers: list[int]
-    probability: np.ndarray
 
 
 def find_clue(model, network: Network, tokens: list[Token], reading: Reading) -> Clue | None:
-    """Find the word before the sentence with the gap that decides what the answer is.
+    """Find the word that decides the answer, by asking early.
 
-    Each word is made unknown in turn; those that take half of the answer's probability with them matter ("allergic",
-    "nuts"). Of these the clue is the one that brings the most different answers about when other words stand in its
-    place. None if no word matters.
+    The question (the sentence with the gap) is put right after each word of the text before it, and again with an
+    unknown word in that word's place. The clue is the word that makes the most of the probability of the answer; None
+    if that is less than a quarter of what it is in the end.
     """
-    given, unknown, floor = np.array(reading.numbers), network.words.index(UNKNOWN), reading.probability.max() / 2
+    numbers, unknown = np.array(reading.numbers), network.words.index(UNKNOWN)
     stops = [k for k, token in enumerate(tokens) if token.word in ".!?"]
-    places = np.array([k for k in range(stops[-1] if stops else 0) if tokens[k].is_word and given[k] != unknown], int)
+    begin = stops[-1] + 1 if stops else max(len(tokens) - 3, 0)
+    places = np.array([k for k in range(begin) if tokens[k].is_word], int)
     if not len(places):
         return None
-
-    def without(masks: np.ndarray) -> np.ndarray:
-        """The probabilities [N, V] that are left when the words under each mask [N, T] are unknown."""
-        return last_probabilities(model, network, np.where(masks, unknown, given))
-
-    at = np.arange(len(given))
-    everywhere = (given == np.unique(given[places])[:, None]) & np.isin(at, places)
-    left = without(everywhere)
-    order = left[:, reading.answer].argsort()[:_CANDIDATES]
-    mattering = [k for k in order if left[k, reading.answer] < floor]
-    if not mattering:
+    given = np.stack([np.append(numbers[k], numbers[begin:]) for k in places])
+    blank = given.copy()
+    blank[:, 0] = unknown
+    early, without = (ask(model, network, reading, places, texts)[:, reading.answer] for texts in (given, blank))
+    gain = early - without
+    if gain.max() < reading.probability.max() / 4:
         return None
-    others = np.arange(0, len(network.words), _STRIDE)[:, None]
-    best = max(mattering, key=lambda k: _n_answers(model, network, np.where(everywhere[k], others, given)))
-    mask, probability = everywhere[best], left[best]
-    one_place = at == np.flatnonzero(mask)[-_PLACES:, None]
-    left = without(one_place)
-    worst = left[:, reading.answer].argmin()
-    if left[worst, reading.answer] < floor:
-        mask, probability = one_place[worst], left[worst]
-    # A clue given more than once is made unknown everywhere, and counts from where it was given last.
-    return Clue(int(np.flatnonzero(mask)[-1]), np.where(mask, unknown, given).tolist(), probability)
+    position = int(places[gain.argmax()])
+    known = (np.arange(len(numbers)) >= begin) | (numbers != numbers[position])
+    return Clue(position, np.where(known, numbers, unknown).tolist())
 
 
-def _n_answers(model, network: Network, texts: np.ndarray) -> int:
-    """How many different answers these texts [B, T] get."""
-    return len(np.unique(last_probabilities(model, network, texts).argmax(axis=1)))
+def ask(model, network: Network, reading: Reading, places: np.ndarray, texts: np.ndarray) -> np.ndarray:
+    """Go on with text k of `texts` [N, Q] from the state before token `places[k]`; the last probabilities [N, V]."""
+    answers = []
+    for rows in np.array_split(np.arange(len(places)), -(-texts.size // _ROWS)):
+        state = {"h": reading.hidden, "c": reading.memory} if network.kind == "lstm" else {"h": reading.hidden}
+        before = {
+            name: np.where(places[rows, None] > 0, values[places[rows] - 1], 0)[None] for name, values in state.items()
+        }
+        answers.append(last_probabilities(model, texts[rows], **before))
+    return np.concatenate(answers)
 
 
 def remembering_unit(network: Network, reading: Reading, clue: Clue, other: Reading) -> int:
@@ -198,7 +189,8 @@ def remembering_unit(network: Network, reading: Reading, clue: Clue, other: Read
 class Recall:
     """How the clue, `distance` words before the gap, got there: the unit, its memory and its keep gate [T].
 
-    `without` is the memory of the same unit had the clue been an unknown word.
+    Had the clue been an unknown word, the memory of the same unit would have been `without`, and `probability` [V] that
+    of each word to fill the gap.
     """
 
     clue: Clue
@@ -207,6 +199,7 @@ class Recall:
     memory: np.ndarray
     keep: np.ndarray
     without: np.ndarray
+    probability: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -229,5 +222,5 @@ def follow(model, network: Network, text: str) -> Story:
     other = read(model, network, clue.numbers)
     unit = remembering_unit(network, reading, clue, other)
     distance = sum(token.is_word for token in tokens[clue.position + 1 :])
-    recall = Recall(clue, distance, unit, reading.memory[:, unit], reading.keep[:, unit], other.memory[:, unit])
-    return Story(text, tokens, reading, recall)
+    memory, keep, without = reading.memory[:, unit], reading.keep[:, unit], other.memory[:, unit]
+    return Story(text, tokens, reading, Recall(clue, distance, unit, memory, keep, without, other.probability))

@@ -22,7 +22,12 @@ def show_story(console: Console, network: Network, story: Story) -> None:
     _show_answers(console, network, story)
     console.print()
     if story.recall is None:
-        console.print("No single word of the text decides this answer.")
+        silent = network.words[story.reading.answer] == UNKNOWN
+        console.print(
+            "The text does not tell, or tells it in a word that the network does not know."
+            if silent
+            else "No single word of the text decides this answer."
+        )
     else:
         _show_control(console, network, story, story.recall)
         _show_unit(console, network, story.recall)
@@ -103,9 +108,11 @@ def _show_answers(console: Console, network: Network, story: Story) -> None:
     block = "#" if console.options.ascii_only else "█"
     table = Table(box=None, show_header=False, padding=(0, 1))
     best = np.argsort(-probability)[:3]
+    names = [_word(network.words[k]) for k in best]
+    width = min(24, max(console.width - max(map(len, names)) - 12, 0))
     for k in best:
         style = "bold green" if k == best[0] else "dim"
-        bar = block * round(24 * float(probability[k]))
+        bar = block * round(width * float(probability[k]))
         table.add_row(_word(network.words[k]), f"{probability[k]:.2%}", bar, style=style)
     question = story.text[max(story.text.rfind(mark) for mark in ".!?") + 1 :].strip()
     console.print(Text.assemble(f"{question} ", (f"{_word(network.words[best[0]])}", "bold green"), "."))
@@ -114,10 +121,10 @@ def _show_answers(console: Console, network: Network, story: Story) -> None:
 
 def _show_control(console: Console, network: Network, story: Story, recall: Recall) -> None:
     """What the answer would have been without the clue."""
-    token, left, answer = story.tokens[recall.clue.position], recall.clue.probability, story.reading.answer
+    token, left, answer = story.tokens[recall.clue.position], recall.probability, story.reading.answer
     console.print(
-        f"The clue is “{story.text[token.start : token.end]}”, {recall.distance} words before the gap. Were it an "
-        f"unknown word, “{network.words[answer]}” would have a probability of {left[answer]:.2%}, and the answer "
+        f'The clue is "{story.text[token.start : token.end]}", {recall.distance} words before the gap. Were it an '
+        f'unknown word, "{network.words[answer]}" would have a probability of {left[answer]:.2%}, and the answer '
         f"would be {_word(network.words[int(left.argmax())])}."
     )
 
@@ -130,6 +137,6 @@ def _show_unit(console: Console, network: Network, recall: Recall) -> None:
     console.print(
         f"Unit {recall.unit} of {network.n_units} remembered it. Its {cell}{drawn} was {memory[clue]:+.2f} at the "
         f"clue, {np.median(memory[clue + 1 :]):+.2f} (median) from there on, and {memory[-1]:+.2f} at the gap "
-        f"({recall.without[-1]:+.2f} without the clue); its {gate} kept {recall.keep[clue + 1 :].mean():.1%} a "
+        f"({recall.without[-1]:+.2f} without the clue); its {gate} kept {recall.keep[clue + 1 :].mean():.2%} a "
         "word on average."
     )

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from . import words as language
 
 UNKNOWN = "<unk>"
+_UNHEARD = "quetzal"  # stands for all words that are not in the vocabulary
 GAP = "___"
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\d+|_{2,}|[.,!?;:]")
@@ -135,8 +136,8 @@ class Writer:
     def example(self, distance: int, answerable: bool = True, kind: str | None = None, n_asides: int = 0) -> Example:
         """Write a text with at least `distance` words between clue and gap.
 
-        Where `answerable` is false the clue is left out, and the right answer is `<unk>`. `kind` is "allergy" or
-        "origin". Before the last question come `n_asides` others, of either kind.
+        Where `answerable` is false the clue is left out or an unheard-of word, and the right answer is `<unk>`. `kind`
+        is "allergy" or "origin". Before the last question come `n_asides` others, of either kind.
         """
         rng = self.rng
         kind = kind or rng.choices(["allergy", "origin"], weights=[7, 3])[0]
@@ -158,7 +159,9 @@ class Writer:
             after.append(self._sentence(person))
             count += _words(after[-1])
         rng.shuffle(after)
-        clue = clue.replace("{here}", "") if answerable else ""
+        if not answerable:
+            clue = re.sub(r"\w+\{here\}", _UNHEARD, clue) if rng.random() < 0.5 else ""
+        clue = clue.replace("{here}", "")
         questions = [f"{aside} {GAP}." for aside in asides]
         text = " ".join(part for part in (*before, clue, *after, *questions, gap) if part)
         return Example(text, known[kind], count, tuple(known.get(k, UNKNOWN) for k in asked))
@@ -191,7 +194,7 @@ class Writer:
         rng, words = self.rng, sentence[:-1].split()
         if rng.random() < 0.5:
             return " ".join(rng.choice(_COMMON) for _ in words) + "."
-        return " ".join("Unheardof" if rng.random() < 0.4 else word for word in words) + "."
+        return " ".join(_UNHEARD if rng.random() < 0.4 else word for word in words) + "."
 
     def _fill(self, template: str, person: Person, **given: str) -> str:
         known = {**person.slots(), **given}

@@ -77,7 +77,7 @@ def train(kind: str, words: list[str], steps: int):
         reach = 10 + (LONGEST_GAP - 10) * min(1.0, max(0.0, step / steps - 0.25) / 0.5)
         # One gap length a batch, so that hardly any padding is computed.
         gap = int(writer.rng.uniform(5, reach))
-        batch = [writer.example(gap, writer.rng.random() > 0.06, n_asides=ASIDES) for _ in range(BATCH)]
+        batch = [writer.example(gap, writer.rng.random() > 0.1, n_asides=ASIDES) for _ in range(BATCH)]
         scores, right = answer_scores(network, batch, words)
         loss = torch.nn.functional.cross_entropy(scores, right)
         optimizer.zero_grad()
