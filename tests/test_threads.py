@@ -38,7 +38,7 @@ FORMS = {
 }
 
 
-def python(code: str, timeout: float = 60, **environment: str) -> str:
+def python(code: str, timeout: float = 150, **environment: str) -> str:
     """What a fresh process prints; it is killed, with all its threads' stacks shown, when it takes too long."""
     head = f"import faulthandler; faulthandler.dump_traceback_later({timeout * 0.8}, exit=True)\n"
     path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
@@ -251,7 +251,7 @@ def test_an_interrupt_leaves_the_model_usable():
         SETUP
         + """
 import signal
-long = make("LSTM", T=400, B=16, I=64, H=128, absent=("P", "sequence_lens"))
+long = make("LSTM", T=100, B=16, I=64, H=128, absent=("P", "sequence_lens"))
 model = rnnrt.load(long.model(), threads=2)
 feeds = long.feeds()
 want = model.run(feeds)

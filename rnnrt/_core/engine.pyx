@@ -148,7 +148,7 @@ cdef class Block:
 
     def __cinit__(self, size_t size):
         self.size = size
-        if posix_memalign(&self.data, 64, max(size, 64)) != 0:
+        if posix_memalign(&self.data, 64, max(size, <size_t> 64)) != 0:
             self.data = NULL
             raise MemoryError(f"rnnrt: no memory for {size} bytes")
 
