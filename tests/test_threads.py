@@ -251,6 +251,7 @@ def test_an_interrupt_leaves_the_model_usable():
         SETUP
         + """
 import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 long = make("LSTM", T=100, B=16, I=64, H=128, absent=("P", "sequence_lens"))
 model = rnnrt.load(long.model(), threads=2)
 feeds = long.feeds()
