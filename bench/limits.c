@@ -26,40 +26,40 @@ enum { LINKS = 8 };                     /* of every chain in an iteration: count
 static volatile float factors[2] = {0.999f, 0.001f};    /* unknown to the compiler, or it computes chains itself */
 
 /* One pair of loops; ADD_PRODUCT(a, x, y) is x * y + a, JOIN any operation as cheap as the load it follows. */
-#define LOOPS(NAME, ATTRIBUTES, VECTOR, SET, LOAD, ADD_PRODUCT, JOIN)                                             \
-    ATTRIBUTES static float fma_##NAME(long n) {                                                                  \
-        VECTOR acc[CHAINS], x = SET(factors[0]), y = SET(factors[1]);                                             \
-        _Pragma("GCC unroll 16") for (int j = 0; j < CHAINS; j++) acc[j] = SET(factors[0] * (float) j);           \
-        for (long i = 0; i < n; i++) {                                                                            \
-            _Pragma("GCC unroll 8") for (int r = 0; r < LINKS; r++) {                                             \
-                _Pragma("GCC unroll 16") for (int j = 0; j < CHAINS; j++) acc[j] = ADD_PRODUCT(y, acc[j], x);     \
-            }                                                                                                     \
-            __asm__ volatile("" ::: "memory");                                                                    \
-        }                                                                                                         \
-        _Pragma("GCC unroll 16") for (int j = 1; j < CHAINS; j++) acc[0] = JOIN(acc[0], acc[j]);                  \
-        float out[sizeof(VECTOR) / sizeof(float)];                                                                \
-        memcpy(out, &acc[0], sizeof out);                                                                         \
-        return out[0];                                                                                            \
-    }                                                                                                             \
-    ATTRIBUTES static float read_##NAME(const float *p, size_t n_floats, long n) {                                \
-        enum { LANES = sizeof(VECTOR) / sizeof(float) };                                                          \
-        VECTOR acc[8];                                                                                            \
-        _Pragma("GCC unroll 8") for (int j = 0; j < 8; j++) acc[j] = SET(0.0f);                                   \
-        for (long i = 0; i < n; i++) {                                                                            \
-            for (size_t k = 0; k + 8 * LANES <= n_floats; k += 8 * LANES) {                                       \
+#define LOOPS(NAME, ATTRIBUTES, VECTOR, SET, LOAD, ADD_PRODUCT, JOIN) \
+    ATTRIBUTES static float fma_##NAME(long n) { \
+        VECTOR acc[CHAINS], x = SET(factors[0]), y = SET(factors[1]); \
+        _Pragma("GCC unroll 16") for (int j = 0; j < CHAINS; j++) acc[j] = SET(factors[0] * (float)j); \
+        for (long i = 0; i < n; i++) { \
+            _Pragma("GCC unroll 8") for (int r = 0; r < LINKS; r++) { \
+                _Pragma("GCC unroll 16") for (int j = 0; j < CHAINS; j++) acc[j] = ADD_PRODUCT(y, acc[j], x); \
+            } \
+            __asm__ volatile("" ::: "memory"); \
+        } \
+        _Pragma("GCC unroll 16") for (int j = 1; j < CHAINS; j++) acc[0] = JOIN(acc[0], acc[j]); \
+        float out[sizeof(VECTOR) / sizeof(float)]; \
+        memcpy(out, &acc[0], sizeof out); \
+        return out[0]; \
+    } \
+    ATTRIBUTES static float read_##NAME(const float *p, size_t n_floats, long n) { \
+        enum { LANES = sizeof(VECTOR) / sizeof(float) }; \
+        VECTOR acc[8]; \
+        _Pragma("GCC unroll 8") for (int j = 0; j < 8; j++) acc[j] = SET(0.0f); \
+        for (long i = 0; i < n; i++) { \
+            for (size_t k = 0; k + 8 * LANES <= n_floats; k += 8 * LANES) { \
                 _Pragma("GCC unroll 8") for (int j = 0; j < 8; j++) acc[j] = JOIN(acc[j], LOAD(p + k + j * LANES)); \
-            }                                                                                                     \
-            __asm__ volatile("" ::: "memory");                                                                    \
-        }                                                                                                         \
-        _Pragma("GCC unroll 8") for (int j = 1; j < 8; j++) acc[0] = JOIN(acc[0], acc[j]);                        \
-        float out[LANES];                                                                                         \
-        memcpy(out, &acc[0], sizeof out);                                                                         \
-        return out[0];                                                                                            \
+            } \
+            __asm__ volatile("" ::: "memory"); \
+        } \
+        _Pragma("GCC unroll 8") for (int j = 1; j < 8; j++) acc[0] = JOIN(acc[0], acc[j]); \
+        float out[LANES]; \
+        memcpy(out, &acc[0], sizeof out); \
+        return out[0]; \
     }
 
 typedef float v4 __attribute__((vector_size(16)));
 #define V4_SET(x) ((v4){x, x, x, x})
-#define V4_LOAD(p) (*(const v4 *) (p))
+#define V4_LOAD(p) (*(const v4 *)(p))
 #define V4_FMA(a, x, y) ((x) * (y) + (a))
 #define V4_ADD(a, b) ((a) + (b))
 LOOPS(baseline, , v4, V4_SET, V4_LOAD, V4_FMA, V4_ADD)
@@ -87,7 +87,7 @@ typedef struct {
 static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static int pin(int cpu) {
@@ -115,7 +115,7 @@ static void *run(void *argument) {
     void *buffer = NULL;
     j->failed = pin(j->cpu) != 0;
     if (j->bytes) {
-        size_t page = (size_t) 2 << 20;
+        size_t page = (size_t)2 << 20;
         j->failed |= posix_memalign(&buffer, j->bytes < page ? 4096 : page, j->bytes) != 0;
         if (buffer && j->bytes >= page) madvise(buffer, j->bytes, MADV_HUGEPAGE);
         if (buffer) memset(buffer, 0, j->bytes);
@@ -133,11 +133,11 @@ static void *run(void *argument) {
 /* Seconds of the best repeat, or -1 where a thread, a pin or memory was refused. */
 static double measure(int isa, size_t bytes, long n, int repeats, int n_threads, const int *cpus) {
     pthread_barrier_t together;
-    pthread_t *threads = calloc((size_t) n_threads, sizeof *threads);
-    job *jobs = calloc((size_t) n_threads, sizeof *jobs);
-    double *seconds = calloc((size_t) (n_threads * repeats), sizeof *seconds), best = -1;
+    pthread_t *threads = calloc((size_t)n_threads, sizeof *threads);
+    job *jobs = calloc((size_t)n_threads, sizeof *jobs);
+    double *seconds = calloc((size_t)(n_threads * repeats), sizeof *seconds), best = -1;
     int started = 0;
-    if (!threads || !jobs || !seconds || pthread_barrier_init(&together, NULL, (unsigned) n_threads)) abort();
+    if (!threads || !jobs || !seconds || pthread_barrier_init(&together, NULL, (unsigned)n_threads)) abort();
     for (int k = 0; k < n_threads; k++) {
         jobs[k] = (job){isa, cpus[k], repeats, 0, n, bytes, seconds + k * repeats, &together, 0};
         if (pthread_create(&threads[k], NULL, run, &jobs[k])) abort();  /* the others would wait for it for ever */
@@ -194,7 +194,10 @@ static void *play(void *argument) {
 
 /* Seconds of n round trips of a cache line between two processors, best of `repeats`. */
 double bench_round_trip(int cpu_a, int cpu_b, long n, int repeats) {
-    static struct { _Alignas(128) _Atomic long value; char rest[120]; } line;
+    static struct {
+        _Alignas(128) _Atomic long value;
+        char rest[120];
+    } line;
     double best = -1;
     for (int r = 0; r < repeats; r++) {
         atomic_store(&line.value, 0);
