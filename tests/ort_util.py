@@ -7,14 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-try:
-    import onnxruntime
-
-    VERSION = tuple(map(int, onnxruntime.__version__.split(".")[:2]))
-except ImportError:
-    VERSION = (0, 0)
-"""Python 3.10 has none after 1.23, which errs where later ones do not."""
-
 OPSET = 22
 """An opset that has the newest form of the operators compared and that onnxruntime knows."""
 

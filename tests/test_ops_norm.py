@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ops_util import run_op
-from ort_util import VERSION, run_onnxruntime
+from ort_util import run_onnxruntime
 
 from rnnrt.errors import InputError, UnsupportedError
 
@@ -149,7 +149,7 @@ def test_as_onnxruntime() -> None:
         ("InstanceNormalization", (x, *c[:2]), {}),
         ("GroupNormalization", (x, *c[:2]), {"num_groups": 3}),
         ("LayerNormalization", (x, floats(4, 5), floats(4, 5)), {"axis": 2}),
-        *([("LpNormalization", (x,), {"axis": 1})] if VERSION >= (1, 24) else []),
+        ("LpNormalization", (x,), {"axis": 1}),
         ("LRN", (x,), {"size": 3, "alpha": 0.2}),
         ("MeanVarianceNormalization", (x,), {}),
         ("LogSoftmax", (x,), {"axis": 2}),
