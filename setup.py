@@ -1,7 +1,8 @@
 """Builds the compiled core; everything that is not about C lies in pyproject.toml.
 
 Switches, as environment variables: RNNRT_SANITIZE=1 builds with AddressSanitizer and UndefinedBehaviorSanitizer
-(`.ci/sanitize` does, and runs the tests under them); CC names the compiler, as ever.
+(`.ci/sanitize` does, and runs the tests under them); RNNRT_BUILD=avx512 builds only the instruction sets it names, with
+commas between, for a quick build while working on one; CC names the compiler, as ever.
 """
 
 import os
@@ -66,7 +67,9 @@ def extension(name: str, flags: list[str], *sources: str) -> Extension:
 
 
 anywhere = {"baseline": [], "f64": []}
-kernels = [extension(f"cells_{isa}", flags) for isa, flags in ISA_FLAGS.get(machine(), anywhere).items()]
+sets = ISA_FLAGS.get(machine(), anywhere)
+wanted = os.environ.get("RNNRT_BUILD", ",".join(sets)).split(",")
+kernels = [extension(f"cells_{isa}", flags) for isa, flags in sets.items() if isa in wanted]
 setup(
     ext_modules=cythonize(
         [extension("engine", [], "threads.c"), *kernels],
