@@ -69,10 +69,15 @@ def extension(name: str, flags: list[str], *sources: str) -> Extension:
 anywhere = {"baseline": [], "f64": []}
 sets = ISA_FLAGS.get(machine(), anywhere)
 wanted = os.environ.get("RNNRT_BUILD", ",".join(sets)).split(",")
-kernels = [extension(f"cells_{isa}", flags) for isa, flags in sets.items() if isa in wanted]
+kernels = [
+    extension(f"{kind}_{isa}", flags)
+    for isa, flags in sets.items()
+    for kind in ("cells", "ops")
+    if isa in wanted and (kind, isa) != ("ops", "f64")
+]
 setup(
     ext_modules=cythonize(
-        [extension("engine", [], "threads.c"), *kernels],
+        [extension("engine", [], "threads.c"), extension("program", []), *kernels],
         compiler_directives={
             "boundscheck": False,
             "wraparound": False,

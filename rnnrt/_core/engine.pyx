@@ -5,14 +5,14 @@ A `Recurrent` is immutable and may be run by several threads at once; each run b
 """
 
 cimport numpy as cnp
-from cpython.pycapsule cimport PyCapsule_GetPointer
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 from posix.stdlib cimport posix_memalign
 
 from rnnrt._core.kernels cimport (
-    RT_GRU, RT_LSTM, RT_RNN, rt_barrier, rt_call, rt_kernels, rt_layer, rt_matrix, rt_team_acquire, rt_team_run,
+    RT_GRU, RT_LSTM, RT_RNN, rt_barrier, rt_call, rt_kernels, rt_layer, rt_matrix, rt_pool, rt_team_acquire, rt_team_run,
 )
 
 import os
@@ -43,6 +43,10 @@ cdef double GIL_WORK = 5e4
 cdef double THREAD_WORK = 1e6
 cdef double STEP_WORK = 3e4
 cdef int THREAD_ROWS = 4
+
+cdef rt_pool shared_pool
+shared_pool.acquire, shared_pool.run = rt_team_acquire, rt_team_run
+pool = PyCapsule_New(&shared_pool, b"rnnrt.pool", NULL)      # for program.pyx: all of a process share one
 
 tables = {}                                # name -> capsule of the instruction sets loaded so far
 
