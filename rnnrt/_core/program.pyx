@@ -57,10 +57,15 @@ cnp.import_array()
 
 WRONG = ("", "an index lies outside of its axis", "sequence_lens", "an integer was divided by zero")
 
+cdef enum:
+    MAX_AXES = 8                   # of arrays on the fast path
+
 # A segment of less work (Emitted.work) keeps the GIL: it is over in some microseconds.
 cdef double GIL_WORK = 5e4
 cdef double THREAD_WORK = 1e6
 
+
+cdef type np_ndarray = np.ndarray
 
 include "operators.pxi"
 include "segment.pxi"
@@ -91,15 +96,14 @@ cdef class Program:
 
     cdef object bind
     cdef readonly dict roots
-    cdef Segment last
-    cdef list last_inputs
     cdef readonly int n_segments
+    cdef Segment last
 
     def __init__(self, bind):
         self.bind = bind
         self.roots = {}
-        self.last = None
         self.n_segments = 0
+        self.last = None
 
     def run(self, values):
         """The outputs for `values`, one an input; arrays are fresh.
@@ -110,19 +114,51 @@ cdef class Program:
             If a step fails on what it is given.
         """
         cdef list given = list(values)
-        cdef Segment root = self.root_of(given)
-        return self.run_from(root, given, None)
+        return self.run_from(self.root_of(given), given, None, None)
+
+    def run_again(self, tuple names, feeds):
+        """The outputs, if the arrays in the dict `feeds` are of those names, dtypes and shapes that were run last; or None.
+
+        It is the short way for calls that repeat: what fits needs no other check.
+        """
+        cdef Segment root = self.last
+        cdef list given
+        cdef int k
+        if root is None or type(feeds) is not dict or len(<dict> feeds) != root.n_read:
+            return None
+        given = []
+        for k in range(root.n_read):
+            value = (<dict> feeds).get(names[k])
+            if not fits(&root.read[k], value):
+                return None
+            given.append(value)
+        return self.run_from(root, given, None, None)
+
+    def run_into(self, values, targets):
+        """As `run`; `targets` has an array for each output that is to be written into it, None for the others.
+
+        A target that does not fit its output, or lies in the memory of an input, is left alone: a fresh array comes back.
+        """
+        cdef list given = list(values)
+        return self.run_from(self.root_of(given), given, list(targets), None)
 
     def profile(self, values):
         """As `run`; returns the outputs and a list of (segment, nanoseconds of each step, nanoseconds of its call)."""
         cdef list given = list(values)
         cdef list taken = []
-        return self.run_from(self.root_of(given), given, taken), taken
+        return self.run_from(self.root_of(given), given, None, taken), taken
 
     cdef Segment root_of(self, list given):
+        cdef Segment root = self.last
         cdef cnp.ndarray array
         cdef int k
         cdef list signature = []
+        if root is not None and root.n_read == len(given):
+            for k in range(root.n_read):
+                if not fits(&root.read[k], given[k]):
+                    break
+            else:
+                return root
         for k in range(len(given)):
             value = given[k]
             if is_plain(value):
@@ -135,25 +171,24 @@ cdef class Program:
         key = tuple(signature)
         root = self.roots.get(key)
         if root is None:
+            root = self.bind(key)
+            root.remember(key)
             if len(self.roots) >= MOST_ROOTS:
                 del self.roots[next(iter(self.roots))]
-            root = self.bind(key)
             self.roots[key] = root
+        self.last = root
         return root
 
-    cdef list run_from(self, Segment root, list given, list taken):
+    cdef list run_from(self, Segment root, list given, list targets, list taken):
         cdef Segment segment = root
         cdef Frame frame
-        cdef list results
-        try:
-            frame = root.frames.pop()
-        except IndexError:
-            frame = Frame()
-        frame.grow(len(given) + 1)
+        cdef int k
+        frame = root.frames.pop() if root.frames else Frame()
+        frame.grow(root.n_bases)
         try:
             for k in range(len(given)):
                 value = given[k]
-                if is_plain(value):
+                if root.read[k].type >= 0 or is_plain(value):
                     frame.owners[k + 1] = value
                     frame.values[k + 1] = <char *> cnp.PyArray_DATA(<cnp.ndarray> value)
                 else:
@@ -161,15 +196,16 @@ cdef class Program:
             while True:
                 prepare(segment, frame)
                 if segment.kind == END:
-                    make_outputs(segment, frame)
+                    make_outputs(segment, frame, given, targets)
                 if taken is None:
                     segment.execute(frame.values)
                 else:
                     taken.append([segment, segment.time_steps(frame.values), 0])
-                for k in segment.drops:
-                    frame.owners[k] = None
                 if segment.kind == END:
                     return deliver(segment, frame)
+                if segment.drops:
+                    for base in segment.drops:
+                        frame.owners[<int> base] = None
                 segment = self.follow(segment, frame, taken)
         finally:
             frame.forget()
@@ -216,16 +252,43 @@ cdef int prepare(Segment segment, Frame frame) except -1:
     return 0
 
 
-cdef int make_outputs(Segment segment, Frame frame) except -1:
+cdef int make_outputs(Segment segment, Frame frame, list given, list targets) except -1:
     cdef cnp.ndarray array
-    cdef int k = 0
-    for entry in segment.outputs:
-        if entry is not None:
+    cdef layout_t *made
+    cdef int k
+    for k in range(len(segment.outputs)):
+        entry = segment.outputs[k]
+        if entry is None:
+            continue
+        made = &segment.made[k]
+        if targets is not None and targets[k] is not None and fits(made, targets[k]) and apart(targets[k], given, targets, k):
+            array = targets[k]
+        elif made.type >= 0:
+            descr = (<tuple> entry)[0]
+            Py_INCREF(descr)
+            array = PyArray_NewFromDescr(&PyArray_Type, <cnp.dtype> descr, made.n_axes, made.shape, NULL, NULL, 0, NULL)
+        else:
             array = np.empty(entry[1], entry[0])
-            frame.owners[segment.first_base + k] = array
-            frame.values[segment.first_base + k] = <char *> cnp.PyArray_DATA(array)
-        k += 1
+        frame.owners[segment.first_base + k] = array
+        frame.values[segment.first_base + k] = <char *> cnp.PyArray_DATA(array)
     return 0
+
+
+cdef bint apart(cnp.ndarray target, list given, list targets, int k) except -1:
+    """Whether a target can be written, and lies apart from the inputs and the targets before it."""
+    cdef char *start = <char *> cnp.PyArray_DATA(target)
+    cdef char *end = start + cnp.PyArray_NBYTES(target)
+    cdef char *other
+    cdef int j
+    if not cnp.PyArray_ISWRITEABLE(target):
+        return False
+    for j in range(len(given) + k):
+        array = given[j] if j < len(given) else targets[j - len(given)]
+        if type(array) is np_ndarray:
+            other = <char *> cnp.PyArray_DATA(<cnp.ndarray> array)
+            if start < other + cnp.PyArray_NBYTES(<cnp.ndarray> array) and other < end:
+                return False
+    return True
 
 
 cdef list deliver(Segment segment, Frame frame):
@@ -243,8 +306,8 @@ cdef list deliver(Segment segment, Frame frame):
 
 cdef object argument(Frame frame, object item):
     """What a Python function gets: an array over the memory of a tensor, a constant, an object, or None."""
-    cdef cnp.npy_intp dims[32]
-    cdef cnp.npy_intp steps[32]
+    cdef cnp.npy_intp dims[64]
+    cdef cnp.npy_intp steps[64]
     cdef cnp.ndarray array
     cdef int k, n
     if item is None:

@@ -20,6 +20,40 @@ cdef class Block:
         free(self.data)
 
 
+cdef struct layout_t:                  # an array that a segment reads or makes; type -1: any other object
+    int type, n_axes
+    cnp.npy_intp shape[MAX_AXES]
+
+
+cdef int write_layout(layout_t *layout, object entry) except -1:
+    """`entry` is (dtype, shape) or None."""
+    cdef int k
+    layout.type = -1
+    if entry is not None and len(entry[1]) <= MAX_AXES:
+        layout.type = (<cnp.dtype> entry[0]).num
+        layout.n_axes = <int> len(entry[1])
+        for k in range(layout.n_axes):
+            layout.shape[k] = entry[1][k]
+    return 0
+
+
+cdef inline bint fits(const layout_t *layout, object value) noexcept:
+    """Whether steps bound to that layout can read the array as it is."""
+    cdef cnp.ndarray array
+    cdef int k
+    if type(value) is not np_ndarray:
+        return False
+    array = <cnp.ndarray> value
+    if cnp.PyArray_TYPE(array) != layout.type or cnp.PyArray_NDIM(array) != layout.n_axes:
+        return False
+    if not cnp.PyArray_ISCARRAY_RO(array):
+        return False
+    for k in range(layout.n_axes):
+        if cnp.PyArray_DIMS(array)[k] != layout.shape[k]:
+            return False
+    return True
+
+
 cdef class Frame:
     """What one run holds: the addresses of the bases, and the objects that own them."""
 
@@ -52,8 +86,7 @@ cdef class Frame:
         """Let go of the arrays of a run; arenas are kept for the next."""
         cdef int k
         for k in range(self.n_values):
-            if type(self.owners[k]) is not Block:
-                self.owners[k] = None
+            self.owners[k] = None
         if self.objects:
             self.objects.clear()
 
@@ -88,13 +121,18 @@ cdef class Segment:
     cdef object keep
     cdef int kind, first_base
     cdef list outputs               # (dtype, shape) of an End's arrays, or None
+    cdef layout_t *made             # the same
+    cdef layout_t *read             # of a first segment: the inputs
+    cdef int n_read
     cdef list frames
     cdef list drops                 # bases of results that nobody needs any more
 
     def __cinit__(self):
-        self.steps, self.words = NULL, NULL
+        self.steps, self.words, self.made, self.read, self.n_read = NULL, NULL, NULL, NULL, 0
 
     def __dealloc__(self):
+        free(self.made)
+        free(self.read)
         free(self.steps)
         free(self.words)
 
@@ -129,6 +167,23 @@ cdef class Segment:
         self.releases = self.work >= GIL_WORK
         self.kind, self.first_base = terminal.kind, terminal.first_base
         self.outputs = terminal.outputs
+        if self.outputs:
+            self.made = <layout_t *> malloc(len(self.outputs) * sizeof(layout_t))
+            if self.made == NULL:
+                raise MemoryError("rnnrt: no memory for a plan")
+            for k, entry in enumerate(self.outputs):
+                write_layout(&self.made[k], entry)
+
+    cdef int remember(self, tuple signature) except -1:
+        """What this segment, the first one, was bound to."""
+        self.n_read = <int> len(signature)
+        self.read = <layout_t *> malloc(max(1, self.n_read) * sizeof(layout_t))
+        if self.read == NULL:
+            self.n_read = 0
+            raise MemoryError("rnnrt: no memory for a plan")
+        for k, entry in enumerate(signature):
+            write_layout(&self.read[k], entry)
+        return 0
 
     cdef int choose(self, step_t *step, str name, ptrdiff_t n_words, double work, int threads) except -1:
         cdef const rt_op *op = &ops_in_use.ops[<int> _by_name[name]]
