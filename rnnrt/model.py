@@ -91,6 +91,8 @@ class Model:
         self._source = _kept(source if file.path is None else os.path.abspath(file.path))
         self._plan = Plan(graph, notes, self.threads)
         self._checks = tuple(_Check(value) for value in self.inputs)
+        self._program = self._plan.program
+        self._input_names = tuple(value.name for value in self.inputs)
         self._output_names = tuple(value.name for value in self.outputs)
         self._opaque = any(value.dtype is None or value.dtype == object for value in self.outputs)
 
@@ -112,14 +114,7 @@ class Model:
         InputError
             If a name, dtype or shape does not fit, or the model cannot be computed on these values.
         """
-        try:
-            given = [feeds[check.name] for check in self._checks]
-            if len(feeds) != len(given):
-                raise self._wrong_names(feeds)
-        except (KeyError, TypeError, IndexError):
-            raise self._wrong_names(feeds) from None
-        values = [check(value) for check, value in zip(self._checks, given, strict=True)]
-        return dict(zip(self._output_names, self._fresh(self._plan.run(values)), strict=True))
+        return dict(zip(self._output_names, self._answers(feeds), strict=True))
 
     def __call__(self, *values: Any) -> Any:
         """Run on `values` in the order of `inputs`; one output comes bare, several as a tuple."""
@@ -152,6 +147,21 @@ class Model:
 
     def __reduce__(self) -> tuple:
         return _reload, (self._source, self.threads, self.states)
+
+    def _answers(self, feeds: Mapping[str, Any]) -> list[Any]:
+        """The outputs in order. Arrays of the layout that was run last need no other check than that."""
+        results = self._program.run_again(self._input_names, feeds)
+        return self._fresh(self._plan.run(self._checked(feeds)) if results is None else results)
+
+    def _checked(self, feeds: Mapping[str, Any]) -> list[Any]:
+        """One value an input, each as the model declares it."""
+        try:
+            given = [feeds[name] for name in self._input_names]
+            if len(feeds) != len(given):
+                raise self._wrong_names(feeds)
+        except (KeyError, TypeError, IndexError):
+            raise self._wrong_names(feeds) from None
+        return [check(value) for check, value in zip(self._checks, given, strict=True)]
 
     def _fresh(self, results: list[Any]) -> list[Any]:
         """Outputs that are lists or strings as nobody else's memory; plain arrays are fresh already."""
