@@ -92,6 +92,7 @@ class Model:
         self._plan = Plan(graph, notes, self.threads)
         self._checks = tuple(_Check(value) for value in self.inputs)
         self._output_names = tuple(value.name for value in self.outputs)
+        self._opaque = any(value.dtype is None or value.dtype == object for value in self.outputs)
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         """Run the model.
@@ -118,13 +119,13 @@ class Model:
         except (KeyError, TypeError, IndexError):
             raise self._wrong_names(feeds) from None
         values = [check(value) for check, value in zip(self._checks, given, strict=True)]
-        return dict(zip(self._output_names, self._plan.run_fresh(values), strict=True))
+        return dict(zip(self._output_names, self._fresh(self._plan.run(values)), strict=True))
 
     def __call__(self, *values: Any) -> Any:
         """Run on `values` in the order of `inputs`; one output comes bare, several as a tuple."""
         if len(values) != len(self._checks):
             raise InputError(f"model: expected {len(self._checks)} inputs ({self._names()}), got {len(values)}")
-        results = self._plan.run_fresh([check(value) for check, value in zip(self._checks, values, strict=True)])
+        results = self._fresh(self._plan.run([check(v) for check, v in zip(self._checks, values, strict=True)]))
         return results[0] if len(results) == 1 else tuple(results)
 
     def stream(self) -> Stream:
@@ -151,6 +152,10 @@ class Model:
 
     def __reduce__(self) -> tuple:
         return _reload, (self._source, self.threads, self.states)
+
+    def _fresh(self, results: list[Any]) -> list[Any]:
+        """Outputs that are lists or strings as nobody else's memory; plain arrays are fresh already."""
+        return [_copied(value) for value in results] if self._opaque else results
 
     def _names(self) -> str:
         return ", ".join(check.name for check in self._checks) or "none"
@@ -251,6 +256,12 @@ def _checked_threads(threads: Any) -> int:
     if not isinstance(threads, int | np.integer) or isinstance(threads, bool) or threads < 0:
         raise InputError(f"threads: expected 0 (all processors) or a positive number, got {threads!r}")
     return min(int(threads) or usable(), MOST_THREADS)
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    return value.copy() if isinstance(value, np.ndarray) else value
 
 
 def _kept(source: Any) -> str | bytes | Any:

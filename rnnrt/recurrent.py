@@ -1,6 +1,7 @@
 """Lowered LSTM, GRU and RNN nodes on the compiled core: the native tier.
 
-:func:`recurrent` packs a node's weights once and returns the function that runs it. Views of the inputs cost no copy,
+:func:`recurrent` packs a node's weights once and returns the binder of its step, and the function that runs it where it
+cannot be bound (half precision, weights that are no constants). Views of the inputs cost no copy,
 and outputs are written by the core straight into the arrangement that the graph wants (:mod:`rnnrt.rewrite.lower` says
 how a lowered node is written).
 """
@@ -16,6 +17,7 @@ import numpy as np
 from ._core import engine
 from .errors import InputError, ModelError
 from .graph import Node
+from .native.recurrent import RecurrentBinder
 from .ops.registry import Function
 from .rewrite.views import Groups, apply_views, arrange
 
@@ -26,15 +28,18 @@ Values = Mapping[int, Any]
 """Input number -> array; absent inputs are missing or None."""
 
 
-def recurrent(node: Node, constants: Mapping[str, np.ndarray], threads: int = 1) -> tuple[Function, list[str]]:
-    """The function that runs a lowered recurrent `node`, and the names of the inputs it takes.
+def recurrent(
+    node: Node, constants: Mapping[str, np.ndarray], threads: int = 1
+) -> tuple[Function, list[str], RecurrentBinder | None]:
+    """The function that runs a lowered recurrent `node`, the names of the inputs it takes, and its binder.
 
     Weights among `constants` are packed now and are not needed after; others are packed at every call.
 
     Returns
     -------
-    fn, names
-        ``fn(*arrays)`` returns a tuple with one entry an output of ``node.outputs``, None for those without a name.
+    fn, names, native
+        ``fn(*arrays)`` returns a tuple with one entry an output of ``node.outputs``, None for those without a name;
+        ``native`` emits its step, and is None where there is none.
 
     Raises
     ------
@@ -49,7 +54,8 @@ def recurrent(node: Node, constants: Mapping[str, np.ndarray], threads: int = 1)
         layer, dtype = pack(node, {k: constants[name] for k, name in weights.items()})
         fixed = _runner(node, layer, dtype, threads)
         taken = [k for k in given if k not in weights]
-        return (lambda *arrays: fixed(dict(zip(taken, arrays, strict=True)))), [given[k] for k in taken]
+        native = RecurrentBinder(node, layer, taken, threads) if dtype == layer.dtype else None
+        return (lambda *arrays: fixed(dict(zip(taken, arrays, strict=True)))), [given[k] for k in taken], native
 
     def run(*arrays: Any) -> tuple:
         values = dict(zip(given, arrays, strict=True))
@@ -59,7 +65,7 @@ def recurrent(node: Node, constants: Mapping[str, np.ndarray], threads: int = 1)
             raise InputError(str(error)) from None
         return _runner(node, layer, dtype, threads)(values)
 
-    return run, list(given.values())
+    return run, list(given.values()), None
 
 
 def pack(node: Node, weights: Values) -> tuple[engine.Recurrent, np.dtype]:
