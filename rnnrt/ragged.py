@@ -234,7 +234,8 @@ class _Reader:
     def _measure(self, sequence: _Sequence) -> None:
         """Find the numbers of steps and rows; a sequence whose inputs differ in them is none for a batch."""
         assert self.proof
-        steps, rows = set(), set()
+        steps: set[int] = set()
+        rows: set[int] = set()
         for array, axes in zip(sequence.values, self.arranged, strict=True):
             if not isinstance(array, np.ndarray) or axes is None or array.ndim != len(axes):
                 continue

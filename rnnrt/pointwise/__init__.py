@@ -85,13 +85,16 @@ def _roles(flow: Flow) -> tuple[str, str]:
     if not flow.recurrent:
         raise NotPointwise("no recurrent node says which axis is time")
     roles: list[str] = []
-    for what, k in (("steps", 1), ("rows", 2)):
-        found = {flow.normal(entry[k]) for entry in flow.recurrent}
+    axes = {"steps": [steps for _, steps, _ in flow.recurrent], "rows": [rows for _, _, rows in flow.recurrent]}
+    for what, given in axes.items():
+        found = {flow.normal(axis) for axis in given}
         axis = next(iter(found))
         if len(found) > 1 or len(axis) > 1:
             raise NotPointwise(f"its recurrent nodes do not all go over the same {what}")
         if not isinstance(axis[0], str):
-            raise (OneRow if axis == ONE and k == 2 else NotPointwise)(f"the number of {what} is fixed: {axis[0]}")
+            raise (OneRow if axis == ONE and what == "rows" else NotPointwise)(
+                f"the number of {what} is fixed: {axis[0]}"
+            )
         roles.append(axis[0])
     if roles[0] == roles[1]:
         raise NotPointwise(f"time and batch are the same size, {roles[0]}")

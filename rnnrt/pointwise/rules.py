@@ -155,7 +155,8 @@ def _reshape(node: Node, flow: Flow) -> None:
     target = flow.known.contents(node.inputs[1])
     x = flow.arrangement(node.inputs[0])
     found = None
-    if target is not None and target.ndim == 1 and not node.attrs.get("allowzero", 0):
+    copies = target is not None and any(d == 0 for d in target.flat) and not node.attrs.get("allowzero", 0)
+    if target is not None and target.ndim == 1 and (copies or all(d != 0 for d in target.flat)):
         found = _reshaped(x, list(target), flow)
     if found is None:
         raise NotPointwise(f"{node.label()} makes other axes than can be followed")
