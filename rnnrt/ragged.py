@@ -311,18 +311,14 @@ def _run_batch(ragged: Ragged, sequences: Sequence[_Sequence]) -> list[list[Any]
         results = ragged.plan().run_fresh(values)
     except (InputError, ModelError):
         return None
+    sizes: dict[Any, int] = {proof.time: longest, proof.batch: len(lengths)}
+    cuts = [_Cut(array, axes, sizes) for array, axes in zip(results, proof.outputs, strict=True)]
     answers = []
-    start, total = 0, len(lengths)
+    start = 0
     for sequence in sequences:
-        rows = slice(start, start + sequence.rows)
-        start = rows.stop
-        answers.append(
-            [
-                _cut(array, axes, {proof.time: longest, proof.batch: total},
-                     {proof.time: slice(sequence.steps), proof.batch: rows})
-                for array, axes in zip(results, proof.outputs, strict=True)
-            ]
-        )  # fmt: skip
+        parts = {proof.time: slice(sequence.steps), proof.batch: slice(start, start + sequence.rows)}
+        start += sequence.rows
+        answers.append([cut(parts) for cut in cuts])
     return answers
 
 
@@ -348,16 +344,26 @@ def _stacked(arrays: Sequence[Any], axes: Arrangement | None, proof: Proof, long
     return result
 
 
-def _cut(array: Any, axes: Arrangement, sizes: Mapping[Any, int], parts: Mapping[Any, slice]) -> Any:
-    """What `parts` takes of `array`, whose axes are products of `sizes` and of others."""
-    if not isinstance(array, np.ndarray) or array.ndim != len(axes):
-        raise ModelError(f"an output has the shape {np.shape(array)}, expected {len(axes)} axes")
-    shape: list[int] = []
-    groups: list[list[slice]] = []
-    for n, axis in zip(array.shape, axes, strict=True):
-        known = [sizes.get(size, size if isinstance(size, int) else -1) for size in axis]
-        shape += [n // max(math.prod(d for d in known if d > 0), 1) if d < 0 else d for d in known]
-        groups.append([parts.get(size, slice(None)) for size in axis])
-    part = array.reshape(shape)[tuple(piece for group in groups for piece in group)]
-    left = iter(part.shape)
-    return part.reshape([math.prod([next(left) for _ in group]) for group in groups]).copy()
+class _Cut:
+    """Takes parts of an array whose axes are products of `sizes` and of others."""
+
+    def __init__(self, array: Any, axes: Arrangement, sizes: Mapping[Any, int]) -> None:
+        if not isinstance(array, np.ndarray) or array.ndim != len(axes):
+            raise ModelError(f"an output has the shape {np.shape(array)}, expected {len(axes)} axes")
+        shape: list[int] = []
+        for n, axis in zip(array.shape, axes, strict=True):
+            known = [sizes.get(size, size if isinstance(size, int) else -1) for size in axis]
+            shape += [n // max(math.prod(d for d in known if d > 0), 1) if d < 0 else d for d in known]
+        self.array = array.reshape(shape)
+        self.flat = [size for axis in axes for size in axis]
+        self.groups = [len(axis) for axis in axes]
+
+    def __call__(self, parts: Mapping[Any, slice]) -> np.ndarray:
+        part = self.array[tuple([parts.get(size, _ALL) for size in self.flat])].copy()
+        if len(self.flat) == len(self.groups):
+            return part
+        left = iter(part.shape)
+        return part.reshape([math.prod([next(left) for _ in range(n)]) for n in self.groups])
+
+
+_ALL = slice(None)

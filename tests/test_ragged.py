@@ -9,49 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ragged_models import FLAT, HEAD, LAST, RNG, F, batches, check, layer, sequences
 from strategies import arrays
-from text_models import STREAMING, lstm, parsed, same
+from text_models import parsed, same
 
 import rnnrt
 from rnnrt import ragged
 from rnnrt.errors import InputError
-from rnnrt.ragged import MOST_ROWS
-
-F = np.float32
-RNG = np.random.default_rng(3)
-HEAD = {"V": RNG.normal(0, 0.3, (5, 4)).astype(F), "b": RNG.normal(0, 1, 4).astype(F)}
-LAST = {"last": np.array(-1, np.int64), "first": np.array(0, np.int64)}
-
-
-def batches(model: rnnrt.Model) -> bool:
-    return "unequal lengths: batches" in model.describe()
-
-
-def sequences(lengths, features=3, seed=0) -> list[np.ndarray]:
-    rng = np.random.default_rng(seed)
-    return [rng.standard_normal((n, 1, features)).astype(F) for n in lengths]
-
-
-def check(model, given, exact=True):
-    """Each answer is what the model says of the sequence alone, and memory of its own."""
-    answers = model.run_ragged(given)
-    assert len(answers) == len(given)
-    for answer, sequence in zip(answers, given, strict=True):
-        want = model.run(sequence) if isinstance(sequence, dict) else model(sequence)
-        if not isinstance(want, dict):
-            assert type(answer) is type(want)
-            many = isinstance(want, tuple)
-            answer, want = (dict(enumerate(a if many else [a])) for a in (answer, want))
-        assert list(answer) == list(want)
-        for name, array in want.items():
-            assert (answer[name].shape, answer[name].dtype) == (array.shape, array.dtype)
-            assert answer[name].flags.carray
-            if exact:
-                assert answer[name].tobytes() == array.tobytes(), name
-            else:
-                np.testing.assert_allclose(answer[name], array, rtol=1e-5, atol=1e-6)
-    return answers
-
 
 # One layer, every attribute
 
@@ -90,10 +54,6 @@ def test_each_sequence_gets_the_bits_it_gets_alone(op, direction, layout, states
             feed[name] = rng.standard_normal((1, directions, units) if layout else (directions, 1, units)).astype(F)
         given.append(feed)
     check(model, given)
-
-
-def layer(op="LSTM", inputs=3, directions=1, seed=0):
-    return lstm(inputs=inputs, directions=directions, seed=seed, gates={"LSTM": 4, "GRU": 3, "RNN": 1}[op])
 
 
 # Whole models
@@ -163,11 +123,6 @@ ZEROS = """(float[N, T, 3] x, float[4] gain) => (float[N, T, 4] y) {
     back = Transpose <perm = [1, 0, 2]> (flat)
     z = MatMul (back, V)
     y = Mul (z, gain)
-}"""
-FLAT = """(float[T, N, 3] x) => (float[M, 5] y) {
-    all = RNN <hidden_size: int = 5> (x, W, R, B)
-    to = Constant <value = int64[2] {-1, 5}> ()
-    y = Reshape (all, to)
 }"""
 ONE_ROW = """(float[1, T, 3] x) => (float[1, T, 5] y) {
     turned = Transpose <perm = [1, 0, 2]> (x)
@@ -324,75 +279,6 @@ def test_a_fixed_number_of_steps_and_a_model_without_layers_run_one_by_one():
     plain = rnnrt.load(parsed("(float[T, N, 3] x) => (float[T, N, 3] y) { y = Relu (x) }"))
     assert not batches(plain)
     check(plain, sequences((6, 2)))
-
-
-# Forms of sequences
-
-
-def test_arrays_without_a_batch_axis_give_answers_without_it():
-    model = rnnrt.load(parsed(STREAMING, **lstm()))
-    rng = np.random.default_rng(0)
-    given = []
-    for n in (4, 9, 0, 1):
-        h, c = rng.standard_normal((2, 1, 5)).astype(F)
-        given.append({"x": rng.standard_normal((n, 3)).astype(F), "h_in": h, "c_in": c})
-    for answer, feed in zip(model.run_ragged(given), given, strict=True):
-        want = model.run({"x": feed["x"][:, None], "h_in": feed["h_in"][:, None], "c_in": feed["c_in"][:, None]})
-        assert same(answer, {"y": want["y"][:, :, 0], "h_out": want["h_out"][:, 0], "c_out": want["c_out"][:, 0]})
-
-
-def test_sequences_that_are_batches_themselves_and_many_of_them():
-    model = rnnrt.load(parsed(FLAT, **layer("RNN")))
-    rng = np.random.default_rng(0)
-    check(model, [rng.standard_normal((int(n), int(b), 3)).astype(F) for n, b in rng.integers(0, 5, (30, 2))])
-    many = sequences(rng.integers(1, 6, 2 * MOST_ROWS + 3))
-    check(model, many)
-
-
-def test_none_one_and_arrays_that_are_not_contiguous():
-    model = rnnrt.load(parsed(FLAT, **layer("RNN")))
-    assert model.run_ragged([]) == []
-    check(model, sequences((5,)))
-    check(model, [np.asfortranarray(x)[::-1] for x in sequences((5, 3))])
-    assert [len(y) for y in model.run_ragged(tuple(sequences((5, 3))))] == [5, 3]
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        (np.zeros((2, 1, 3), F), "expected a list"),
-        ({"x": np.zeros((2, 1, 3), F)}, "expected a list"),
-        ([np.zeros((2, 1, 3), F), np.zeros((2, 1, 4), F)], "sequence 1: input 'x'"),
-        ([np.zeros((2, 1, 3))], "sequence 0: input 'x': expected float32"),
-        ([np.zeros((2, 1, 3), F), {"z": np.zeros((2, 1, 3), F)}], "sequence 1: .*no input is called z"),
-        ([{}], "sequence 0: .*missing x"),
-        ([[[0.0, 0.0, 0.0]]], "sequence 0: input 'x': expected a NumPy array"),
-        ([np.zeros(3, F)], "sequence 0: input 'x'"),
-    ],
-)
-def test_what_does_not_fit_is_named(given, words):
-    model = rnnrt.load(parsed(FLAT, **layer("RNN")))
-    with pytest.raises(InputError, match=words):
-        model.run_ragged(given)
-
-
-def test_several_inputs_need_dicts_and_one_form():
-    model = rnnrt.load(parsed(STREAMING, **lstm()))
-    with pytest.raises(InputError, match="sequence 0: expected a dict"):
-        model.run_ragged([np.zeros((2, 1, 3), F)])
-    half = {"x": np.zeros((2, 3), F), "h_in": np.zeros((1, 1, 5), F), "c_in": np.zeros((1, 1, 5), F)}
-    with pytest.raises(InputError, match="got x without it"):
-        model.run_ragged([half])
-
-
-def test_a_model_still_answers_alone_what_a_batch_cannot_be():
-    """Two inputs of one length in the file, of two in a sequence: right alone, and no batch."""
-    text = """(float[T, N, 3] x, float[T, N, 3] z) => (float[T, 1, N, 5] y) {
-        s = Add (x, z)  y = GRU <hidden_size: int = 5> (s, W, R, B) }"""
-    model = rnnrt.load(parsed(text, **layer("GRU")))
-    assert batches(model)
-    long, short = sequences((5, 1))
-    check(model, [{"x": long, "z": short}, {"x": long, "z": long}, {"x": short, "z": short}])
 
 
 EXPORTS = sorted((Path(__file__).parent / "exports").rglob("*.onnx"))
