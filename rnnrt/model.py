@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from .states import find_states
 if TYPE_CHECKING:
     import onnx
 
+    from .ragged import Ragged
     from .stream import Stream
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview
@@ -90,6 +91,8 @@ class Model:
         }
         self._source = _kept(source if file.path is None else os.path.abspath(file.path))
         self._plan = Plan(graph, notes, self.threads)
+        self._graph = graph
+        self._ragged: Ragged | None = None
         self._checks = tuple(_Check(value) for value in self.inputs)
         self._program = self._plan.program
         self._input_names = tuple(value.name for value in self.inputs)
@@ -122,6 +125,41 @@ class Model:
             raise InputError(f"model: expected {len(self._checks)} inputs ({self._names()}), got {len(values)}")
         results = self._fresh(self._plan.run([check(v) for check, v in zip(self._checks, values, strict=True)]))
         return results[0] if len(results) == 1 else tuple(results)
+
+    def run_ragged(self, sequences: Sequence[Any]) -> list[Any]:
+        """Run the model on each of `sequences`, at the cost of their real steps.
+
+        Where it can be shown that a row of a padded batch is what it is alone, sequences of unequal length run
+        together; elsewhere one by one, as `describe` says. Recurrent layers give the same bits either way.
+
+        Parameters
+        ----------
+        sequences
+            For each sequence what `run` takes, a dict of arrays by input name, or, if the model has one input, the
+            array alone. The batch axis (of any size) may be left out where sequences run together. So may an input
+            that recurrent layers take as lengths: it is then the number of steps.
+
+        Returns
+        -------
+        list
+            For each sequence, in the order given, what `run` returns; what calling the model returns (one output comes
+            bare, several as a tuple) if it was an array. Without the batch axis if the sequence had none.
+
+        Raises
+        ------
+        InputError
+            If a name, dtype or shape of a sequence does not fit; the message says of which.
+        """
+        from .ragged import run_ragged
+
+        return run_ragged(self, sequences)
+
+    def _ragged_plan(self) -> Ragged:
+        if self._ragged is None:
+            from .ragged import Ragged
+
+            self._ragged = Ragged(self._graph, self.threads)
+        return self._ragged
 
     def stream(self) -> Stream:
         """A new stream over this model, its state at the start. See `Stream`."""
