@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import onnx
 
     from .ragged import Ragged
+    from .profile import Profile
     from .stream import Stream
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview
@@ -166,6 +167,26 @@ class Model:
         from .stream import Stream
 
         return Stream(self)
+
+    def profile(self, feeds: Mapping[str, Any], runs: int = 50) -> Profile:
+        """Where the time of a run goes.
+
+        Parameters
+        ----------
+        feeds
+            As for `run`.
+        runs
+            How often it is run; times are medians.
+
+        Returns
+        -------
+        Profile
+            A step each: time, share of the whole, operations, bytes, and times the machine's limit. ``print`` shows a
+            table, ``save`` writes a Chrome trace.
+        """
+        from .profile import profile
+
+        return profile(self, feeds, runs)
 
     def describe(self) -> str:
         """The plan as text: each step with its tier and shapes, and what the rewrites did."""

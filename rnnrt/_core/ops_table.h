@@ -6,6 +6,7 @@
 #include "op_copy.h"
 #include "op_elementwise.h"
 #include "op_integers.h"
+#include "op_limits.h"
 #include "op_conv_channels.h"
 #include "op_conv_pad.h"
 #include "op_conv_positions.h"
@@ -15,6 +16,8 @@
 
 static const rt_op op_list[] = {
     {"copy", op_copy, RT_WORDS(rt_copy), 0},
+    {"limit_fma", op_limit_fma, RT_WORDS(rt_limit), 0},
+    {"limit_read", op_limit_read, RT_WORDS(rt_limit), 0},
     {"elementwise", op_elementwise, 0, 1},
     {"integers", op_integers, 0, 1},
     {"conv_positions", op_conv_positions, 0, 1},
