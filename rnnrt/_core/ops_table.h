@@ -4,11 +4,20 @@
 #include "vmath.h"
 
 #include "op_copy.h"
+#include "op_move.h"
 
 #define RT_WORDS(type) ((int)(sizeof(type) / sizeof(int64_t)))
 
 static const rt_op op_list[] = {
-    {"copy", op_copy, RT_WORDS(rt_copy), 0},
+    {"copy", op_copy, 0, 0},
+    {"gather", op_gather, RT_WORDS(rt_gather), 0},
+    {"gather_nd", op_gather_nd, 0, 0},
+    {"scatter_nd", op_scatter_nd, 0, 0},
+    {"gather_elements", op_gather_elements, 0, 0},
+    {"scatter_elements", op_scatter_elements, 0, 0},
+    {"one_hot", op_one_hot, RT_WORDS(rt_one_hot), 0},
+    {"reverse_sequence", op_reverse_sequence, RT_WORDS(rt_reverse), 0},
+    {"trilu", op_trilu, RT_WORDS(rt_trilu), 0},
 };
 
 static const rt_ops op_table = {RT_ISA, LANES, (int)(sizeof op_list / sizeof op_list[0]), op_list};
