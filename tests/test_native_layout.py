@@ -79,7 +79,8 @@ def test_bytes_round_a_strided_target_are_left_alone(isa: str) -> None:
         assert memory.run(isa) == ""
         got = memory.array(y)
         np.testing.assert_array_equal(got[:, 1:-1], numbers(n, 4).T)
-        assert (got[:, 0] == 7).all() and (got[:, -1] == 7).all()
+        assert (got[:, 0] == 7).all()
+        assert (got[:, -1] == 7).all()
 
 
 def test_axes_are_joined_and_ordered(isa: str) -> None:
@@ -124,8 +125,12 @@ def test_fresh_tensors_are_written_in_place(isa: str) -> None:
     half = emitter.view(part, (1, 2, 5), part.strides)
     node = rnnrt.native.layout.Node("Concat", ["a"] * 5, ["y"], {"axis": 1})
     y = rnnrt.native.layout.concat(emitter, node, made, given_, part, made, half)
-    assert y is not None and made.buffer is not None and part.buffer is not None
-    assert made.buffer.place() == (-1, 0) and part.buffer.place() == (-1, 100) and made.buffer.inside is y.buffer
+    assert y is not None
+    assert made.buffer is not None
+    assert part.buffer is not None
+    assert made.buffer.place() == (-1, 0)
+    assert part.buffer.place() == (-1, 100)
+    assert made.buffer.inside is y.buffer
     assert len(emitter.steps) == 2 + 3
     assert memory.run(isa) == ""
     a = numbers(5, 3).T[None]
@@ -140,7 +145,8 @@ def test_concat_in_place_of_concat_in_place(isa: str) -> None:
     node = rnnrt.native.layout.Node("Concat", ["a"] * 2, ["y"], {"axis": 0})
     inner = bind(memory.emitter, node, memory.emitter.copy(x), x)
     outer = bind(memory.emitter, node, x, inner)
-    assert outer.buffer is inner.buffer.inside and len(memory.emitter.steps) == 3
+    assert outer.buffer is inner.buffer.inside
+    assert len(memory.emitter.steps) == 3
     assert memory.run(isa) == ""
     np.testing.assert_array_equal(memory.array(outer), np.tile(np.arange(4), 3))
 

@@ -170,7 +170,10 @@ def test_what_can_be_merged_into_a_step_can_be_through_a_view_of_all_of_it() -> 
     x.producer = memory.emitter.emit("copy", [], 0)
     node = rnnrt.native.views.Node("Squeeze", ["x"], ["y"])
     y = rnnrt.native.views.squeeze(memory.emitter, node, x)
-    assert y is not None and y.producer is x.producer and y.strides == c_strides((2, 3))
+    assert y is not None
+    assert y.producer is x.producer
+    assert y.strides == c_strides((2, 3))
     x.uses = 2
     y = rnnrt.native.views.squeeze(memory.emitter, node, x)
-    assert y is not None and y.producer is None
+    assert y is not None
+    assert y.producer is None

@@ -50,7 +50,8 @@ def _placed(t: Tensor, y: Tensor, offset: int) -> bool:
     Nothing was placed yet that belongs to this segment, so a buffer with a base is an input, a constant or older.
     """
     buffer = t.buffer
-    assert buffer is not None and y.buffer is not None
+    assert buffer is not None
+    assert y.buffer is not None
     if buffer.base != ARENA or buffer.inside is not None or t.offset or t.nbytes != buffer.size or not t.contiguous():
         return False
     buffer.inside, buffer.offset = y.buffer, offset * t.dtype.itemsize
@@ -138,7 +139,7 @@ def _pad_constant(emitter: Emitter, inside: Tensor, y: Tensor, filling: Tensor, 
         b, n = before[k], shape[k]
         for first, count in ((0, b), (b + n, full[k] - b - n)):
             if count:
-                slabs.append((start[:k] + [first] + start[k + 1 :], sizes[:k] + [count] + sizes[k + 1 :]))
+                slabs.append(([*start[:k], first, *start[k + 1 :]], [*sizes[:k], count, *sizes[k + 1 :]]))
         start[k], sizes[k] = b, n
     if len(slabs) > 2 and y.size <= SMALL:
         slabs = [([0] * y.ndim, list(full))]
@@ -158,9 +159,9 @@ def _pad_repeated(emitter: Emitter, inside: Tensor, y: Tensor, mode: str, before
         strides = (*y.strides[:k], y.strides[k] * step, *y.strides[k + 1 :])
         for first, count, source in ((0, b, sources[0]), (b + n, a, sources[1])):
             if count:
-                extent = sizes[:k] + [count] + sizes[k + 1 :]
-                target = _region(emitter, y, start[:k] + [first] + start[k + 1 :], extent)
-                origin = _region(emitter, y, start[:k] + [source] + start[k + 1 :], extent)
+                extent = [*sizes[:k], count, *sizes[k + 1 :]]
+                target = _region(emitter, y, [*start[:k], first, *start[k + 1 :]], extent)
+                origin = _region(emitter, y, [*start[:k], source, *start[k + 1 :]], extent)
                 emitter.copy_into(emitter.view(origin, origin.shape, strides), target)
         start[k], sizes[k] = 0, b + n + a
 

@@ -1,6 +1,7 @@
-"""Other looks at the same memory: Transpose, Reshape, Squeeze, Slice, Split, Expand, ...; nothing is copied if strides can say it.
+"""Other looks at the same memory: Transpose, Reshape, Squeeze, Slice, Split, Expand, ...
 
-A binder here returns None for whatever it cannot make sense of; the NumPy operator then says what is wrong.
+Nothing is copied but by a Reshape that strides cannot say. A binder here returns None for whatever it cannot make
+sense of; the NumPy operator then says what is wrong.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ def front_axes(axes: Any, rank: int) -> list[int] | None:
 def reshaped_strides(shape: Shape, strides: Shape, target: Shape) -> Shape | None:
     """Strides with which `target` shows the elements of (shape, strides) in C order; None if no strides do.
 
-    Both shapes are cut into the shortest groups of axes of equal size. The axes of a group on the old side have to be one
-    run, each stride being the next one times its size; its last stride is then the unit of the group's new axes.
+    Both shapes are cut into the shortest groups of axes of equal size. The axes of a group on the old side have to be
+    one run, each stride being the next one times its size; its last stride is then the unit of the group's new axes.
     """
     if 0 in shape:
         return c_strides(target)
