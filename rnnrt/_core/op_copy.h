@@ -91,47 +91,70 @@ COPY_PLANE(copy_plane_32_63, copy_32_63)
 COPY_PLANE(copy_plane_blocks, copy_blocks)
 COPY_PLANE(copy_plane_long, copy_long)
 
-/* Single elements. The strides that are spelt out are those for which the compiler finds something better: a value repeated,
- * and every second element, which is how complex numbers lie. */
-#define COPY_ELEMENTS(name, type) \
-    static void name(const char *x, char *y, const rt_copy *s) { \
-        const rt_copy_axis a = s->row, b = s->inner; \
-        const int64_t size = sizeof(type); \
-        for (int64_t i = 0; i < a.size; i++, x += a.x, y += a.y) { \
-            if (b.x == 0 && b.y == size) { \
-                type v; \
-                memcpy(&v, x, size); \
-                for (int64_t j = 0; j < b.size; j++) memcpy(y + j * size, &v, size); \
-            } else if (b.x == 2 * size && b.y == size) { \
-                for (int64_t j = 0; j < b.size; j++) memcpy(y + j * size, x + j * 2 * size, size); \
-            } else { \
-                for (int64_t j = 0; j < b.size; j++) memcpy(y + j * b.y, x + j * b.x, size); \
-            } \
+/* Single elements, in a row and in a plane. The strides that are spelt out are those for which the compiler finds something
+ * better: a value repeated, and every second element, which is how complex numbers lie. */
+#define COPY_ELEMENTS(bytes, type) \
+    static inline void copy_row_##bytes(const char *x, char *y, int64_t n, int64_t sx, int64_t sy) { \
+        int64_t i = 0; \
+        if (sy == bytes && sx == 0) { \
+            type v; \
+            memcpy(&v, x, bytes); \
+            for (; i < n; i++) memcpy(y + i * bytes, &v, bytes); \
+        } else if (sy == bytes && sx == 2 * bytes) { \
+            for (; i < n; i++) memcpy(y + i * bytes, x + i * 2 * bytes, bytes); \
         } \
+        for (; i + 4 <= n; i += 4, x += 4 * sx, y += 4 * sy) { \
+            type a, b, c, d; \
+            memcpy(&a, x, bytes); \
+            memcpy(&b, x + sx, bytes); \
+            memcpy(&c, x + 2 * sx, bytes); \
+            memcpy(&d, x + 3 * sx, bytes); \
+            memcpy(y, &a, bytes); \
+            memcpy(y + sy, &b, bytes); \
+            memcpy(y + 2 * sy, &c, bytes); \
+            memcpy(y + 3 * sy, &d, bytes); \
+        } \
+        for (; i < n; i++, x += sx, y += sy) memcpy(y, x, bytes); \
+    } \
+    static void copy_elements_##bytes(const char *x, char *y, const rt_copy *s) { \
+        const rt_copy_axis a = s->row, b = s->inner; \
+        for (int64_t i = 0; i < a.size; i++) copy_row_##bytes(x + i * a.x, y + i * a.y, b.size, b.x, b.y); \
     }
 
-COPY_ELEMENTS(copy_elements_1, char)
-COPY_ELEMENTS(copy_elements_2, int16_t)
-COPY_ELEMENTS(copy_elements_4, int32_t)
-COPY_ELEMENTS(copy_elements_8, int64_t)
-COPY_ELEMENTS(copy_elements_16, copy_16)
+COPY_ELEMENTS(1, char)
+COPY_ELEMENTS(2, int16_t)
+COPY_ELEMENTS(4, int32_t)
+COPY_ELEMENTS(8, int64_t)
+COPY_ELEMENTS(16, copy_16)
 
-/* A matrix transposed, in blocks of 8 by 8 elements, so that each cache line is used up while it is at hand. */
-#define COPY_TURNED(name, type) \
-    static void name(const char *x, char *y, const rt_copy *s) { \
+/* What blocks leave of a matrix to transpose: columns from `whole_columns` on, and rows from `whole_rows` on. */
+#define COPY_LEFT(bytes, whole_rows, whole_columns) \
+    do { \
+        for (int64_t j_ = whole_columns; j_ < columns; j_++) \
+            copy_row_##bytes(x + j_ * sx, y + j_ * bytes, whole_rows, bytes, sy); \
+        for (int64_t i_ = whole_rows; i_ < rows; i_++) \
+            copy_row_##bytes(x + i_ * bytes, y + i_ * sy, columns, sx, bytes); \
+    } while (0)
+
+/* A matrix transposed: whole blocks of 8 by 8 elements first, so that each cache line is used up while it is at hand. */
+#define COPY_TURNED(bytes) \
+    static void copy_turned_##bytes(const char *x, char *y, const rt_copy *s) { \
         const int64_t rows = s->row.size, columns = s->inner.size, sx = s->inner.x, sy = s->row.y; \
-        const int64_t size = sizeof(type); \
-        for (int64_t i = 0; i < rows; i += 8) \
-            for (int64_t j = 0; j < columns; j += 8) \
-                for (int64_t p = i; p < rows && p < i + 8; p++) \
-                    for (int64_t q = j; q < columns && q < j + 8; q++) \
-                        memcpy(y + p * sy + q * size, x + p * size + q * sx, size); \
+        const int64_t whole_rows = rows & ~(int64_t)7, whole_columns = columns & ~(int64_t)7; \
+        for (int64_t j = 0; j < whole_columns; j += 8) \
+            for (int64_t i = 0; i < whole_rows; i += 8) { \
+                const char *from = x + i * bytes + j * sx; \
+                char *to = y + i * sy + j * bytes; \
+                for (int p = 0; p < 8; p++, to += sy) \
+                    for (int q = 0; q < 8; q++) memcpy(to + q * bytes, from + p * bytes + q * sx, bytes); \
+            } \
+        COPY_LEFT(bytes, whole_rows, whole_columns); \
     }
 
-COPY_TURNED(copy_turned_1, char)
-COPY_TURNED(copy_turned_2, int16_t)
-COPY_TURNED(copy_turned_8, int64_t)
-COPY_TURNED(copy_turned_16, copy_16)
+COPY_TURNED(1)
+COPY_TURNED(2)
+COPY_TURNED(8)
+COPY_TURNED(16)
 
 /* The same for 4 bytes, in registers of q4 (LANES 4) or q8, which is two of them: */
 typedef int32_t q4 __attribute__((vector_size(16)));
@@ -140,6 +163,12 @@ typedef int32_t q4 __attribute__((vector_size(16)));
 #else
 #define Q_SHUFFLE(type, a, b, ...) __builtin_shuffle(a, b, (type){__VA_ARGS__})
 #endif
+
+static inline q4 q4_load(const char *x) {
+    q4 v;
+    memcpy(&v, x, sizeof v);
+    return v;
+}
 
 #if LANES >= 8
 enum { Q_LANES = 8 };
@@ -150,13 +179,12 @@ typedef int32_t qv __attribute__((vector_size(32)));
 #define Q_HIGH2(a, b) Q_SHUFFLE(qv, a, b, 2, 3, 10, 11, 6, 7, 14, 15)
 /* Four elements at x, and the four of the row that is four rows on. */
 static inline qv q_load(const char *x, int64_t sx) {
-    union {
-        q4 half[2];
-        qv whole;
-    } u;
-    memcpy(&u.half[0], x, 16);
-    memcpy(&u.half[1], x + 4 * sx, 16);
-    return u.whole;
+    const q4 a = q4_load(x), b = q4_load(x + 4 * sx);
+#if defined(__clang__) || __GNUC__ >= 12
+    return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
+#else
+    return (qv){a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]};
+#endif
 }
 #else
 enum { Q_LANES = 4 };
@@ -166,10 +194,8 @@ typedef q4 qv;
 #define Q_LOW2(a, b) Q_SHUFFLE(qv, a, b, 0, 1, 4, 5)
 #define Q_HIGH2(a, b) Q_SHUFFLE(qv, a, b, 2, 3, 6, 7)
 static inline qv q_load(const char *x, int64_t sx) {
-    qv v;
     (void)sx;
-    memcpy(&v, x, 16);
-    return v;
+    return q4_load(x);
 }
 #endif
 
@@ -201,6 +227,8 @@ static inline void copy_zip(const char *x, int64_t sx, char *y, int64_t n) {
     }
 }
 
+enum { TILE = 16 }; /* elements of a cache line */
+
 static void copy_turned_4(const char *x, char *y, const rt_copy *s) {
     const int64_t rows = s->row.size, columns = s->inner.size, sx = s->inner.x, sy = s->row.y;
     if (columns == 2 && sy == 8) {
@@ -208,12 +236,12 @@ static void copy_turned_4(const char *x, char *y, const rt_copy *s) {
         return;
     }
     const int64_t whole_rows = rows & ~(int64_t)3, whole_columns = columns - columns % Q_LANES;
-    for (int64_t j = 0; j < whole_columns; j += Q_LANES)
-        for (int64_t i = 0; i < whole_rows; i += 4) turn_block(x + i * 4 + j * sx, sx, y + i * sy + j * 4, sy);
-    for (int64_t i = 0; i < whole_rows; i++)
-        for (int64_t j = whole_columns; j < columns; j++) memcpy(y + i * sy + j * 4, x + i * 4 + j * sx, 4);
-    for (int64_t i = whole_rows; i < rows; i++)
-        for (int64_t j = 0; j < columns; j++) memcpy(y + i * sy + j * 4, x + i * 4 + j * sx, 4);
+    for (int64_t c = 0; c < whole_columns; c += TILE)
+        for (int64_t r = 0; r < whole_rows; r += TILE)
+            for (int64_t j = c; j < whole_columns && j < c + TILE; j += Q_LANES)
+                for (int64_t i = r; i < whole_rows && i < r + TILE; i += 4)
+                    turn_block(x + i * 4 + j * sx, sx, y + i * sy + j * 4, sy);
+    COPY_LEFT(4, whole_rows, whole_columns);
 }
 
 static void copy_plane(const char *x, char *y, const rt_copy *s) {
