@@ -11,6 +11,7 @@
 #include "op_conv_pad.h"
 #include "op_conv_positions.h"
 #include "op_pool.h"
+#include "op_move.h"
 
 #define RT_WORDS(type) ((int)(sizeof(type) / sizeof(int64_t)))
 
@@ -25,6 +26,15 @@ static const rt_op op_list[] = {
     {"conv_pad", op_conv_pad, RT_WORDS(rt_conv_pad), 1},
     {"pool", op_pool, RT_WORDS(rt_pool_step), 1},
     {"pool_all", op_pool_all, RT_WORDS(rt_pool_all), 1},
+    {"copy", op_copy, 0, 0},
+    {"gather", op_gather, RT_WORDS(rt_gather), 0},
+    {"gather_nd", op_gather_nd, 0, 0},
+    {"scatter_nd", op_scatter_nd, 0, 0},
+    {"gather_elements", op_gather_elements, 0, 0},
+    {"scatter_elements", op_scatter_elements, 0, 0},
+    {"one_hot", op_one_hot, RT_WORDS(rt_one_hot), 0},
+    {"reverse_sequence", op_reverse_sequence, RT_WORDS(rt_reverse), 0},
+    {"trilu", op_trilu, RT_WORDS(rt_trilu), 0},
 };
 
 static const rt_ops op_table = {RT_ISA, LANES, (int)(sizeof op_list / sizeof op_list[0]), op_list};
