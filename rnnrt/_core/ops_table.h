@@ -4,11 +4,24 @@
 #include "vmath.h"
 
 #include "op_copy.h"
+#include "op_gemm.h"
+#include "op_norm.h"
+#include "op_reduce.h"
+#include "op_scan.h"
 
 #define RT_WORDS(type) ((int)(sizeof(type) / sizeof(int64_t)))
 
 static const rt_op op_list[] = {
     {"copy", op_copy, RT_WORDS(rt_copy), 0},
+    {"gemm", op_gemm, RT_WORDS(rt_gemm), 1},
+    {"reduce", op_reduce, RT_WORDS(rt_reduce), 1},
+    {"reduce_int", op_reduce_int, RT_WORDS(rt_scan), 1},
+    {"cumulate", op_cumulate, RT_WORDS(rt_scan), 1},
+    {"arg", op_arg, RT_WORDS(rt_scan), 1},
+    {"norm", op_norm, RT_WORDS(rt_norm), 1},
+    {"affine", op_affine, RT_WORDS(rt_affine), 1},
+    {"softmax", op_softmax, RT_WORDS(rt_along), 1},
+    {"lp", op_lp, RT_WORDS(rt_along), 1},
 };
 
 static const rt_ops op_table = {RT_ISA, LANES, (int)(sizeof op_list / sizeof op_list[0]), op_list};
