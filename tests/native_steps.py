@@ -37,15 +37,15 @@ class Memory:
         assert (before == 0xFF).all() and (after == 0xFF).all(), "a step wrote beyond its buffer"
 
 
-def variable(array: np.ndarray, base: int) -> tuple[Tensor, np.ndarray]:
+def variable(array: np.ndarray, base: int) -> Tensor:
     """A tensor of an input that lies where `array` lies, strides and all."""
-    low = min(0, *(s * (n - 1) for s, n in zip(array.strides, array.shape, strict=True)), 0) if array.size else 0
     strides = tuple(s // array.itemsize for s in array.strides)
-    tensor = Tensor(array.dtype, array.shape, strides, Buffer(array.nbytes, base), -low // array.itemsize)
-    return tensor, np.lib.stride_tricks.as_strided(array, (0,)) if False else array
+    return Tensor(array.dtype, array.shape, strides, Buffer(array.nbytes, base))
 
 
-def bind(op: str, *inputs: Any, isa: str, known: tuple[int, ...] = (), domain: str = "", threads: int = 1, **attrs: Any):
+def bind(
+    op: str, *inputs: Any, isa: str, known: tuple[int, ...] = (), domain: str = "", threads: int = 1, **attrs: Any
+):
     """The emitter after the node's binder ran, and what it returned; None for absent inputs."""
     emitter, tensors, places = Emitter(LANES[isa], {}, threads), [], {0: 0}
     for k, x in enumerate(inputs):
@@ -54,10 +54,8 @@ def bind(op: str, *inputs: Any, isa: str, known: tuple[int, ...] = (), domain: s
         elif k in known:
             tensors.append(constant(np.ascontiguousarray(x)))
         else:
-            tensor, array = variable(x, k + 1)
-            places[k + 1] = array.ctypes.data - tensor.offset * array.itemsize
-            tensor.uses = 1
-            tensors.append(tensor)
+            places[k + 1] = x.ctypes.data
+            tensors.append(variable(x, k + 1))
     node = make_node(op, len(inputs), domain=domain, **attrs)
     return emitter, NATIVE[domain, op].bind(emitter, node, *tensors), places
 
@@ -85,16 +83,10 @@ def execute(emitter: Emitter, result: Tensor, places: dict[int, int], isa: str, 
             assert program.apply(step.op, words, isa, part, parts) == ""
     for memory in memories.values():
         memory.check()
-    kind = (result.dtype.type * 1).__name__ if False else result.dtype
-    strides = tuple(s * result.dtype.itemsize for s in result.strides)
-    root = result.buffer.root()
-    if root not in memories:
-        raise AssertionError("the result is an input")
-    memory = memories[root]
-    begin = memory.begin + address(result) - memory.address
-    flat = memory.bytes[begin:].view(np.uint8)
-    usable = len(flat) // result.dtype.itemsize * result.dtype.itemsize
-    return np.lib.stride_tricks.as_strided(flat[:usable].view(kind), result.shape, strides).copy()
+    memory, item = memories[result.buffer.root()], result.dtype.itemsize
+    elements = memory.bytes[memory.begin : memory.begin + memory.size].view(result.dtype)
+    at = (address(result) - memory.address) // item
+    return np.lib.stride_tricks.as_strided(elements[at:], result.shape, [s * item for s in result.strides]).copy()
 
 
 def run_native(op: str, *inputs: Any, isa: str, parts: int = 1, **options: Any) -> np.ndarray | None:

@@ -55,7 +55,7 @@ def _matmul(emitter: Emitter, a: Tensor, b: Tensor, scale: float) -> Tensor | No
     if not y.size:
         return y
     swap = _better_swapped(a, b, m, n, emitter.lanes)
-    y_rows, y_columns = ((1, m) if swap else (n, 1))
+    y_rows, y_columns = (1, m) if swap else (n, 1)
     batch_a, batch_b = _repeated(a_shape[:-2], a_strides[:-2], both), _repeated(b_shape[:-2], b_strides[:-2], both)
     batch = list(zip(both, batch_a, batch_b, (s * m * n for s in c_strides(both)), strict=True))
     rows, columns = [(m, a_strides[-2], y_rows)], [(n, b_strides[-1], y_columns)]

@@ -176,7 +176,9 @@ def aligned(array: np.ndarray) -> np.ndarray:
     return copy
 
 
-def padded(emitter: Emitter, c: Tensor, shape: tuple[int, int], strides: tuple[int, int], beta: float) -> tuple[Tensor, int]:
+def padded(
+    emitter: Emitter, c: Tensor, shape: tuple[int, int], strides: tuple[int, int], beta: float
+) -> tuple[Tensor, int]:
     """``beta * c`` as `Product.c` and `Product.c_row`, from a view of c as (rows, columns); a step copies a variable one.
 
     beta has to be 1 for a variable c.
