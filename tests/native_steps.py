@@ -34,7 +34,8 @@ class Memory:
     def check(self) -> None:
         """The guards are as they were."""
         before, after = self.bytes[: self.begin], self.bytes[self.begin + self.size :]
-        assert (before == 0xFF).all() and (after == 0xFF).all(), "a step wrote beyond its buffer"
+        assert (before == 0xFF).all(), "a step wrote before its buffer"
+        assert (after == 0xFF).all(), "a step wrote beyond its buffer"
 
 
 def variable(array: np.ndarray, base: int) -> Tensor:
