@@ -30,6 +30,7 @@ cdef struct run_t:                # a call in progress; arrays are [B][ldh] unle
     int n_rows                    # rows still running: those of order[0..n_rows)
     int n_steps                   # steps of the longest row
     int step                      # the current step, counted in the order of computation
+    int far                       # the weights are larger than the L2 cache
     int chunk                     # steps whose input projection is made at once; 0: none, x and h in one sum
     ptrdiff_t chunk_rows          # rows of this chunk
     ptrdiff_t pre_row             # the first of them that belongs to the current step

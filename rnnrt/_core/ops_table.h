@@ -8,6 +8,12 @@
 #include "op_norm.h"
 #include "op_reduce.h"
 #include "op_scan.h"
+#include "op_elementwise.h"
+#include "op_integers.h"
+#include "op_conv_channels.h"
+#include "op_conv_pad.h"
+#include "op_conv_positions.h"
+#include "op_pool.h"
 
 #define RT_WORDS(type) ((int)(sizeof(type) / sizeof(int64_t)))
 
@@ -22,6 +28,13 @@ static const rt_op op_list[] = {
     {"affine", op_affine, RT_WORDS(rt_affine), 1},
     {"softmax", op_softmax, RT_WORDS(rt_along), 1},
     {"lp", op_lp, RT_WORDS(rt_along), 1},
+    {"elementwise", op_elementwise, 0, 1},
+    {"integers", op_integers, 0, 1},
+    {"conv_positions", op_conv_positions, 0, 1},
+    {"conv_channels", op_conv_channels, 0, 1},
+    {"conv_pad", op_conv_pad, RT_WORDS(rt_conv_pad), 1},
+    {"pool", op_pool, RT_WORDS(rt_pool_step), 1},
+    {"pool_all", op_pool_all, RT_WORDS(rt_pool_all), 1},
 };
 
 static const rt_ops op_table = {RT_ISA, LANES, (int)(sizeof op_list / sizeof op_list[0]), op_list};

@@ -4,16 +4,19 @@
  *     panel[k][v][u]                           k < K inputs, v < NV vectors, u < LANES
  * A tile is MR rows of inputs against one panel, the sums in registers:
  *     out[r][v][u] = init[v][r*ldinit[v] + u] + sum_k a1[r][k] w1[k][v][u] + sum_k a2[r][k] w2[k][v][u]
- * with k ascending, one fused multiply-add a term and nothing regrouped, in every tile shape: so the bits of a row do not
- * depend on the rows computed with it, and a sum may stop after w1, be stored, and go on with w2 later.
+ * Each of the two sums over k is cut into blocks of SUM_TERMS terms: a block starts from 0, takes its terms with k ascending,
+ * one fused multiply-add a term, and is then added to `out`, blocks ascending. That is the same in every tile shape, so the
+ * bits of a row do not depend on the rows computed with it, and a sum may stop after w1, be stored, and go on with w2 later.
+ * (Rounding errors grow with the length of a chain: blocks of 64 give a third of the error of one chain of 512.)
  *
- * The caller guarantees: rows <= rt_tile_rows[nv], a1 and a2 readable for K1 and K2 reals a row, out rows*nv*LANES reals.
+ * The caller guarantees: rows <= rt_tile_rows[nv], a1 and a2 readable for K1 and K2 reals a row, out rows*nv*LANES reals and
+ * apart from init.
  */
 #ifndef RT_PANEL_H
 #define RT_PANEL_H
 #include <stddef.h>
 
-enum { MAX_ROWS = 8, MAX_NV = 4 };
+enum { MAX_ROWS = 8, MAX_NV = 4, SUM_TERMS = 64, PREFETCH_BYTES = 4096 };
 
 typedef struct {
     const real *const *a1, *const *a2; /* one pointer a row */
@@ -33,49 +36,96 @@ static const int rt_tile_rows[MAX_NV + 1] = TILE_ROWS;
 #define RT_UNROLL _Pragma("GCC unroll 32")
 #endif
 
-RT_INLINE void panel_sum(const int mr, const int nv, const real *const *rows, const real *w, ptrdiff_t n_k, vf *acc) {
-    const real *a[MAX_ROWS];
-    RT_UNROLL
-    for (int r = 0; r < mr; r++) a[r] = rows[r];
-    for (ptrdiff_t k = 0; k < n_k; k++) {
-        vf b[MAX_NV];
+/* One term of a block. What is fewer, rows or vectors, stays in registers, the other passes through one; V_KEEP stops the
+ * compiler from reading a vector of weights anew for each row. */
+RT_INLINE void panel_term(const int mr, const int nv, const real *const *a, ptrdiff_t k, const real *w, vf *acc) {
+    vf x[MAX_ROWS], b[MAX_NV];
+    if (mr < nv) {
         RT_UNROLL
-        for (int v = 0; v < nv; v++) b[v] = v_load(w + (k * nv + v) * LANES);
+        for (int r = 0; r < mr; r++) x[r] = v_set1(a[r][k]);
+        RT_UNROLL
+        for (int v = 0; v < nv; v++) {
+            b[v] = v_load(w + v * LANES);
+            if (mr > 1) V_KEEP(b[v]);
+            RT_UNROLL
+            for (int r = 0; r < mr; r++) acc[r * nv + v] = v_fma(x[r], b[v], acc[r * nv + v]);
+        }
+    } else {
+        RT_UNROLL
+        for (int v = 0; v < nv; v++) {
+            b[v] = v_load(w + v * LANES);
+            if (mr > 1) V_KEEP(b[v]);
+        }
         RT_UNROLL
         for (int r = 0; r < mr; r++) {
-            const vf x = v_set1(a[r][k]);
+            x[r] = v_set1(a[r][k]);
             RT_UNROLL
-            for (int v = 0; v < nv; v++) acc[r * nv + v] = v_fma(x, b[v], acc[r * nv + v]);
+            for (int v = 0; v < nv; v++) acc[r * nv + v] = v_fma(x[r], b[v], acc[r * nv + v]);
         }
     }
 }
 
-RT_INLINE void panel_tile(const int mr, const int nv, const rt_tile *t) {
-    vf acc[MAX_ROWS * MAX_NV];
+/* Add a sum over n_k terms to `out`, or to `init` if nothing has been added yet; returns whether something has. */
+RT_INLINE int panel_sum(const int mr, const int nv, const int prefetch, const real *const *rows, const real *w, ptrdiff_t n_k,
+                        const rt_tile *t, int begun) {
+    const real *a[MAX_ROWS];
+    real *out = t->out;
     RT_UNROLL
-    for (int r = 0; r < mr; r++) {
+    for (int r = 0; r < mr; r++) a[r] = rows[r];
+    for (ptrdiff_t k = 0; k < n_k;) {
+        const ptrdiff_t end = n_k - k < SUM_TERMS ? n_k : k + SUM_TERMS;
+        vf acc[MAX_ROWS * MAX_NV];
         RT_UNROLL
-        for (int v = 0; v < nv; v++) acc[r * nv + v] = v_load(t->init[v] + r * t->ldinit[v]);
+        for (int i = 0; i < mr * nv; i++) acc[i] = v_set1(0);
+        for (; k < end; k++) {
+            if (prefetch) {
+                RT_UNROLL
+                for (int v = 0; v < nv; v++)
+                    if (v * sizeof(vf) % 64 == 0) __builtin_prefetch((const char *)(w + (k * nv + v) * LANES) + PREFETCH_BYTES);
+            }
+            panel_term(mr, nv, a, k, w + k * nv * LANES, acc);
+        }
+        if (begun) {
+            RT_UNROLL
+            for (int i = 0; i < mr * nv; i++) v_store(out + i * LANES, v_load(out + i * LANES) + acc[i]);
+        } else {
+            RT_UNROLL
+            for (int i = 0; i < mr * nv; i++)
+                v_store(out + i * LANES, v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]) + acc[i]);
+        }
+        begun = 1;
     }
-    panel_sum(mr, nv, t->a1, t->w1, t->k1, acc);
-    panel_sum(mr, nv, t->a2, t->w2, t->k2, acc);
-    RT_UNROLL
-    for (int i = 0; i < mr * nv; i++) v_store(t->out + i * LANES, acc[i]);
+    return begun;
 }
 
+RT_INLINE void panel_tile(const int mr, const int nv, const int prefetch, const rt_tile *t) {
+    int begun = panel_sum(mr, nv, prefetch, t->a1, t->w1, t->k1, t, 0);
+    begun = panel_sum(mr, nv, prefetch, t->a2, t->w2, t->k2, t, begun);
+    if (!begun) {
+        RT_UNROLL
+        for (int i = 0; i < mr * nv; i++) v_store(t->out + i * LANES, v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]));
+    }
+}
+
+/* Tiles of few rows are bound by loading weights: prefetching pays only for weights beyond the L2 cache ("far"). */
 /* clang-format off */
 #define RT_TILE(mr, nv) \
-    static void panel_##mr##x##nv(const rt_tile *t) { panel_tile(mr, nv, t); }
+    static void panel_##mr##x##nv(const rt_tile *t) { panel_tile(mr, nv, mr > 3, t); }
+#define RT_FAR_TILE(mr, nv) \
+    static void panel_far_##mr##x##nv(const rt_tile *t) { panel_tile(mr, nv, 1, t); }
 #define RT_TILES(nv) \
-    RT_TILE(1, nv) RT_TILE(2, nv) RT_TILE(3, nv) RT_TILE(4, nv) RT_TILE(5, nv) RT_TILE(6, nv) RT_TILE(7, nv) RT_TILE(8, nv)
+    RT_TILE(1, nv) RT_TILE(2, nv) RT_TILE(3, nv) RT_TILE(4, nv) RT_TILE(5, nv) RT_TILE(6, nv) RT_TILE(7, nv) RT_TILE(8, nv) \
+    RT_FAR_TILE(1, nv) RT_FAR_TILE(2, nv) RT_FAR_TILE(3, nv)
 RT_TILES(1) RT_TILES(2) RT_TILES(3) RT_TILES(4)
 
 typedef void (*panel_fn)(const rt_tile *);
-#define RT_ROW(nv) \
-    {0, panel_1x##nv, panel_2x##nv, panel_3x##nv, panel_4x##nv, panel_5x##nv, panel_6x##nv, panel_7x##nv, panel_8x##nv}
-static const panel_fn rt_tiles[MAX_NV + 1][MAX_ROWS + 1] = {{0}, RT_ROW(1), RT_ROW(2), RT_ROW(3), RT_ROW(4)};
+#define RT_MORE(nv) panel_4x##nv, panel_5x##nv, panel_6x##nv, panel_7x##nv, panel_8x##nv
+#define RT_NEAR(nv) {0, panel_1x##nv, panel_2x##nv, panel_3x##nv, RT_MORE(nv)}
+#define RT_FAR(nv) {0, panel_far_1x##nv, panel_far_2x##nv, panel_far_3x##nv, RT_MORE(nv)}
+static const panel_fn rt_tiles[2][MAX_NV + 1][MAX_ROWS + 1] = {
+    {{0}, RT_NEAR(1), RT_NEAR(2), RT_NEAR(3), RT_NEAR(4)}, {{0}, RT_FAR(1), RT_FAR(2), RT_FAR(3), RT_FAR(4)}};
 /* clang-format on */
 
 /* Run one tile of `rows` rows and `nv` vectors. */
-static inline void panel_run(int nv, int rows, const rt_tile *t) { rt_tiles[nv][rows](t); }
+static inline void panel_run(int far, int nv, int rows, const rt_tile *t) { rt_tiles[far][nv][rows](t); }
 #endif

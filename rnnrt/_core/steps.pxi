@@ -16,7 +16,7 @@ cdef extern from "panel.h" nogil:
         ptrdiff_t ldinit[4]
         real *out
     const int *rt_tile_rows
-    void panel_run(int nv, int rows, const rt_tile *t)
+    void panel_run(int far, int nv, int rows, const rt_tile *t)
 
 cdef extern from *:
     """
@@ -24,9 +24,11 @@ cdef extern from *:
     /* Input projections of a chunk stay in the L2 cache, but for wide layers a chunk has rows enough to read W seldom. */
     #define CHUNK_BYTES (256 << 10)
     #define CHUNK_ROWS 192
+    /* Weights of one step beyond this do not stay in the L2 cache: 1 MiB is common. */
+    #define FAR_BYTES (5 << 18)
     """
     enum:
-        SCRATCH_REALS, CHUNK_BYTES, CHUNK_ROWS
+        SCRATCH_REALS, CHUNK_BYTES, CHUNK_ROWS, FAR_BYTES
 
 
 cdef struct split_t:              # rows cut into tiles of nearly equal height
@@ -56,6 +58,11 @@ cdef inline const real *panel_data(const rt_matrix *m, int panel) noexcept nogil
 cdef inline int part_start(const run_t *q, int n, int next) noexcept nogil:
     """The first of n panels that belong to this thread, or with next = 1 to the one after it."""
     return <int> (<ptrdiff_t> n * (q.call.part + next) // q.call.n_parts)
+
+
+cdef inline int turn(const run_t *q, int i, int first, int end) noexcept nogil:
+    """The i-th panel to take: every other step goes backwards, so that it begins with what the caches still hold."""
+    return first + end - 1 - i if q.step & 1 else i
 
 
 cdef inline void meet(const run_t *q) noexcept nogil:
@@ -94,7 +101,7 @@ cdef void project(run_t *q) noexcept nogil:
             height = cut.height + (i < cut.n_taller)
             t.a1 = t.a2 = q.x_rows + row
             t.out = projection(q, panel * m.per_panel, row)
-            panel_run(nv, height, &t)
+            panel_run(q.far, nv, height, &t)
             row += height
 
 
@@ -105,13 +112,16 @@ cdef void lstm_rnn_step(run_t *q) noexcept nogil:
     cdef real sums[SCRATCH_REALS]
     cdef rt_tile t
     cdef split_t cut
-    cdef int panel, blocks, nv, v, i, j, r, row, height
+    cdef int p, panel, blocks, nv, v, i, j, r, row, height
+    cdef int first = part_start(q, n_panels(m), 0)
+    cdef int end = part_start(q, n_panels(m), 1)
     cdef int kind = q.layer.kind
     cdef const real *g
     t.k1 = 0 if q.chunk else q.layer.n_in
     t.k2 = q.layer.n_hidden
     t.out = sums
-    for panel in range(part_start(q, n_panels(m), 0), part_start(q, n_panels(m), 1)):
+    for p in range(first, end):
+        panel = turn(q, p, first, end)
         blocks = panel_blocks(m, panel)
         nv = blocks * m.n_gates
         t.w1 = panel_data(m, panel)
@@ -129,7 +139,7 @@ cdef void lstm_rnn_step(run_t *q) noexcept nogil:
                 else:
                     t.init[v] = bias + (panel * m.per_panel * m.n_gates + v) * LANES
                     t.ldinit[v] = 0
-            panel_run(nv, height, &t)
+            panel_run(q.far, nv, height, &t)
             for r in range(height):
                 g = sums + r * nv * LANES
                 for j in range(blocks):
@@ -144,27 +154,41 @@ cdef void gru_step(run_t *q) noexcept nogil:
     """GRU with linear_before_reset: the h gate's two sums are kept apart."""
     cdef const rt_matrix *m = &q.layer.w
     cdef real sums[SCRATCH_REALS]
-    cdef rt_tile t
+    cdef real x_sums[SCRATCH_REALS]
+    cdef rt_tile t, of_x
     cdef split_t cut = split_rows(q.n_rows, 3)
-    cdef int block, i, r, row, height
-    cdef real *x
-    t.k1 = 0
+    cdef int p, block, i, r, row, height
+    cdef int first = part_start(q, m.n_blocks, 0)
+    cdef int end = part_start(q, m.n_blocks, 1)
+    cdef real *x = x_sums
+    t.k1 = of_x.k2 = 0
+    of_x.k1 = q.layer.n_in
     t.k2 = q.layer.n_hidden
+    of_x.ldinit[0] = of_x.ldinit[1] = of_x.ldinit[2] = 0
     t.ldinit[0] = t.ldinit[1] = 3 * LANES
     t.ldinit[2] = 0
+    of_x.out = x_sums
     t.out = sums
-    for block in range(part_start(q, m.n_blocks, 0), part_start(q, m.n_blocks, 1)):
-        t.w1 = panel_data(m, block)
+    for p in range(first, end):
+        block = turn(q, p, first, end)
+        t.w1 = of_x.w1 = of_x.w2 = panel_data(m, block)
         t.w2 = t.w1 + <ptrdiff_t> q.layer.n_in * 3 * LANES
         t.init[2] = <const real *> q.layer.bias_h + block * LANES
         row = 0
         for i in range(cut.n_tiles):
             height = cut.height + (i < cut.n_taller)
-            x = projection(q, block, q.pre_row + row)
+            if q.chunk:
+                x = projection(q, block, q.pre_row + row)
+            else:
+                of_x.a1 = of_x.a2 = q.x_rows + row
+                of_x.init[0] = <const real *> q.layer.bias + block * 3 * LANES
+                of_x.init[1] = of_x.init[0] + LANES
+                of_x.init[2] = of_x.init[1] + LANES
+                panel_run(q.far, 3, height, &of_x)
             t.a1 = t.a2 = q.h_rows + row
             t.init[0] = x
             t.init[1] = x + LANES
-            panel_run(3, height, &t)
+            panel_run(q.far, 3, height, &t)
             for r in range(height):
                 gru_cell(q, x + (3 * r + 2) * LANES, sums + 3 * r * LANES, row + r, block)
             row += height
@@ -175,12 +199,15 @@ cdef void gru_half(run_t *q, const rt_matrix *m, const real **rows, int gate) no
     cdef real sums[SCRATCH_REALS]
     cdef rt_tile t
     cdef split_t cut
-    cdef int panel, blocks, nv, v, i, j, r, row, height
+    cdef int p, panel, blocks, nv, v, i, j, r, row, height
+    cdef int first = part_start(q, n_panels(m), 0)
+    cdef int end = part_start(q, n_panels(m), 1)
     cdef const real *g
     t.k1 = 0
     t.k2 = q.layer.n_hidden
     t.out = sums
-    for panel in range(part_start(q, n_panels(m), 0), part_start(q, n_panels(m), 1)):
+    for p in range(first, end):
+        panel = turn(q, p, first, end)
         blocks = panel_blocks(m, panel)
         nv = blocks * m.n_gates
         t.w1 = t.w2 = panel_data(m, panel)
@@ -193,7 +220,7 @@ cdef void gru_half(run_t *q, const rt_matrix *m, const real **rows, int gate) no
                 t.init[v] = projection(q, panel * m.per_panel + v // m.n_gates, q.pre_row + row)
                 t.init[v] += (gate + v % m.n_gates) * LANES
                 t.ldinit[v] = 3 * LANES
-            panel_run(nv, height, &t)
+            panel_run(q.far, nv, height, &t)
             for r in range(height):
                 for j in range(blocks):
                     g = sums + (r * nv + j * m.n_gates) * LANES
@@ -221,8 +248,8 @@ cdef ptrdiff_t step_bytes(const rt_layer *layer, int n_batch) noexcept nogil:
 
 
 cdef int steps_in_chunk(const rt_layer *layer, int n_time, int n_batch) noexcept nogil:
-    """How many steps' inputs are projected at once; 0 where x and h are better taken in one sum, which a GRU cannot."""
-    if layer.kind != RT_GRU and (n_time == 1 or layer.n_in <= 4):
+    """How many steps' inputs are projected at once; 0 where x and h are better taken in one pass over a panel."""
+    if (layer.kind != RT_GRU or layer.linear_before_reset) and (n_time == 1 or layer.n_in <= 4):
         return 0
     cdef ptrdiff_t steps = max(CHUNK_BYTES // max(1, step_bytes(layer, n_batch)), CHUNK_ROWS // max(1, n_batch))
     return <int> max(1, min(<ptrdiff_t> n_time, steps))
@@ -242,6 +269,8 @@ cdef char *lay_out(run_t *q, const rt_layer *layer, char *work, int n_time, int 
     q.layer = layer
     q.ldh = <ptrdiff_t> layer.n_blocks * LANES
     q.chunk = steps_in_chunk(layer, n_time, n_batch)
+    q.far = <ptrdiff_t> layer.w.n_gates * layer.n_hidden * (layer.n_hidden + (0 if q.chunk else layer.n_in)) * <int> sizeof(
+        real) > FAR_BYTES
     state = n_batch * q.ldh * sizeof(real)
     rows = n_batch * <size_t> max(1, q.chunk)
     q.order = <int *> take(&work, n_batch * sizeof(int))

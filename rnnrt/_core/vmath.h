@@ -4,7 +4,8 @@
  * arithmetic operators are the compiler's:
  *   v_load v_store      LANES reals, any alignment          v_load_n v_store_n   the first n only; n in 1..LANES
  *   v_set1              one real in every lane              v_fma(a, b, c)       a*b + c
- *   v_min v_max         of (bound, x): x where x is NaN
+ *   v_min v_max         of (bound, x): x where x is NaN   v_where(m, a, b)    a where m is all ones, b where it is 0
+ *   V_KEEP(x)           the compiler keeps x in a register: it may not load it again
  *
  * e^y - 1 = 2^n p + (2^n - 1) with n = round(y / ln 2), r = y - n ln 2, p = r + r^2 q(r). q is of degree 4, fitted to
  * (e^r - 1 - r)/r^2 on |r| <= ln(2)/2 by iteratively reweighted least squares, relative error of p 1.4e-8. ln 2 is split in
@@ -33,7 +34,6 @@ enum {
 };
 
 static inline vf v_clamp(vf x, real low, real high) { return v_min(v_set1(high), v_max(v_set1(low), x)); }
-static inline vf v_where(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
 
 #define V_EACH(f, x) \
     real t_[LANES]; \
