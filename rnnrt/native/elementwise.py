@@ -25,7 +25,7 @@ F32 = {
     for code, name in enumerate(
         "copy is_true neg abs sqrt reciprocal square sign floor ceil round not is_nan is_inf relu sigmoid tanh exp log sin cos "
         "tan asin acos atan sinh cosh asinh acosh atanh erf softplus softsign mish gelu gelu_tanh leaky_relu thresholded_relu "
-        "elu selu celu hard_sigmoid hard_swish swish clip shrink power_of half_power integer_power add sub mul div min max pow "
+        "elu selu celu hard_sigmoid hard_swish swish clip shrink power_of integer_power add sub mul div min max pow "
         "mod fmod prelu less less_or_equal equal xor where".split()
     )
 }
@@ -220,7 +220,7 @@ def _power(power: float) -> Op:
     if power == -1:
         return f32("reciprocal")
     if power == 0.5:
-        return f32("half_power")
+        return f32("sqrt")
     if power in (0, 1, 3, 4):
         return f32("integer_power", power)
     return f32("power_of", power, cost=16)
@@ -286,7 +286,7 @@ def convert(emitter: Emitter, x: Tensor, dtype: np.dtype) -> Tensor | None:
     if source not in TYPES or dtype not in TYPES:
         return None
     if source == dtype:
-        return x if x.uses == 1 else emitter.view(x.force(emitter), x.shape, x.strides)
+        return emitter.view(x.force(emitter), x.shape, x.strides)
     if dtype == FLOAT or (dtype == DOUBLE and source in (FLOAT, BOOL)):
         return chain(emitter, dtype, [x], (LEAF,))
     if dtype == BOOL:
