@@ -13,7 +13,7 @@ enum {
     EW_IS_NAN, EW_IS_INF, EW_RELU, EW_SIGMOID, EW_TANH, EW_EXP, EW_LOG, EW_SIN, EW_COS, EW_TAN, EW_ASIN, EW_ACOS, EW_ATAN,
     EW_SINH, EW_COSH, EW_ASINH, EW_ACOSH, EW_ATANH, EW_ERF, EW_SOFTPLUS, EW_SOFTSIGN, EW_MISH, EW_GELU, EW_GELU_TANH,
     EW_LEAKY_RELU, EW_THRESHOLDED_RELU, EW_ELU, EW_SELU, EW_CELU, EW_HARD_SIGMOID, EW_HARD_SWISH, EW_SWISH, EW_CLIP, EW_SHRINK, EW_POWER_OF,
-    EW_HALF_POWER, EW_INTEGER_POWER,
+    EW_INTEGER_POWER,
     EW_ADD, EW_SUB, EW_MUL, EW_DIV, EW_MIN, EW_MAX, EW_POW, EW_MOD, EW_FMOD, EW_PRELU, EW_LESS, EW_LESS_OR_EQUAL, EW_EQUAL, EW_XOR,
     EW_WHERE
 };
@@ -64,9 +64,10 @@ static inline float remainder1(float a, float b) {
     return (r < 0) != (b < 0) ? r + b : r;
 }
 
+/* x (1 + tanh z)/2 is x sigmoid(2z). */
 static inline vf v_gelu_tanh(vf x) {
-    const vf cube = v_set1(0.044715f) * x * x * x;
-    return v_set1(0.5f) * x * (v_set1(1) + v_tanh(v_set1(0.797884561f) * (x + cube)));
+    const vf z = x + v_set1(0.044715f) * x * x * x;
+    return x * v_sigmoid(v_set1(1.59576912f) * z);
 }
 static inline float gelu1(float x) { return 0.5f * x * (1.0f + erff(x * 0.707106781f)); }
 
@@ -85,9 +86,6 @@ static inline vf v_shrink(float lambd, float bias, vf x) {
     const vf zero = v_set1(0) * x, above = v_where((vi)(x > v_set1(lambd)), x - v_set1(bias), zero);
     return v_where((vi)(x < v_set1(-lambd)), x + v_set1(bias), above);
 }
-
-/* x^0.5 of any x: of -0 it is 0, of -inf inf, unlike the square root. */
-static inline float half_power1(float x) { return x == -INFINITY ? INFINITY : sqrtf(x) + 0.0f; }
 
 static inline vf v_integer_power(unsigned n, vf x) {
     vf y = n & 1 ? x : v_set1(1);
@@ -157,7 +155,6 @@ static inline int ew_compute_f32(const int64_t *ops, int64_t n_ops, char *const 
         case EW_POWER_OF:
             for (; i < n; i++) y[i] = powf(a[i * op.sa], alpha);
             break;
-        case EW_HALF_POWER: EW_SINGLY1(half_power1);
         case EW_INTEGER_POWER: EW_QUICK1(v_integer_power((unsigned)alpha, u));
         case EW_ADD: EW_QUICK2(u + v);
         case EW_SUB: EW_QUICK2(u - v);
