@@ -36,7 +36,7 @@ static const rt_op op_list[] = {
     {"integers", op_integers, 0, 1},
     {"conv_positions", op_conv_positions, 0, 1},
     {"conv_channels", op_conv_channels, 0, 1},
-    {"conv_pad", op_conv_pad, RT_WORDS(rt_conv_pad), 1},
+    {"conv_pad", op_conv_pad, 0, 1},
     {"pool", op_pool, RT_WORDS(rt_pool_step), 1},
     {"pool_all", op_pool_all, RT_WORDS(rt_pool_all), 1},
     {"copy", op_copy, 0, 0},

@@ -71,7 +71,10 @@ def with_margin(
     pitch = -(-width // piece)
     row = piece * pitch
     target = emitter.scratch(4 * (x.n * x.c * height * row + emitter.lanes))
-    words: list[Word] = [x.tensor, target, fill, x.n, x.c, x.h, x.w, *x.strides, top, left, height, piece, pitch]
+    words: list[Word] = [x.tensor, target, fill, x.n, x.c, x.h, *x.strides, top, height, pitch, piece]
+    for q in range(piece):
+        low = min(max(-((q - left) // piece), 0), pitch)
+        words += (low, max(min((x.w - 1 + left - q) // piece + 1, pitch) - low, 0), low * piece + q - left)
     emitter.emit("conv_pad", words, x.n * x.c * height * row)
     strides = (x.c * height * row, height * row, row, 1)
     return Planes(target, x.n, x.c, x.h, x.w, strides, top, left, piece, pitch)
