@@ -65,9 +65,15 @@ RT_INLINE void panel_term(const int mr, const int nv, const real *const *a, ptrd
     }
 }
 
+/* a + b; but if the one is inf and the other -inf, a: blocks of finite terms may overflow to either side. */
+RT_INLINE vf panel_join(const int safe, vf a, vf b) {
+    const vf sum = a + b;
+    return safe ? v_where((vi)(sum == sum), sum, v_where((vi)(a == a) & (vi)(b == b), a, sum)) : sum;
+}
+
 /* Add a sum over n_k terms to `out`, or to `init` if nothing has been added yet; returns whether something has. */
-RT_INLINE int panel_sum(const int mr, const int nv, const int prefetch, const real *const *rows, const real *w, ptrdiff_t n_k,
-                        const rt_tile *t, int begun) {
+RT_INLINE int panel_sum(const int mr, const int nv, const int prefetch, const int safe, const real *const *rows, const real *w,
+                        ptrdiff_t n_k, const rt_tile *t, int begun) {
     const real *a[MAX_ROWS];
     real *out = t->out;
     RT_UNROLL
@@ -87,23 +93,52 @@ RT_INLINE int panel_sum(const int mr, const int nv, const int prefetch, const re
         }
         if (begun) {
             RT_UNROLL
-            for (int i = 0; i < mr * nv; i++) v_store(out + i * LANES, v_load(out + i * LANES) + acc[i]);
+            for (int i = 0; i < mr * nv; i++) v_store(out + i * LANES, panel_join(safe, v_load(out + i * LANES), acc[i]));
         } else {
             RT_UNROLL
             for (int i = 0; i < mr * nv; i++)
-                v_store(out + i * LANES, v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]) + acc[i]);
+                v_store(out + i * LANES, panel_join(safe, v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]), acc[i]));
         }
         begun = 1;
     }
     return begun;
 }
 
-RT_INLINE void panel_tile(const int mr, const int nv, const int prefetch, const rt_tile *t) {
-    int begun = panel_sum(mr, nv, prefetch, t->a1, t->w1, t->k1, t, 0);
-    begun = panel_sum(mr, nv, prefetch, t->a2, t->w2, t->k2, t, begun);
+RT_INLINE void panel_sums(const int mr, const int nv, const int prefetch, const int safe, const rt_tile *t) {
+    int begun = panel_sum(mr, nv, prefetch, safe, t->a1, t->w1, t->k1, t, 0);
+    begun = panel_sum(mr, nv, prefetch, safe, t->a2, t->w2, t->k2, t, begun);
     if (!begun) {
         RT_UNROLL
         for (int i = 0; i < mr * nv; i++) v_store(t->out + i * LANES, v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]));
+    }
+}
+
+/* The same for sums in which a NaN has come up, one row after the other, so that what is NaN is so for a NaN among a and w
+ * or infinities among them. */
+#define RT_SAFE(nv) \
+    static __attribute__((noinline)) void panel_safe_##nv(const rt_tile *t, int rows) { \
+        for (int r = 0; r < rows; r++) { \
+            rt_tile one = *t; \
+            one.a1 += r, one.a2 += r, one.out += r * nv * LANES; \
+            for (int v = 0; v < nv; v++) one.init[v] += r * t->ldinit[v]; \
+            panel_sums(1, nv, 0, 1, &one); \
+        } \
+    }
+RT_SAFE(1)
+RT_SAFE(2)
+RT_SAFE(3)
+RT_SAFE(4)
+
+RT_INLINE void panel_tile(const int mr, const int nv, const int prefetch, const rt_tile *t) {
+    panel_sums(mr, nv, prefetch, 0, t);
+    vf nans[4] = {v_set1(0), v_set1(0), v_set1(0), v_set1(0)};
+    RT_UNROLL
+    for (int i = 0; i < mr * nv; i++) nans[i % 4] = v_fma(v_load(t->out + i * LANES), v_set1(0), nans[i % 4]);
+    if (__builtin_expect(v_any_nan((nans[0] + nans[1]) + (nans[2] + nans[3])), 0)) {
+        if (nv == 1) panel_safe_1(t, mr);
+        if (nv == 2) panel_safe_2(t, mr);
+        if (nv == 3) panel_safe_3(t, mr);
+        if (nv == 4) panel_safe_4(t, mr);
     }
 }
 
