@@ -25,6 +25,7 @@ typedef struct {
     const real *init[MAX_NV];
     ptrdiff_t ldinit[MAX_NV];
     real *out;
+    const char *ahead; /* far tiles of 4 rows and more: one cache line a term to bring into L2, those from here on */
 } rt_tile;
 
 static const int rt_tile_rows[MAX_NV + 1] = TILE_ROWS;
@@ -73,7 +74,7 @@ RT_INLINE vf panel_join(const int safe, vf a, vf b) {
 
 /* Add a sum over n_k terms to `out`, or to `init` if nothing has been added yet; returns whether something has. */
 RT_INLINE int panel_sum(const int mr, const int nv, const int prefetch, const int safe, const real *const *rows, const real *w,
-                        ptrdiff_t n_k, const rt_tile *t, int begun) {
+                        ptrdiff_t n_k, const rt_tile *t, const char *ahead, int begun) {
     const real *a[MAX_ROWS];
     real *out = t->out;
     RT_UNROLL
@@ -89,6 +90,7 @@ RT_INLINE int panel_sum(const int mr, const int nv, const int prefetch, const in
                 for (int v = 0; v < nv; v++)
                     if (v * sizeof(vf) % 64 == 0) __builtin_prefetch((const char *)(w + (k * nv + v) * LANES) + PREFETCH_BYTES);
             }
+            if (prefetch == 2) __builtin_prefetch(ahead + 64 * k, 0, 2);
             panel_term(mr, nv, a, k, w + k * nv * LANES, acc);
         }
         if (begun) {
@@ -105,8 +107,8 @@ RT_INLINE int panel_sum(const int mr, const int nv, const int prefetch, const in
 }
 
 RT_INLINE void panel_sums(const int mr, const int nv, const int prefetch, const int safe, const rt_tile *t) {
-    int begun = panel_sum(mr, nv, prefetch, safe, t->a1, t->w1, t->k1, t, 0);
-    begun = panel_sum(mr, nv, prefetch, safe, t->a2, t->w2, t->k2, t, begun);
+    int begun = panel_sum(mr, nv, prefetch, safe, t->a1, t->w1, t->k1, t, t->ahead, 0);
+    begun = panel_sum(mr, nv, prefetch, safe, t->a2, t->w2, t->k2, t, t->ahead + 64 * t->k1, begun);
     if (!begun) {
         RT_UNROLL
         for (int i = 0; i < mr * nv; i++) v_store(t->out + i * LANES, v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]));
@@ -142,23 +144,24 @@ RT_INLINE void panel_tile(const int mr, const int nv, const int prefetch, const 
     }
 }
 
-/* Tiles of few rows are bound by loading weights: prefetching pays only for weights beyond the L2 cache ("far"). */
+/* Prefetching: of the lines PREFETCH_BYTES ahead (1), and of the next panel, which lies beyond the L2 cache, too (2). Tiles of
+ * few rows are bound by loading: there even the first pays only for such far weights. */
 /* clang-format off */
 #define RT_TILE(mr, nv) \
     static void panel_##mr##x##nv(const rt_tile *t) { panel_tile(mr, nv, mr > 3, t); }
 #define RT_FAR_TILE(mr, nv) \
-    static void panel_far_##mr##x##nv(const rt_tile *t) { panel_tile(mr, nv, 1, t); }
+    static void panel_far_##mr##x##nv(const rt_tile *t) { panel_tile(mr, nv, 1 + (mr > 3), t); }
 #define RT_TILES(nv) \
     RT_TILE(1, nv) RT_TILE(2, nv) RT_TILE(3, nv) RT_TILE(4, nv) RT_TILE(5, nv) RT_TILE(6, nv) RT_TILE(7, nv) RT_TILE(8, nv) \
-    RT_FAR_TILE(1, nv) RT_FAR_TILE(2, nv) RT_FAR_TILE(3, nv)
+    RT_FAR_TILE(1, nv) RT_FAR_TILE(2, nv) RT_FAR_TILE(3, nv) RT_FAR_TILE(4, nv) RT_FAR_TILE(5, nv) RT_FAR_TILE(6, nv) \
+    RT_FAR_TILE(7, nv) RT_FAR_TILE(8, nv)
 RT_TILES(1) RT_TILES(2) RT_TILES(3) RT_TILES(4)
 
 typedef void (*panel_fn)(const rt_tile *);
-#define RT_MORE(nv) panel_4x##nv, panel_5x##nv, panel_6x##nv, panel_7x##nv, panel_8x##nv
-#define RT_NEAR(nv) {0, panel_1x##nv, panel_2x##nv, panel_3x##nv, RT_MORE(nv)}
-#define RT_FAR(nv) {0, panel_far_1x##nv, panel_far_2x##nv, panel_far_3x##nv, RT_MORE(nv)}
-static const panel_fn rt_tiles[2][MAX_NV + 1][MAX_ROWS + 1] = {
-    {{0}, RT_NEAR(1), RT_NEAR(2), RT_NEAR(3), RT_NEAR(4)}, {{0}, RT_FAR(1), RT_FAR(2), RT_FAR(3), RT_FAR(4)}};
+#define RT_ROW(kind, nv) \
+    {0, kind##1x##nv, kind##2x##nv, kind##3x##nv, kind##4x##nv, kind##5x##nv, kind##6x##nv, kind##7x##nv, kind##8x##nv}
+#define RT_SHAPES(kind) {{0}, RT_ROW(kind, 1), RT_ROW(kind, 2), RT_ROW(kind, 3), RT_ROW(kind, 4)}
+static const panel_fn rt_tiles[2][MAX_NV + 1][MAX_ROWS + 1] = {RT_SHAPES(panel_), RT_SHAPES(panel_far_)};
 /* clang-format on */
 
 /* Run one tile of `rows` rows and `nv` vectors. */

@@ -15,6 +15,7 @@ cdef extern from "panel.h" nogil:
         const real *init[4]
         ptrdiff_t ldinit[4]
         real *out
+        const char *ahead
     const int *rt_tile_rows
     void panel_run(int far, int nv, int rows, const rt_tile *t)
 
@@ -65,6 +66,13 @@ cdef inline int turn(const run_t *q, int i, int first, int end) noexcept nogil:
     return first + end - 1 - i if q.step & 1 else i
 
 
+cdef inline const char *ahead(const rt_matrix *m, int panel, int k, int n_k, int tile, int n_tiles) noexcept nogil:
+    """What a tile brings into the L2 cache: its share of the n_k weights from k on of the panel that comes next."""
+    cdef int width = panel_blocks(m, panel) * m.n_gates * LANES * <int> sizeof(real)
+    cdef int share = tile - max(0, n_tiles - (width + 63) // 64)
+    return <const char *> panel_data(m, panel) + <ptrdiff_t> k * width + <ptrdiff_t> max(0, share) * n_k * 64
+
+
 cdef inline void meet(const run_t *q) noexcept nogil:
     """Wait for the other threads of this layer."""
     if q.call.n_parts > 1:
@@ -86,10 +94,11 @@ cdef void project(run_t *q) noexcept nogil:
     cdef rt_tile t
     cdef split_t cut
     cdef int panel, nv, v, i, height
+    cdef int end = part_start(q, n_panels(m), 1)
     cdef ptrdiff_t row
     t.k1 = q.layer.n_in
     t.k2 = 0
-    for panel in range(part_start(q, n_panels(m), 0), part_start(q, n_panels(m), 1)):
+    for panel in range(part_start(q, n_panels(m), 0), end):
         nv = panel_blocks(m, panel) * m.n_gates
         t.w1 = t.w2 = panel_data(m, panel)
         for v in range(nv):
@@ -99,6 +108,7 @@ cdef void project(run_t *q) noexcept nogil:
         row = 0
         for i in range(cut.n_tiles):
             height = cut.height + (i < cut.n_taller)
+            t.ahead = ahead(m, min(panel + 1, end - 1), 0, q.layer.n_in, i, cut.n_tiles)
             t.a1 = t.a2 = q.x_rows + row
             t.out = projection(q, panel * m.per_panel, row)
             panel_run(q.far, nv, height, &t)
@@ -110,7 +120,8 @@ cdef inline int panels_at_once(const run_t *q) noexcept nogil:
     return MAX_ROWS // q.n_rows if 2 * q.n_rows <= MAX_ROWS else 1
 
 
-cdef void sum_panel(const run_t *q, int panel, int row, int height, real *out) noexcept nogil:
+cdef void sum_panel(const run_t *q, int panel, int next, const split_t *cut, int tile, int row, int height,
+                    real *out) noexcept nogil:
     """LSTM and RNN: one sum over [x, h], from the bias, or over h alone, from the projection, for a tile of rows."""
     cdef const rt_matrix *m = &q.layer.w
     cdef int nv = panel_blocks(m, panel) * m.n_gates
@@ -133,6 +144,7 @@ cdef void sum_panel(const run_t *q, int panel, int row, int height, real *out) n
     t.a1 = q.x_rows + row
     t.a2 = q.h_rows + row
     t.out = out
+    t.ahead = ahead(m, next, q.layer.n_in - <int> t.k1, <int> (t.k1 + t.k2), tile, cut.n_tiles)
     panel_run(q.far, nv, height, &t)
 
 
@@ -149,7 +161,8 @@ cdef void lstm_step(run_t *q) noexcept nogil:
         for i in range(cut.n_tiles):
             height = cut.height + (i < cut.n_taller)
             for j in range(n):
-                sum_panel(q, turn(q, p + j, first, end), row, height, sums + 4 * j * height * LANES)
+                sum_panel(q, turn(q, p + j, first, end), turn(q, min(p + j + 1, end - 1), first, end), &cut, i, row, height,
+                          sums + 4 * j * height * LANES)
             if q.layer.plain and q.call.trace == NULL:
                 for j in range(n * height):
                     lstm_gates(sums + 4 * j * LANES)
@@ -178,14 +191,15 @@ cdef void rnn_step(run_t *q) noexcept nogil:
         row = 0
         for i in range(cut.n_tiles):
             height = cut.height + (i < cut.n_taller)
-            sum_panel(q, panel, row, height, sums)
+            sum_panel(q, panel, turn(q, min(p + 1, end - 1), first, end), &cut, i, row, height, sums)
             for r in range(height):
                 for j in range(blocks):
                     rnn_cell(q, sums + (r * blocks + j) * LANES, row + r, panel * m.per_panel + j)
             row += height
 
 
-cdef void gru_sums(const run_t *q, int block, int row, int height, real *x_sums, real *sums) noexcept nogil:
+cdef void gru_sums(const run_t *q, int block, int next, const split_t *cut, int tile, int row, int height, real *x_sums,
+                   real *sums) noexcept nogil:
     """GRU with linear_before_reset: the h gate's two sums are kept apart."""
     cdef rt_tile t
     cdef real *x = x_sums
@@ -201,6 +215,7 @@ cdef void gru_sums(const run_t *q, int block, int row, int height, real *x_sums,
         t.init[0], t.init[1], t.init[2] = bias, bias + LANES, bias + 2 * LANES
         t.ldinit[0] = t.ldinit[1] = t.ldinit[2] = 0
         t.out = x
+        t.ahead = <const char *> t.w2
         panel_run(q.far, 3, height, &t)
     t.k1 = 0
     t.k2 = q.layer.n_hidden
@@ -209,6 +224,7 @@ cdef void gru_sums(const run_t *q, int block, int row, int height, real *x_sums,
     t.ldinit[0] = t.ldinit[1] = 3 * LANES
     t.ldinit[2] = 0
     t.out = sums
+    t.ahead = ahead(&q.layer.w, next, q.layer.n_in, <int> t.k2, tile, cut.n_tiles)
     panel_run(q.far, 3, height, &t)
 
 
@@ -229,7 +245,7 @@ cdef void gru_step(run_t *q) noexcept nogil:
             for j in range(n):
                 block = turn(q, p + j, first, end)
                 at = 3 * j * height * LANES
-                gru_sums(q, block, row, height, x_sums + at, sums + at)
+                gru_sums(q, block, turn(q, min(p + j + 1, end - 1), first, end), &cut, i, row, height, x_sums + at, sums + at)
                 x = projection(q, block, q.pre_row + row) if q.chunk else x_sums + at
                 for r in range(height):
                     gru_gates(q, x + (3 * r + 2) * LANES, sums + at + 3 * r * LANES, row + r, block)
@@ -261,6 +277,7 @@ cdef void gru_half(run_t *q, const rt_matrix *m, const real **rows, int gate) no
         row = 0
         for i in range(cut.n_tiles):
             height = cut.height + (i < cut.n_taller)
+            t.ahead = ahead(m, turn(q, min(p + 1, end - 1), first, end), 0, <int> t.k2, i, cut.n_tiles)
             t.a1 = t.a2 = rows + row
             for v in range(nv):
                 t.init[v] = projection(q, panel * m.per_panel + v // m.n_gates, q.pre_row + row)
@@ -307,7 +324,7 @@ cdef ptrdiff_t step_bytes(const rt_layer *layer, int n_batch) noexcept nogil:
 
 cdef int steps_in_chunk(const rt_layer *layer, int n_time, int n_batch) noexcept nogil:
     """How many steps' inputs are projected at once; 0 where x and h are better taken in one pass over a panel."""
-    if (layer.kind != RT_GRU or layer.linear_before_reset) and (n_time == 1 or layer.n_in <= 4):
+    if n_time == 1 and (layer.kind != RT_GRU or layer.linear_before_reset) or layer.kind != RT_GRU and layer.n_in <= 4:
         return 0
     cdef ptrdiff_t steps = max(CHUNK_BYTES // max(1, step_bytes(layer, n_batch)), CHUNK_ROWS // max(1, n_batch))
     return <int> max(1, min(<ptrdiff_t> n_time, steps))
