@@ -5,6 +5,8 @@
 
 #include "op_copy.h"
 #include "op_move.h"
+#include "op_resample.h"
+#include "op_top_k.h"
 
 #define RT_WORDS(type) ((int)(sizeof(type) / sizeof(int64_t)))
 
@@ -18,6 +20,8 @@ static const rt_op op_list[] = {
     {"one_hot", op_one_hot, RT_WORDS(rt_one_hot), 0},
     {"reverse_sequence", op_reverse_sequence, RT_WORDS(rt_reverse), 0},
     {"trilu", op_trilu, RT_WORDS(rt_trilu), 0},
+    {"resample", op_resample, RT_WORDS(rt_resample), 1},
+    {"top_k", op_top_k, RT_WORDS(rt_top_k), 1},
 };
 
 static const rt_ops op_table = {RT_ISA, LANES, (int)(sizeof op_list / sizeof op_list[0]), op_list};
