@@ -4,6 +4,6 @@
 each. The operators themselves are written over vector words in ``_core/op_*.h``.
 """
 
-from . import conv, elementwise
+from . import conv, elementwise, gather, layout, resize, select, views
 
-__all__ = ["conv", "elementwise"]
+__all__ = ["conv", "elementwise", "gather", "layout", "resize", "select", "views"]

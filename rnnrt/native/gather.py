@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -124,7 +125,7 @@ def gather_nd(emitter: Emitter, node: Node, data: Tensor, index: Tensor) -> Tens
     check_size(shape, data.dtype, emitter.label)
     if 0 in shape and index.size:
         return None
-    places = _even_places(emitter, index, data.shape[:k], data.strides[:k]) if batch == 0 else None
+    places = _even_places(index, data.shape[:k], data.strides[:k]) if batch == 0 else None
     if places is not None:
         return emitter.view(data, shape, (*places[2:], *data.strides[k:]), places[0])
     y = emitter.empty(shape, data.dtype)
@@ -151,32 +152,34 @@ def _emit_tuples(emitter: Emitter, op: str, data: Tensor, index: Tensor, other: 
     emitter.emit(op, words, other.size)
 
 
-def _even_places(emitter: Emitter, index: Tensor, sizes: Shape, strides: Shape) -> list[int] | None:
+def _even_places(index: Tensor, sizes: Shape, strides: Shape) -> list[int] | None:
     """``[offset, distinct, *steps]`` if known tuples name evenly spaced places of axes of these sizes and strides.
 
     Place [i, j, ...] of the leading axes of `index` is then `offset` + i * steps[0] + j * steps[1] + ... elements from
     the start; `distinct` tells whether no place occurs twice. None if they are not, or one lies outside.
     """
-    if index.value is None or index.size == 0:
+    tuples = index.value
+    if tuples is None or tuples.size == 0:
         return None
+    return _even(tuples.tobytes(), tuples.dtype, tuples.shape, sizes, strides)
 
-    def make(tuples: np.ndarray) -> np.ndarray:
-        limits = np.array(sizes, np.int64)
-        if ((tuples < -limits) | (tuples >= limits)).any():
-            return np.zeros(0, np.int64)
-        places = np.where(tuples < 0, tuples + limits, tuples) @ np.array(strides, np.int64)
-        first = places.flat[0]
-        steps = [
-            places[(0,) * k + (min(1, n - 1),) + (0,) * (places.ndim - k - 1)] - first
-            for k, n in enumerate(places.shape)
-        ]
-        even = first + sum((step * g for step, g in zip(steps, np.indices(places.shape, sparse=True), strict=True)), 0)
-        if (places != even).any():
-            return np.zeros(0, np.int64)
-        return np.array([first, len(np.unique(places)) == places.size, *steps])
 
-    found = emitter.packed(("places", sizes, strides), index.value, make).value
-    return found.tolist() if found is not None and found.size else None
+@lru_cache(maxsize=256)
+def _even(content: bytes, dtype: np.dtype, shape: Shape, sizes: Shape, strides: Shape) -> list[int] | None:
+    tuples = np.frombuffer(content, dtype).reshape(shape).astype(np.int64)
+    limits = np.array(sizes, np.int64)
+    if ((tuples < -limits) | (tuples >= limits)).any():
+        return None
+    places = np.asarray(np.where(tuples < 0, tuples + limits, tuples) @ np.array(strides, np.int64))
+    first, rank = int(places.flat[0]), places.ndim
+    unit = [tuple([int(j == k and n > 1) for j in range(rank)]) for k, n in enumerate(places.shape)]
+    steps = [int(places[at]) - first for at in unit]
+    even = np.full(places.shape, first)
+    for step, grid in zip(steps, np.indices(places.shape, sparse=True), strict=True):
+        even += step * grid
+    if (places != even).any():
+        return None
+    return [first, int(len(np.unique(places)) == places.size), *steps]
 
 
 def _reduction(node: Node, data: Tensor) -> int | None:
@@ -195,7 +198,7 @@ def scatter_nd(emitter: Emitter, node: Node, data: Tensor, index: Tensor, update
     if updates.shape != (*index.shape[:-1], *data.shape[index.shape[-1] :]) or (0 in updates.shape and index.size):
         return None
     k, strides = index.shape[-1], c_strides(data.shape)
-    places = _even_places(emitter, index, data.shape[:k], strides[:k]) if how == 0 and updates.size else None
+    places = _even_places(index, data.shape[:k], strides[:k]) if how == 0 and updates.size else None
     if places is not None and places[1]:
         y = emitter.empty(data.shape, data.dtype) if updates.size == data.size else emitter.copy(data)
         emitter.copy_into(updates, emitter.view(y, updates.shape, (*places[2:], *strides[k:]), places[0]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def resize(
         return None
     if x.dtype != "float32" and node.attrs.get("mode", "nearest") not in ("nearest", b"nearest"):
         return None
-    steps = _steps(emitter, node, x, given[0] is scales, given[0].value)
+    steps = _steps(node, x, given[0] is scales, given[0].value)
     if not steps:
         return emitter.view(x, x.shape, x.strides)
     shape = list(x.shape)
@@ -49,28 +49,27 @@ def resize(
     return x
 
 
-def _steps(emitter: Emitter, node: Node, x: Tensor, by_scales: bool, values: np.ndarray) -> list[Step]:
-    """What to do along which axis, those that shrink first; kept for the shape.
+def _steps(node: Node, x: Tensor, by_scales: bool, values: np.ndarray) -> list[Step]:
+    """What to do along which axis, those that shrink first.
 
     Raises
     ------
     InputError
         If the scales or sizes make no sense; the words are the NumPy operator's.
     """
+    resizer = _resizer(node)
+    plans = resizer.plans(x.shape, None, values if by_scales else None, None if by_scales else values)
+    found: list[Step] = []
+    for plan in sorted(plans, key=lambda p: p.out / max(p.n, 1)):
+        places, weights, _outside = resizer.table(plan)
+        found.append((plan.axis, places.astype(np.int64, copy=False), weights))
+    return found
 
-    def make(_: np.ndarray) -> np.ndarray:
-        resizer = Resizer(node)
-        plans = resizer.plans(x.shape, None, values if by_scales else None, None if by_scales else values)
-        kept: list[Step] = []
-        for plan in sorted(plans, key=lambda p: p.out / max(p.n, 1)):
-            places, weights, _outside = resizer.table(plan)
-            kept.append((plan.axis, places.astype(np.int64), weights))
-        boxed = np.empty(1, object)
-        boxed[0] = kept
-        return boxed
 
-    found: Any = emitter.packed(("Resize", node.outputs[0], x.shape), values, make).value
-    return found[0]
+@lru_cache(maxsize=64)
+def _resizer(node: Node) -> Resizer:
+    """The node's tables; it keeps those that were asked for last."""
+    return Resizer(node)
 
 
 def _resized(emitter: Emitter, x: Tensor, axis: int, places: np.ndarray, weights: np.ndarray | None) -> Tensor:
