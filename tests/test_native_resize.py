@@ -50,7 +50,8 @@ def test_top_k(isa: str, axis: int, largest: int) -> None:
     x = rng.integers(-4, 4, (5, 6, 9)).astype(np.float32)
     x[rng.random(x.shape) < 0.1] = np.nan
     x[rng.random(x.shape) < 0.1] = -np.inf
-    for data in (x, -x[::-1, :, ::2]):
+    whole = rng.integers(-4, 4, (5, 6, 9))
+    for data in (x, -x[::-1, :, ::2], x.astype(np.float64), whole, whole.astype(np.int32)):
         for k in range(min(6, data.shape[axis] + 1)):
             args: Any = (data, np.array([k]))
             got = run_native("TopK", *args, known=(1,), outputs=2, isa=isa, axis=axis, largest=largest)
@@ -58,4 +59,4 @@ def test_top_k(isa: str, axis: int, largest: int) -> None:
             for g, w in zip(got, want, strict=True):
                 np.testing.assert_array_equal(g, w, strict=True)
     assert run_native("TopK", x, np.array([99]), known=(1,), outputs=2, isa=isa) is None
-    assert run_native("TopK", np.zeros((5, 6, 9)), np.array([2]), known=(1,), outputs=2, isa=isa) is None
+    assert run_native("TopK", x.astype(np.float16), np.array([2]), known=(1,), outputs=2, isa=isa) is None

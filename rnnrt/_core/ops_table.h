@@ -50,7 +50,10 @@ static const rt_op op_list[] = {
     {"reverse_sequence", op_reverse_sequence, RT_WORDS(rt_reverse), 0},
     {"trilu", op_trilu, RT_WORDS(rt_trilu), 0},
     {"resample", op_resample, RT_WORDS(rt_resample), 1},
-    {"top_k", op_top_k, RT_WORDS(rt_top_k), 1},
+    {"top_k_float32", op_top_k_float32, RT_WORDS(rt_top_k), 1},
+    {"top_k_float64", op_top_k_float64, RT_WORDS(rt_top_k), 1},
+    {"top_k_int32", op_top_k_int32, RT_WORDS(rt_top_k), 1},
+    {"top_k_int64", op_top_k_int64, RT_WORDS(rt_top_k), 1},
 };
 
 static const rt_ops op_table = {RT_ISA, LANES, (int)(sizeof op_list / sizeof op_list[0]), op_list};
