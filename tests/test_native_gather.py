@@ -12,7 +12,9 @@ from ops_util import run_op
 from segments import Memory, run_native
 from test_native_views import i64, numbers
 
-BAD_INDEX = "an index lies outside of its axis"
+from rnnrt._core import program
+
+BAD_INDEX, BAD_LENGTH = program.WRONG[1:3]
 DTYPES = [np.int8, np.float16, np.float32, np.int64, np.complex128]
 
 
@@ -115,9 +117,17 @@ def test_scatter_with_a_reduction(isa: str, reduction: str) -> None:
 def test_scatter_of_a_range_is_a_copy(isa: str) -> None:
     x, rows, columns = numbers(6, 5), np.arange(1, 4), np.arange(2, 5)
     index = np.stack(np.broadcast_arrays(rows[:, None], columns), -1)
-    check("ScatterND", isa, x, index, -numbers(3, 3), known=(1,))
-    check("ScatterND", isa, x, rows[:, None], -numbers(3, 5), known=(1,))
-    check("ScatterND", isa, x, rows[::-1, None], -numbers(3, 5), known=(1,))
+    for places, shape in ((index, (3, 3)), (rows[:, None], (3, 5)), (rows[::-1, None] - 6, (3, 5)), (i64(4), (5,))):
+        for known in ((), (1,)):
+            steps = check("ScatterND", isa, x, places, -numbers(*shape), known=known).emitter.steps
+            assert [step.op for step in steps] == ["copy", "copy" if known else "scatter_nd"]
+            steps = check("GatherND", isa, x[:, ::-1], places, known=known).emitter.steps
+            assert len(steps) == 0 if known else steps
+    whole = np.arange(6)[::-1, None]
+    assert len(check("ScatterND", isa, x, whole, -numbers(6, 5), known=(1,)).emitter.steps) == 1
+    check("ScatterND", isa, x, i64(1, 1, 1)[:, None], np.ones((3, 5), np.float32), known=(1,), reduction="add")
+    check("ScatterND", isa, x, i64(2, 2, 2)[:, None], np.ones((3, 5), np.float32), known=(1,))
+    assert run_native("ScatterND", x, i64(5, 6)[:, None], numbers(2, 5), known=(1,), isa=isa) == BAD_INDEX
 
 
 @pytest.mark.parametrize("kind", [np.int32, np.int64])
@@ -138,8 +148,8 @@ def test_reverse_sequence(isa: str) -> None:
         check("ReverseSequence", isa, x.transpose(1, 0, 2), lengths, time_axis=1, batch_axis=0)
         check("ReverseSequence", isa, x[..., 0], lengths, time_axis=0, batch_axis=1)
     check("ReverseSequence", isa, x[..., :0], i64(4, 0, 2))
-    assert run_native("ReverseSequence", x, i64(4, 5, 2), isa=isa) == "a sequence length lies outside of 0..T"
-    assert run_native("ReverseSequence", x, i64(4, -1, 2), isa=isa) == "a sequence length lies outside of 0..T"
+    assert run_native("ReverseSequence", x, i64(4, 5, 2), isa=isa) == BAD_LENGTH
+    assert run_native("ReverseSequence", x, i64(4, -1, 2), isa=isa) == BAD_LENGTH
 
 
 @pytest.mark.parametrize("upper", [0, 1])

@@ -16,6 +16,8 @@
 #include "op_conv_positions.h"
 #include "op_pool.h"
 #include "op_move.h"
+#include "op_resample.h"
+#include "op_top_k.h"
 
 #define RT_WORDS(type) ((int)(sizeof(type) / sizeof(int64_t)))
 
@@ -47,6 +49,11 @@ static const rt_op op_list[] = {
     {"one_hot", op_one_hot, RT_WORDS(rt_one_hot), 0},
     {"reverse_sequence", op_reverse_sequence, RT_WORDS(rt_reverse), 0},
     {"trilu", op_trilu, RT_WORDS(rt_trilu), 0},
+    {"resample", op_resample, RT_WORDS(rt_resample), 1},
+    {"top_k_float32", op_top_k_float32, RT_WORDS(rt_top_k), 1},
+    {"top_k_float64", op_top_k_float64, RT_WORDS(rt_top_k), 1},
+    {"top_k_int32", op_top_k_int32, RT_WORDS(rt_top_k), 1},
+    {"top_k_int64", op_top_k_int64, RT_WORDS(rt_top_k), 1},
 };
 
 static const rt_ops op_table = {RT_ISA, LANES, (int)(sizeof op_list / sizeof op_list[0]), op_list};

@@ -4,6 +4,18 @@
 each. The operators themselves are written over vector words in ``_core/op_*.h``.
 """
 
-from . import activation, conv, elementwise, gather, layout, linear, norm, reduce, views
+from . import activation, conv, elementwise, gather, layout, linear, norm, reduce, resize, select, views
 
-__all__ = ["activation", "conv", "elementwise", "gather", "layout", "linear", "norm", "reduce", "views"]
+__all__ = [
+    "activation",
+    "conv",
+    "elementwise",
+    "gather",
+    "layout",
+    "linear",
+    "norm",
+    "reduce",
+    "resize",
+    "select",
+    "views",
+]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+
+import numpy as np
 
 from ..graph import Node
 from ..ops.limits import check_size
 from .copying import merged_axes
 from .emitter import Emitter, Word
 from .registry import native
-from .tensor import Tensor, c_strides
+from .tensor import Shape, Tensor, c_strides
 from .views import known_integer
 
 REDUCE = {"none": 0, "add": 1, "mul": 2, "max": 3, "min": 4}
@@ -122,6 +125,9 @@ def gather_nd(emitter: Emitter, node: Node, data: Tensor, index: Tensor) -> Tens
     check_size(shape, data.dtype, emitter.label)
     if 0 in shape and index.size:
         return None
+    places = _even_places(index, data.shape[:k], data.strides[:k]) if batch == 0 else None
+    if places is not None:
+        return emitter.view(data, shape, (*places[2:], *data.strides[k:]), places[0])
     y = emitter.empty(shape, data.dtype)
     if y.size:
         _emit_tuples(emitter, "gather_nd", emitter.contiguous(data), index, y, batch, 0)
@@ -146,6 +152,36 @@ def _emit_tuples(emitter: Emitter, op: str, data: Tensor, index: Tensor, other: 
     emitter.emit(op, words, other.size)
 
 
+def _even_places(index: Tensor, sizes: Shape, strides: Shape) -> list[int] | None:
+    """``[offset, distinct, *steps]`` if known tuples name evenly spaced places of axes of these sizes and strides.
+
+    Place [i, j, ...] of the leading axes of `index` is then `offset` + i * steps[0] + j * steps[1] + ... elements from
+    the start; `distinct` tells whether no place occurs twice. None if they are not, or one lies outside.
+    """
+    tuples = index.value
+    if tuples is None or tuples.size == 0:
+        return None
+    return _even(tuples.tobytes(), tuples.dtype, tuples.shape, sizes, strides)
+
+
+@lru_cache(maxsize=256)
+def _even(content: bytes, dtype: np.dtype, shape: Shape, sizes: Shape, strides: Shape) -> list[int] | None:
+    tuples = np.frombuffer(content, dtype).reshape(shape).astype(np.int64)
+    limits = np.array(sizes, np.int64)
+    if ((tuples < -limits) | (tuples >= limits)).any():
+        return None
+    places = np.asarray(np.where(tuples < 0, tuples + limits, tuples) @ np.array(strides, np.int64))
+    first, rank = int(places.flat[0]), places.ndim
+    unit = [tuple([int(j == k and n > 1) for j in range(rank)]) for k, n in enumerate(places.shape)]
+    steps = [int(places[at]) - first for at in unit]
+    even = np.full(places.shape, first)
+    for step, grid in zip(steps, np.indices(places.shape, sparse=True), strict=True):
+        even += step * grid
+    if (places != even).any():
+        return None
+    return [first, int(len(np.unique(places)) == places.size), *steps]
+
+
 def _reduction(node: Node, data: Tensor) -> int | None:
     """Number of the reduction, None if no step does it for this type."""
     name = node.attrs.get("reduction", "none")
@@ -161,6 +197,12 @@ def scatter_nd(emitter: Emitter, node: Node, data: Tensor, index: Tensor, update
         return None
     if updates.shape != (*index.shape[:-1], *data.shape[index.shape[-1] :]) or (0 in updates.shape and index.size):
         return None
+    k, strides = index.shape[-1], c_strides(data.shape)
+    places = _even_places(index, data.shape[:k], strides[:k]) if how == 0 and updates.size else None
+    if places is not None and places[1]:
+        y = emitter.empty(data.shape, data.dtype) if updates.size == data.size else emitter.copy(data)
+        emitter.copy_into(updates, emitter.view(y, updates.shape, (*places[2:], *strides[k:]), places[0]))
+        return y
     y = emitter.copy(data)
     if updates.size:
         _emit_tuples(emitter, "scatter_nd", y, index, emitter.contiguous(updates), 0, how)
