@@ -1,4 +1,4 @@
-/* log, power, sine, cosine, arc tangent, softplus, erf and Gelu of float32 over vectors.
+/* log, power, sine, cosine, tangent, arc tangent, softplus, erf and Gelu of float32 over vectors.
  *
  * They are computed in float64 and rounded once, element by element and without branches, which compilers turn into vectors.
  * Polynomials are Chebyshev interpolants of the named functions, in powers of the variable; their relative errors are below
@@ -103,6 +103,12 @@ static inline float cos1(float x) {
     return (float)sine_of(r, n + 1);
 }
 
+static inline float tan1(float x) {
+    uint64_t n;
+    const double r = reduced(x, &n);
+    return (float)(sine_of(r, n) / sine_of(r, n + 1));
+}
+
 /* atan(x) = atan(a) + atan((x - a)/(1 + a x)) with a = 0, 1 or infinity, the nearest by angle. */
 static inline float atan1(float x) {
     const double z = fabs((double)x);
@@ -185,5 +191,6 @@ static inline int any_beyond(const real *x, real limit) {
         for (int u_ = 0; u_ < LANES; u_++) t_[u_] = fast(t_[u_]); \
     return v_load(t_)
 static inline vf v_sin(vf x) { V_ANGLE(sin1, sinf, x); }
+static inline vf v_tan(vf x) { V_ANGLE(tan1, tanf, x); }
 static inline vf v_cos(vf x) { V_ANGLE(cos1, cosf, x); }
 #endif

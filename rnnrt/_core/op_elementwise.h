@@ -134,7 +134,7 @@ static inline int ew_compute_f32(const int64_t *ops, int64_t n_ops, char *const 
         case EW_LOG: EW_LONG1(v_log(u));
         case EW_SIN: EW_LONG1(v_sin(u));
         case EW_COS: EW_LONG1(v_cos(u));
-        case EW_TAN: EW_SINGLY1(tanf);
+        case EW_TAN: EW_LONG1(v_tan(u));
         case EW_ASIN: EW_SINGLY1(asinf);
         case EW_ACOS: EW_SINGLY1(acosf);
         case EW_ATAN: EW_LONG1(v_atan(u));
