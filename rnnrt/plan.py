@@ -28,6 +28,7 @@ from .ops.reference import reference
 from .ops.registry import Function, lookup
 from .recurrent import recurrent
 from .rewrite.known import Known
+from .rewrite.lower import INPUT_NAMES
 
 ABSENT = 0
 """The slot of absent optional inputs and unnamed outputs; it holds None when it is read."""
@@ -256,9 +257,8 @@ def _detail(node: Node) -> str:
     if node.domain != "rnnrt":
         return ""
     parts = [node.attrs["direction"]]
-    names = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
     for k, views in node.attrs["in_views"].items():
-        parts.append(f"{names[k]} through " + ", ".join(f"{view[0]}{list(view[1:])}" for view in views))
+        parts.append(f"{INPUT_NAMES[k]} through " + ", ".join(f"{view[0]}{list(view[1:])}" for view in views))
     for k, groups in node.attrs["out_axes"].items():
         axes = "TDBH" if k == 0 else "DBH"
         parts.append(

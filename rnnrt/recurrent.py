@@ -19,9 +19,9 @@ from .errors import InputError, ModelError
 from .graph import Node
 from .native.recurrent import RecurrentBinder
 from .ops.registry import Function
+from .rewrite.lower import INPUT_NAMES
 from .rewrite.views import Groups, apply_views, arrange
 
-_NAMES = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 _WEIGHTS = (1, 2, 3, 7)
 
 Values = Mapping[int, Any]
@@ -103,12 +103,12 @@ def _runner(node: Node, layer: engine.Recurrent, dtype: np.dtype, threads: int) 
         if array is None:
             return None
         if array.dtype != dtype:
-            raise InputError(f"{label}: {_NAMES[k]}: expected {dtype}, got {array.dtype}")
+            raise InputError(f"{label}: {INPUT_NAMES[k]}: expected {dtype}, got {array.dtype}")
         if k in views:
             try:
                 array = apply_views(array, views[k])
             except (ValueError, IndexError) as error:
-                raise InputError(f"{label}: {_NAMES[k]}: shape {values[k].shape} does not fit: {error}") from None
+                raise InputError(f"{label}: {INPUT_NAMES[k]}: shape {values[k].shape} does not fit: {error}") from None
         if wide != dtype:
             array = array.astype(wide)
         contiguous = array.ndim and (array.strides[-1] == array.itemsize or array.shape[-1] == 1)

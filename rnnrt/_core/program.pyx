@@ -22,6 +22,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from rnnrt._core.kernels cimport rt_pool
 
+import os
 from importlib import import_module
 
 import numpy as np
@@ -365,3 +366,6 @@ cdef bint truth(Segment segment, Frame frame) except -1:
         if p[k] != 0:
             return True
     return False
+
+
+include "stepper.pxi"

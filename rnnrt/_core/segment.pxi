@@ -115,7 +115,7 @@ cdef class Segment:
     cdef readonly size_t arena_size
     cdef readonly double work
     cdef bint releases
-    cdef readonly list labels, names, works
+    cdef readonly list labels, names, works, traffic
     cdef readonly object terminal
     cdef readonly dict children
     cdef object keep
@@ -149,7 +149,7 @@ cdef class Segment:
             raise MemoryError("rnnrt: no memory for a plan")
         self.n_steps, self.arena_size, self.arena_base, self.n_bases = len(steps), arena_size, arena_base, n_bases
         self.terminal, self.children, self.frames, self.work = terminal, {}, [], 0
-        self.labels, self.names, self.works = [], [], []
+        self.labels, self.names, self.works, self.traffic = [], [], [], []
         self.keep, self.drops = keep, drops
         for k, emitted in enumerate(steps):
             step = &self.steps[k]
@@ -164,6 +164,7 @@ cdef class Segment:
             self.labels.append(emitted.label)
             self.names.append(emitted.op if type(emitted.op) is str else "recurrent")
             self.works.append(emitted.work)
+            self.traffic.append(sum(w.nbytes for w in emitted.words if type(w) is not int and type(w) is not float))
         self.releases = self.work >= GIL_WORK
         self.kind, self.first_base = terminal.kind, terminal.first_base
         self.outputs = terminal.outputs

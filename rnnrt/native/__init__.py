@@ -3,3 +3,7 @@
 `registry` says what a binder is, `tensor` and `emitter` what it works with; the other modules hold the binders, a family
 each. The operators themselves are written over vector words in ``_core/op_*.h``.
 """
+
+from . import conv, elementwise
+
+__all__ = ["conv", "elementwise"]
