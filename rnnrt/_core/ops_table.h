@@ -20,7 +20,6 @@
 #define RT_WORDS(type) ((int)(sizeof(type) / sizeof(int64_t)))
 
 static const rt_op op_list[] = {
-    {"copy", op_copy, RT_WORDS(rt_copy), 0},
     {"limit_fma", op_limit_fma, RT_WORDS(rt_limit), 0},
     {"limit_read", op_limit_read, RT_WORDS(rt_limit), 0},
     {"gemm", op_gemm, RT_WORDS(rt_gemm), 1},

@@ -4,6 +4,6 @@
 each. The operators themselves are written over vector words in ``_core/op_*.h``.
 """
 
-from . import conv, elementwise
+from . import activation, conv, elementwise, gather, layout, linear, norm, reduce, views
 
-__all__ = ["conv", "elementwise"]
+__all__ = ["activation", "conv", "elementwise", "gather", "layout", "linear", "norm", "reduce", "views"]
