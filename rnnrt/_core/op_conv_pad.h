@@ -2,8 +2,8 @@
  *     y[r][q][j] = x[r][j*s + q - left], or `fill` where that lies outside,   q < s pieces, j < pitch
  * over the planes r = (n, c) of sizes (h, w). A margin above and below is rows of `fill`.
  *
- * Vectors are written whole: what goes past the end of a row is written over by the next. The caller guarantees LANES
- * elements past the end of y; only the last row of a part is written to the element. */
+ * Vectors are written whole: what goes past the end of a row is written over by the next. Only where that would
+ * be past the end of a part, elements are written one by one. */
 #ifndef RT_OP_CONV_PAD_H
 #define RT_OP_CONV_PAD_H
 #include "op_conv.h"
@@ -74,12 +74,12 @@ static int op_conv_pad(const int64_t *words, char *const *values, int part, int 
     const int64_t planes = t->n * t->c, ldy = t->s * t->pitch;
     const int64_t end = part_begin(planes, part + 1, n_parts);
     int64_t p = part_begin(planes, part, n_parts), n = p ? p / t->c : 0, c = p - n * t->c;
-    real *y = RT_AT(real, values, t->y) + p * t->rows * ldy;
+    real *y = RT_AT(real, values, t->y) + p * t->rows * ldy, *const last = y + (end - p) * t->rows * ldy;
     for (; p < end; p++) {
         const real *x = RT_AT(const real, values, t->x) + n * t->xn + c * t->xc;
         for (int64_t i = 0; i < t->rows; i++, y += ldy) {
             const int64_t h = i - t->top;
-            const int exactly = p == end - 1 && i == t->rows - 1;
+            const int exactly = last - y < ldy + LANES;
             if (h < 0 || h >= t->h)
                 (exactly ? fill_exactly : fill_loosely)(y, ldy, (real)t->fill);
             else

@@ -158,7 +158,14 @@ def choose(lanes: int, sums: Sums, x: Planes, shape: tuple[int, ...]) -> Tiling:
             tall += sums.groups * panels * tiles * tile + 1.2 * positions * sums.groups * sums.m
     if sums.columns[0].stride > 1 or x.strides[3] != 1:
         wide += x.n * x.c * x.h * x.w
-    return Tiling(True, block, blocks, widest) if wide <= tall else Tiling(False, panel, panels, most[panel])
+    if cheaper(wide, tall):
+        return Tiling(True, block, blocks, widest)
+    return Tiling(False, panel, panels, most[panel])
+
+
+def cheaper(positions: float, channels: float) -> bool:
+    """Whether positions in the lanes cost less."""
+    return positions <= channels
 
 
 def cycles(rows: float, vectors: float) -> float:
