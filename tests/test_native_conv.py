@@ -111,7 +111,11 @@ def test_convolutions(isa: str, tiling: str, op: str, monkeypatch: pytest.Monkey
 def test_activations(isa: str, activation: int) -> None:
     """A merged activation gives what it gives on the plain result."""
     function, *defaults = ACTIVATIONS[ORDER[activation]]
-    given = {k: float(np.float32(v)) for k, v, d in zip(("alpha", "beta"), (0.3, 0.7), defaults, strict=True) if d is not None}
+    given = {
+        k: float(np.float32(v))
+        for k, v, d in zip(("alpha", "beta"), (0.3, 0.7), defaults, strict=True)
+        if d is not None
+    }
     for shape, w_shape, attrs in [
         ((1, 3, 40), (9, 3, 3), {}),
         ((2, 20, 1), (33, 20, 1), {}),

@@ -48,9 +48,7 @@ def windowed(emitter: Emitter, node: Node, x: Tensor, include: bool | None) -> T
     if planes.n * planes.c * (planes.h + sum(high)) * (planes.w + sum(across) + emitter.lanes) > MOST:
         return None
     copy = columns.count < emitter.lanes or planes.strides[3] != 1
-    planes = with_margin(
-        emitter, planes, [rows], [columns], columns.stride, copy, fill=-math.inf if largest else 0.0
-    )
+    planes = with_margin(emitter, planes, [rows], [columns], columns.stride, copy, fill=-math.inf if largest else 0.0)
     y = emitter.empty((*x.shape[:2], *layout.out))
     table = planes.taps(1, rows, columns)
     words: list[Word] = [planes.tensor, y, emitter.constant(table)]
@@ -59,7 +57,9 @@ def windowed(emitter: Emitter, node: Node, x: Tensor, include: bool | None) -> T
     else:
         pads = [(b, n + e) for b, e, n in zip(layout.begin, layout.end, x.shape[2:], strict=True)]
         spans = tuple((-b, e) if include else (0, n) for (b, e), n in zip(pads, x.shape[2:], strict=True))
-        words.append(emitter.constant(counts(layout.kernel, layout.strides, layout.dilations, layout.begin, layout.out, spans)))
+        words.append(
+            emitter.constant(counts(layout.kernel, layout.strides, layout.dilations, layout.begin, layout.out, spans))
+        )
     words += [int(largest), planes.n, planes.c, rows.count, columns.count, len(table)]
     words += [planes.strides[0], planes.strides[1], rows.stride * planes.strides[2]]
     emitter.emit("pool", words, y.size * len(table))
