@@ -16,12 +16,15 @@ from __future__ import annotations
 
 from ..graph import Graph
 from .absorb import absorb_views
+from .bodies import free_invariants
 from .clean import Cleaned, clean
 from .dead import remove_dead
 from .fold import fold
+from .loops import lift_loops
 from .lower import lower
 from .normalise import normalise
 from .places import join_places
+from .reverse import slice_whole_reversals, turn_nodes
 from .roll import roll
 from .zeros import drop_zero_states
 
@@ -40,19 +43,23 @@ def rewrite(graph: Graph) -> list[str]:
     folded = branches = absorbed = 0
     cleaned = Cleaned()
     for _ in range(_ROUNDS):
+        freed = free_invariants(graph)
         now = fold(graph)
         cleaning = clean(graph)
         dead = remove_dead(graph)
         folded, branches = folded + now.nodes, branches + now.branches
         cleaned.add(cleaning, dead)
-        if not cleaning.changes():
+        if not cleaning.changes() and not freed:
             break
+    reversed_ = slice_whole_reversals(graph)
+    lifted = lift_loops(graph)
+    reversed_ += slice_whole_reversals(graph) if lifted else 0
     cells, rolled = roll(graph)
-    if cells:
+    if reversed_ or lifted or cells:
         cleaned.add(Cleaned(), remove_dead(graph))
         cleaned.add(clean(graph), remove_dead(graph))
-    joined = join_places(graph)
-    if joined:
+    joined, turned = join_places(graph), turn_nodes(graph)
+    if joined or turned:
         cleaned.add(Cleaned(), remove_dead(graph))
         cleaned.add(clean(graph), remove_dead(graph))
     lowered, known = lower(graph)
@@ -69,6 +76,9 @@ def rewrite(graph: Graph) -> list[str]:
         (cleaned.repeated, "removed {} computed before", "node"),
         (cleaned.dead, "removed {} that nobody used", "node"),
         (cells, f"made {rolled} recurrent nodes of {{}} written out", "cell"),
+        (reversed_, "made a Slice of {}", "reversal of whole sequences"),
+        (lifted, "made recurrent nodes of {}", "Loop or Scan"),
+        (turned, "turned {} round", "recurrent node"),
         (joined, "replaced {} of consecutive pieces by a view", "Concat"),
         (lowered, "checked and lowered {}", "recurrent node"),
         (zeros, "dropped {}", "zero initial state"),

@@ -148,6 +148,24 @@ class Known:
             return None
         return found.astype(dtype)
 
+    def number(self, name: str) -> Size | None:
+        """The one number in `name`, or the size that it is, of whatever type; None if not known."""
+        scope: Known = self
+        for _ in range(8):
+            array = scope.constant(name)
+            if array is not None:
+                value = array.reshape(-1)[0] if array.size == 1 and array.dtype.kind in "iuf" else 0.5
+                return int(value) if value == np.round(value) and abs(value) < 2**53 else None
+            contents = scope.contents(name)
+            if contents is not None and contents.size == 1:
+                found = contents.reshape(-1)[0]
+                return found if isinstance(found, str) else int(found)
+            made = scope.producer(name)
+            if made is None or made[0].op not in ("Cast", "Identity") or made[0].domain:
+                return None
+            name, scope = made[0].inputs[0], made[1]
+        return None
+
     def branch_shapes(self, node: Node) -> list[list[Sequence[Size | None] | None]]:
         """For each subgraph of `node` the shapes of its outputs, without the tokens that mean something inside only."""
         results: list[list[Sequence[Size | None] | None]] = []
