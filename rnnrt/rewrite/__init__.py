@@ -3,13 +3,15 @@
 The passes, in order, each in a file of its own:
 
 1. :mod:`.normalise`: old opsets' forms become the newest's.
-2. :mod:`.fold`, :mod:`.clean`, :mod:`.dead`: constants folded, empty and repeated nodes removed; again while that
-   helps.
-3. :mod:`.roll`: cells written out, and layers unrolled over time, made LSTM, GRU and RNN again.
-4. :mod:`.lower`: LSTM, GRU and RNN checked and written out in full.
-5. :mod:`.zeros`: initial states that are zero made absent.
-6. :mod:`.absorb`: views round recurrent nodes made part of them.
-7. :mod:`.clean` and :mod:`.dead` once more.
+2. :mod:`.bodies`, :mod:`.fold`, :mod:`.clean`, :mod:`.dead`: what a Loop only hands on taken from outside, constants
+   folded, empty and repeated nodes removed; again while that helps.
+3. :mod:`.loops`, :mod:`.roll`: Loops over cells, cells written out, and layers unrolled over time, made LSTM, GRU and
+   RNN again; :mod:`.reverse` and :mod:`.places` take reversals and Concats of steps away.
+4. :mod:`.scale`: BatchNormalization and other scales folded into weights.
+5. :mod:`.lower`: LSTM, GRU and RNN checked and written out in full.
+6. :mod:`.zeros`: initial states that are zero made absent.
+7. :mod:`.absorb`: views round recurrent nodes made part of them.
+8. :mod:`.clean` and :mod:`.dead` once more.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from .normalise import normalise
 from .places import join_places
 from .reverse import slice_whole_reversals, turn_nodes
 from .roll import roll
+from .scale import fold_scales
 from .zeros import drop_zero_states
 
 _ROUNDS = 8  # each round has to find something, so this bounds only what nobody writes
@@ -58,8 +61,9 @@ def rewrite(graph: Graph) -> list[str]:
     if reversed_ or lifted or cells:
         cleaned.add(Cleaned(), remove_dead(graph))
         cleaned.add(clean(graph), remove_dead(graph))
+    scaled = fold_scales(graph)
     joined, turned = join_places(graph), turn_nodes(graph)
-    if joined or turned:
+    if joined or turned or scaled:
         cleaned.add(Cleaned(), remove_dead(graph))
         cleaned.add(clean(graph), remove_dead(graph))
     lowered, known = lower(graph)
@@ -78,6 +82,7 @@ def rewrite(graph: Graph) -> list[str]:
         (cells, f"made {rolled} recurrent nodes of {{}} written out", "cell"),
         (reversed_, "made a Slice of {}", "reversal of whole sequences"),
         (lifted, "made recurrent nodes of {}", "Loop or Scan"),
+        (scaled, "folded {} into the product next to it", "scale, bias or padding"),
         (turned, "turned {} round", "recurrent node"),
         (joined, "replaced {} of consecutive pieces by a view", "Concat"),
         (lowered, "checked and lowered {}", "recurrent node"),
