@@ -7,7 +7,7 @@ The passes, in order, each in a file of its own:
    folded, empty and repeated nodes removed; again while that helps.
 3. :mod:`.loops`, :mod:`.roll`: Loops over cells, cells written out, and layers unrolled over time, made LSTM, GRU and
    RNN again; :mod:`.reverse` and :mod:`.places` take reversals and Concats of steps away.
-4. :mod:`.scale`: BatchNormalization and other scales folded into weights.
+4. :mod:`.scale`, :mod:`.norms`: BatchNormalization and other scales folded into weights, norms called by their names.
 5. :mod:`.lower`: LSTM, GRU and RNN checked and written out in full.
 6. :mod:`.zeros`: initial states that are zero made absent.
 7. :mod:`.absorb`: views round recurrent nodes made part of them.
@@ -22,9 +22,11 @@ from .bodies import free_invariants
 from .clean import Cleaned, clean
 from .dead import remove_dead
 from .fold import fold
+from .known import Known
 from .loops import lift_loops
 from .lower import lower
 from .normalise import normalise
+from .norms import name_norms
 from .places import join_places
 from .reverse import slice_whole_reversals, turn_nodes
 from .roll import roll
@@ -57,13 +59,21 @@ def rewrite(graph: Graph) -> list[str]:
     reversed_ = slice_whole_reversals(graph)
     lifted = lift_loops(graph)
     reversed_ += slice_whole_reversals(graph) if lifted else 0
-    cells, rolled = roll(graph)
-    if reversed_ or lifted or cells:
+    if reversed_ or lifted:
         cleaned.add(Cleaned(), remove_dead(graph))
         cleaned.add(clean(graph), remove_dead(graph))
-    scaled = fold_scales(graph)
-    joined, turned = join_places(graph), turn_nodes(graph)
-    if joined or turned or scaled:
+    known = Known.of(graph)
+    cells, rolled = roll(graph, Known.of(graph, named=True) if Known.has_names(graph) else known)
+    if cells:
+        cleaned.add(Cleaned(), remove_dead(graph))
+        cleaned.add(clean(graph), remove_dead(graph))
+        known = Known.of(graph)
+    changes = []
+    for change in (turn_nodes, fold_scales, name_norms, join_places):
+        changes.append(change(graph, known))
+        known = Known.of(graph) if changes[-1] else known
+    turned, scaled, norms, joined = changes
+    if any(changes):
         cleaned.add(Cleaned(), remove_dead(graph))
         cleaned.add(clean(graph), remove_dead(graph))
     lowered, known = lower(graph)
@@ -82,6 +92,7 @@ def rewrite(graph: Graph) -> list[str]:
         (cells, f"made {rolled} recurrent nodes of {{}} written out", "cell"),
         (reversed_, "made a Slice of {}", "reversal of whole sequences"),
         (lifted, "made recurrent nodes of {}", "Loop or Scan"),
+        (norms, "recognised {}", "norm written out"),
         (scaled, "folded {} into the product next to it", "scale, bias or padding"),
         (turned, "turned {} round", "recurrent node"),
         (joined, "replaced {} of consecutive pieces by a view", "Concat"),

@@ -47,6 +47,12 @@ class Known:
         if named and outer is None:
             self._trust_names()
 
+    @staticmethod
+    def has_names(graph: Graph) -> bool:
+        """Whether `named` would make a difference: two axes of inputs are declared under one name."""
+        names = [d for value in graph.inputs for d in value.shape or () if isinstance(d, str)]
+        return len(set(names)) < len(names)
+
     def _trust_names(self) -> None:
         first: dict[str, Size] = {}
         for value in self.graph.inputs:

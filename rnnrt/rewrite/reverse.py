@@ -38,15 +38,13 @@ def _sweep(graph: Graph, known: Known, names: Names) -> int:
     return count
 
 
-def turn_nodes(graph: Graph) -> int:
+def turn_nodes(graph: Graph, known: Known) -> int:
     """Let recurrent nodes between two reversals in time go backwards instead, in place; returns how many."""
-    recurrent = any(node.op in _RECURRENT and not node.domain for node in graph.nodes)
-    known = Known.of(graph) if recurrent else Known(graph)
     users, outputs = graph.consumers(), {v.name for v in graph.outputs}
     count = 0
     for node in graph.nodes:
         for _, sub in node.subgraphs():
-            count += turn_nodes(sub)
+            count += turn_nodes(sub, known.inner[id(sub)])
         direction = node.attrs.get("direction", "forward")
         direction = direction.decode() if isinstance(direction, bytes) else direction
         turned = direction in _OTHER and node.op in _RECURRENT and not node.domain

@@ -25,7 +25,7 @@ from .places import Place, place_of
 from .write import Writer
 
 
-def roll(graph: Graph, known: Known | None = None, names: Names | None = None) -> tuple[int, int]:
+def roll(graph: Graph, known: Known, names: Names | None = None) -> tuple[int, int]:
     """Make recurrent nodes of the written-out cells of `graph` and of the graphs in it, in place.
 
     Returns
@@ -33,7 +33,6 @@ def roll(graph: Graph, known: Known | None = None, names: Names | None = None) -
     cells, nodes
         How many cells there were, and how many nodes they became.
     """
-    known = known or Known.of(graph, named=True)
     names = names or Names(graph)
     n_cells = n_nodes = 0
     for node in graph.nodes:

@@ -20,9 +20,9 @@ from .names import Names
 _CHANNELED = ("Conv", "ConvTranspose")
 
 
-def fold_scales(graph: Graph) -> int:
-    """Fold such nodes of `graph` and of the graphs in it, in place; returns how many."""
-    return _Scaler(Names(graph)).sweep(graph, Known.of(graph))
+def fold_scales(graph: Graph, known: Known) -> int:
+    """Fold such nodes of `graph`, of which `known` is known, and of the graphs in it, in place; returns how many."""
+    return _Scaler(Names(graph)).sweep(graph, known)
 
 
 class _Scaler:
