@@ -7,7 +7,8 @@ The passes, in order, each in a file of its own:
    folded, empty and repeated nodes removed; again while that helps.
 3. :mod:`.loops`, :mod:`.roll`: Loops over cells, cells written out, and layers unrolled over time, made LSTM, GRU and
    RNN again; :mod:`.reverse` and :mod:`.places` take reversals and Concats of steps away.
-4. :mod:`.scale`, :mod:`.norms`: BatchNormalization and other scales folded into weights, norms called by their names.
+4. :mod:`.simpler`, :mod:`.scale`, :mod:`.norms`: simpler operators, BatchNormalization and other scales folded into
+   weights, norms called by their names.
 5. :mod:`.lower`: LSTM, GRU and RNN checked and written out in full.
 6. :mod:`.zeros`: initial states that are zero made absent.
 7. :mod:`.absorb`: views round recurrent nodes made part of them.
@@ -31,6 +32,7 @@ from .places import join_places
 from .reverse import slice_whole_reversals, turn_nodes
 from .roll import roll
 from .scale import fold_scales
+from .simpler import simplify
 from .zeros import drop_zero_states
 
 _ROUNDS = 8  # each round has to find something, so this bounds only what nobody writes
@@ -69,10 +71,10 @@ def rewrite(graph: Graph) -> list[str]:
         cleaned.add(clean(graph), remove_dead(graph))
         known = Known.of(graph)
     changes = []
-    for change in (turn_nodes, fold_scales, name_norms, join_places):
+    for change in (turn_nodes, simplify, fold_scales, name_norms, join_places):
         changes.append(change(graph, known))
         known = Known.of(graph) if changes[-1] else known
-    turned, scaled, norms, joined = changes
+    turned, simpler, scaled, norms, joined = changes
     if any(changes):
         cleaned.add(Cleaned(), remove_dead(graph))
         cleaned.add(clean(graph), remove_dead(graph))
@@ -93,6 +95,7 @@ def rewrite(graph: Graph) -> list[str]:
         (reversed_, "made a Slice of {}", "reversal of whole sequences"),
         (lifted, "made recurrent nodes of {}", "Loop or Scan"),
         (norms, "recognised {}", "norm written out"),
+        (simpler, "replaced {} by simpler operators", "node"),
         (scaled, "folded {} into the product next to it", "scale, bias or padding"),
         (turned, "turned {} round", "recurrent node"),
         (joined, "replaced {} of consecutive pieces by a view", "Concat"),
