@@ -11,8 +11,10 @@ varint and as many bytes (2). The way is ModelProto.graph (7), GraphProto.initia
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,6 +26,7 @@ _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
 _WINDOW = 1 << 16
 _MOST_VARINT = 10
 _ALIGNED = 64
+_HUGE = 1 << 21
 
 
 class _Strange(Exception):
@@ -65,7 +68,7 @@ class Opened:
 
     def array(self, start: int, stop: int) -> np.ndarray:
         """The same as a uint8 array of its own."""
-        array = np.empty(stop - start, np.uint8)
+        array = _memory(stop - start)
         rest = array.data
         while rest:
             count = os.preadv(self.descriptor, [rest], stop - len(rest))
@@ -73,6 +76,17 @@ class Opened:
                 raise _Strange
             rest = rest[count:]
         return array
+
+
+def _memory(size: int) -> np.ndarray:
+    """`size` bytes, in huge pages where there are such: what is touched for the first time costs by the page."""
+    if size < _HUGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return np.empty(size, np.uint8)
+    memory = mmap.mmap(-1, size + _HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    first = -np.frombuffer(memory, np.uint8).ctypes.data % _HUGE
+    with suppress(OSError):  # the system may not have them
+        memory.madvise(mmap.MADV_HUGEPAGE, first, size // _HUGE * _HUGE)
+    return np.frombuffer(memory, np.uint8, size, first)
 
 
 @dataclass(slots=True)
