@@ -15,12 +15,17 @@ import numpy as np
 
 from ._core import engine
 from .errors import InputError, ModelError
-from .graph import Node
+from .graph import Graph, Node
 from .ops.registry import Function
 from .rewrite.views import Groups, apply_views, arrange
+from .shared import shared_layer
 
 _NAMES = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 _WEIGHTS = (1, 2, 3, 7)
+_FORM = (
+    "direction", "hidden_size", "activations", "activation_alpha", "activation_beta", "clip", "input_forget",
+    "linear_before_reset",
+)  # fmt: skip
 
 Values = Mapping[int, Any]
 """Input number -> array; absent inputs are missing or None."""
@@ -29,7 +34,8 @@ Values = Mapping[int, Any]
 def recurrent(node: Node, constants: Mapping[str, np.ndarray], threads: int = 1) -> tuple[Function, list[str]]:
     """The function that runs a lowered recurrent `node`, and the names of the inputs it takes.
 
-    Weights among `constants` are packed now and are not needed after; others are packed at every call.
+    Weights among `constants` are packed now, which the node remembers, and are not needed after; others are packed at
+    every call.
 
     Returns
     -------
@@ -45,9 +51,10 @@ def recurrent(node: Node, constants: Mapping[str, np.ndarray], threads: int = 1)
     """
     given = {k: name for k, name in enumerate(node.inputs) if name}
     weights = {k: name for k, name in given.items() if k in _WEIGHTS}
-    if all(name in constants for name in weights.values()):
-        layer, dtype = pack(node, {k: constants[name] for k, name in weights.items()})
-        fixed = _runner(node, layer, dtype, threads)
+    if "packed" not in node.attrs and all(name in constants for name in weights.values()):
+        node.attrs["packed"] = pack(node, {k: constants[name] for k, name in weights.items()}, shared_layer)
+    if "packed" in node.attrs:
+        fixed = _runner(node, *node.attrs["packed"], threads)
         taken = [k for k in given if k not in weights]
         return (lambda *arrays: fixed(dict(zip(taken, arrays, strict=True)))), [given[k] for k in taken]
 
@@ -62,8 +69,25 @@ def recurrent(node: Node, constants: Mapping[str, np.ndarray], threads: int = 1)
     return run, list(given.values())
 
 
-def pack(node: Node, weights: Values) -> tuple[engine.Recurrent, np.dtype]:
-    """The packed layer and the dtype of the node's arrays; half precision is computed in single."""
+def release_weights(graph: Graph) -> None:
+    """Let go of what the packed nodes of `graph`, and of the graphs in it, were packed from, unless others use it."""
+    parts = list(graph.walk())
+    for node in (node for part in parts for node in part.nodes if "packed" in node.attrs):
+        for k in _WEIGHTS:
+            if node.input(k):
+                node.inputs[k] = ""
+    used = {name for part in parts for node in part.nodes for name in node.inputs}
+    used.update(value.name for part in parts for value in part.outputs)
+    for part in parts:
+        for name in part.constants.keys() - used:
+            del part.constants[name]
+
+
+def pack(node: Node, weights: Values, shared: Callable | None = None) -> tuple[engine.Recurrent, np.dtype]:
+    """The packed layer and the dtype of the node's arrays; half precision is computed in single.
+
+    `shared` may put a layer that is there already in its place.
+    """
     dtype = weights[1].dtype
     wide = np.dtype(np.float64 if dtype == np.float64 else np.float32)
     arrays: list[Any] = [np.require(weights[k], wide, ["C", "A"]) if k in weights else None for k in _WEIGHTS]
@@ -82,6 +106,8 @@ def pack(node: Node, weights: Values) -> tuple[engine.Recurrent, np.dtype]:
         )  # fmt: skip
     except ValueError as error:
         raise type(error)(f"{node.label()}: {error}") from None
+    if shared:
+        layer = shared(layer, node.op, *(repr(attrs.get(key)) for key in _FORM))
     return layer, dtype
 
 

@@ -190,6 +190,7 @@ cdef class Recurrent:
 
     cdef rt_layer layers[2]
     cdef rt_kernels *kernels
+    cdef object __weakref__
     cdef list blocks                       # the memory behind `layers`
     cdef list workspaces                   # idle ones, at most four
     cdef readonly str kind, direction, isa
@@ -383,6 +384,7 @@ cdef class Recurrent:
 
 
 include "team.pxi"
+include "same.pxi"
 
 
 cdef void *data_at(cnp.ndarray a, int axis, int index):
