@@ -54,7 +54,8 @@ def recurrent(node: Node, constants: Mapping[str, np.ndarray], threads: int = 1)
     if "packed" not in node.attrs and all(name in constants for name in weights.values()):
         node.attrs["packed"] = pack(node, {k: constants[name] for k, name in weights.items()}, shared_layer)
     if "packed" in node.attrs:
-        fixed = _runner(node, *node.attrs["packed"], threads)
+        layer, dtype = node.attrs["packed"]
+        fixed = _runner(node, layer, dtype, threads)
         taken = [k for k in given if k not in weights]
         return (lambda *arrays: fixed(dict(zip(taken, arrays, strict=True)))), [given[k] for k in taken]
 
@@ -69,11 +70,16 @@ def recurrent(node: Node, constants: Mapping[str, np.ndarray], threads: int = 1)
     return run, list(given.values())
 
 
-def release_weights(graph: Graph) -> None:
-    """Let go of what the packed nodes of `graph`, and of the graphs in it, were packed from, unless others use it."""
+def release(graph: Graph) -> None:
+    """Let go of what a plan of `graph` and of the graphs in it does not need any more.
+
+    That is what packed nodes were packed from, unless others use it, and the nodes' messages, each of which keeps all
+    that was parsed with it.
+    """
     parts = list(graph.walk())
-    for node in (node for part in parts for node in part.nodes if "packed" in node.attrs):
-        for k in _WEIGHTS:
+    for node in (node for part in parts for node in part.nodes):
+        node.proto = None
+        for k in _WEIGHTS if "packed" in node.attrs else ():
             if node.input(k):
                 node.inputs[k] = ""
     used = {name for part in parts for node in part.nodes for name in node.inputs}
