@@ -24,7 +24,10 @@ import numpy as np
 from rnnrt.errors import InputError, ModelError, UnsupportedError
 
 cdef extern from "cpu.h" nogil:
+    enum:
+        RT_HUGE_PAGE, RT_HUGE_BYTES
     bint rt_cpu_has(const char *isa)
+    void rt_prefer_huge_pages(void *data, size_t size)
     uint64_t rt_fp_enter()
     void rt_fp_leave(uint64_t old)
 
@@ -141,16 +144,18 @@ def apply(str name, x, isa=None):
 
 
 cdef class Block:
-    """Memory aligned to cache lines, freed with the object."""
+    """Memory aligned to cache lines, or to huge pages where it fills some, freed with the object."""
 
     cdef void *data
     cdef size_t size
 
     def __cinit__(self, size_t size):
         self.size = size
-        if posix_memalign(&self.data, 64, max(size, <size_t> 64)) != 0:
+        if posix_memalign(&self.data, RT_HUGE_PAGE if size >= RT_HUGE_BYTES else 64, max(size, <size_t> 64)) != 0:
             self.data = NULL
             raise MemoryError(f"rnnrt: no memory for {size} bytes")
+        if size >= RT_HUGE_BYTES:
+            rt_prefer_huge_pages(self.data, size)
 
     def __dealloc__(self):
         free(self.data)
