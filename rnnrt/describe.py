@@ -20,6 +20,7 @@ def describe(model: Model) -> str:
         f"steps: {counts}",
         f"instruction set {engine.in_use}; threads {model.threads}",
         *(f"state {into} <- {out}" for into, out in model.states.items()),
+        model._ragged_plan().describe(),
         *plan.notes,
         "",
         *_steps(plan, ""),

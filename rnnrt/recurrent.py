@@ -1,6 +1,7 @@
 """Lowered LSTM, GRU and RNN nodes on the compiled core: the native tier.
 
-:func:`recurrent` packs a node's weights once and returns the function that runs it. Views of the inputs cost no copy,
+:func:`recurrent` packs a node's weights once and returns the binder of its step, and the function that runs it where it
+cannot be bound (half precision, weights that are no constants). Views of the inputs cost no copy,
 and outputs are written by the core straight into the arrangement that the graph wants (:mod:`rnnrt.rewrite.lower` says
 how a lowered node is written).
 """
@@ -16,25 +17,29 @@ import numpy as np
 from ._core import engine
 from .errors import InputError, ModelError
 from .graph import Node
+from .native.recurrent import RecurrentBinder
 from .ops.registry import Function
+from .rewrite.lower import INPUT_NAMES
 from .rewrite.views import Groups, apply_views, arrange
 
-_NAMES = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 _WEIGHTS = (1, 2, 3, 7)
 
 Values = Mapping[int, Any]
 """Input number -> array; absent inputs are missing or None."""
 
 
-def recurrent(node: Node, constants: Mapping[str, np.ndarray], threads: int = 1) -> tuple[Function, list[str]]:
-    """The function that runs a lowered recurrent `node`, and the names of the inputs it takes.
+def recurrent(
+    node: Node, constants: Mapping[str, np.ndarray], threads: int = 1
+) -> tuple[Function, list[str], RecurrentBinder | None]:
+    """The function that runs a lowered recurrent `node`, the names of the inputs it takes, and its binder.
 
     Weights among `constants` are packed now and are not needed after; others are packed at every call.
 
     Returns
     -------
-    fn, names
-        ``fn(*arrays)`` returns a tuple with one entry an output of ``node.outputs``, None for those without a name.
+    fn, names, native
+        ``fn(*arrays)`` returns a tuple with one entry an output of ``node.outputs``, None for those without a name;
+        ``native`` emits its step, and is None where there is none.
 
     Raises
     ------
@@ -49,7 +54,8 @@ def recurrent(node: Node, constants: Mapping[str, np.ndarray], threads: int = 1)
         layer, dtype = pack(node, {k: constants[name] for k, name in weights.items()})
         fixed = _runner(node, layer, dtype, threads)
         taken = [k for k in given if k not in weights]
-        return (lambda *arrays: fixed(dict(zip(taken, arrays, strict=True)))), [given[k] for k in taken]
+        native = RecurrentBinder(node, layer, taken, threads) if dtype == layer.dtype else None
+        return (lambda *arrays: fixed(dict(zip(taken, arrays, strict=True)))), [given[k] for k in taken], native
 
     def run(*arrays: Any) -> tuple:
         values = dict(zip(given, arrays, strict=True))
@@ -59,7 +65,7 @@ def recurrent(node: Node, constants: Mapping[str, np.ndarray], threads: int = 1)
             raise InputError(str(error)) from None
         return _runner(node, layer, dtype, threads)(values)
 
-    return run, list(given.values())
+    return run, list(given.values()), None
 
 
 def pack(node: Node, weights: Values) -> tuple[engine.Recurrent, np.dtype]:
@@ -97,12 +103,12 @@ def _runner(node: Node, layer: engine.Recurrent, dtype: np.dtype, threads: int) 
         if array is None:
             return None
         if array.dtype != dtype:
-            raise InputError(f"{label}: {_NAMES[k]}: expected {dtype}, got {array.dtype}")
+            raise InputError(f"{label}: {INPUT_NAMES[k]}: expected {dtype}, got {array.dtype}")
         if k in views:
             try:
                 array = apply_views(array, views[k])
             except (ValueError, IndexError) as error:
-                raise InputError(f"{label}: {_NAMES[k]}: shape {values[k].shape} does not fit: {error}") from None
+                raise InputError(f"{label}: {INPUT_NAMES[k]}: shape {values[k].shape} does not fit: {error}") from None
         if wide != dtype:
             array = array.astype(wide)
         contiguous = array.ndim and (array.strides[-1] == array.itemsize or array.shape[-1] == 1)

@@ -17,9 +17,8 @@ from .edit import NEWEST
 from .known import Known
 from .names import Names, rename_definitions, rename_inputs
 from .shape_rules import element_type
-from .views import Size, quotient, views_of
+from .views import END, Size, quotient, views_of
 
-_END = 2**31 - 1  # what exporters write for "to the end" is at least this
 _SHARED_BYTES = 4096  # constants up to this size are compared by what they hold
 
 
@@ -153,7 +152,7 @@ def _merge_slice(first: Node, second: Node, known: Known, graph: Graph, names: N
     if a is None or b is None or shape is None or len(a) != 1 or len(b[0][1]) != 1:
         return False
     _, axis, start, stop, step = a[0]
-    single = step == 1 and (stop == start + 1 != 0 or (start == -1 and stop >= _END))
+    single = step == 1 and (stop == start + 1 != 0 or (start == -1 and stop >= END))
     rank, squeezed = len(shape), b[0][1][0]
     if not single or any(not -rank <= k < rank for k in (axis, squeezed)) or (axis - squeezed) % rank:
         return False
@@ -245,7 +244,7 @@ def _view_leaves_alone(view: tuple, shape: tuple[Size, ...] | None) -> bool:
     if kind == "slice":
         axis, start, stop, step = args
         size = shape[axis] if -len(shape) <= axis < len(shape) else None
-        end = size if isinstance(size, int) else _END
+        end = size if isinstance(size, int) else END
         return size is not None and step == 1 and start == 0 and stop >= end
     return False
 

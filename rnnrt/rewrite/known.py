@@ -21,9 +21,13 @@ _SMALL = 64  # elements: the longest constant that is looked at as a shape vecto
 
 
 class Known:
-    """What is known of one graph and, through `outer`, of the graphs round it."""
+    """What is known of one graph and, through `outer`, of the graphs round it.
 
-    def __init__(self, graph: Graph, outer: Known | None = None) -> None:
+    With `named`, axes of the model's inputs that are declared under one name count as one size. That holds for the
+    feeds that the model declares, and no one checks that others do not come: for rewrites whose results refuse those.
+    """
+
+    def __init__(self, graph: Graph, outer: Known | None = None, named: bool = False) -> None:
         self.graph = graph
         self.outer = outer
         self.inner: dict[int, Known] = {}
@@ -40,11 +44,28 @@ class Known:
                     self._shapes[value.name] = tuple(
                         d if isinstance(d, int) and d >= 0 else f"{value.name}[{k}]" for k, d in enumerate(value.shape)
                     )
+        if named and outer is None:
+            self._trust_names()
+
+    def _trust_names(self) -> None:
+        first: dict[str, Size] = {}
+        for value in self.graph.inputs:
+            sizes = self._shapes.get(value.name)
+            if sizes is not None and value.shape is not None:
+                pairs = zip(value.shape, sizes, strict=True)
+                self._shapes[value.name] = tuple(first.setdefault(d, s) if isinstance(d, str) else s for d, s in pairs)
+
+    def assume(self, name: str, shape: Sizes | None, dtype: np.dtype | None) -> None:
+        """Take the shape and element type of an input of this graph for given."""
+        if shape is not None:
+            self._shapes[name] = shape
+        if dtype is not None:
+            self._dtypes[name] = dtype
 
     @classmethod
-    def of(cls, graph: Graph, outer: Known | None = None) -> Known:
+    def of(cls, graph: Graph, outer: Known | None = None, named: bool = False) -> Known:
         """All that can be said about `graph` as it stands."""
-        known = cls(graph, outer)
+        known = cls(graph, outer, named)
         for node in graph.nodes:
             for _, sub in node.subgraphs():
                 known.inner[id(sub)] = cls.of(sub, known)

@@ -64,6 +64,9 @@ ACTIVATIONS: dict[str, tuple[float | None, float | None]] = {
 }
 """Default alpha and beta of each activation, in float32 as attributes are; None where it takes none."""
 
+INPUT_NAMES = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
+"""What the inputs of a recurrent node are called, in their order."""
+
 _DIRECTIONS = ("forward", "reverse", "bidirectional")
 _FLOATS = ("float16", "float32", "float64", "bfloat16")
 _COMMON = {
@@ -212,7 +215,7 @@ def _times(number: int, units: Size | None) -> Any:
 
 def _check_types(node: Node, known: Known) -> None:
     first = None
-    for k, name in enumerate(("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")):
+    for k, name in enumerate(INPUT_NAMES):
         dtype = known.dtype(node.input(k)) if node.input(k) else None
         if dtype is None:
             continue
