@@ -180,7 +180,7 @@ class Binding:
         values = inner.constants()
         names = step.names
         for k, name in enumerate(inner.captures):
-            values[1 + k] = level.values[step.inputs[names.index(name)]]
+            values[1 + k] = self._counted(inner, 1 + k, level.values[step.inputs[names.index(name)]])
         place.levels.append(_Level(inner, values, 0, step.outputs))
 
     def _leave(self, place: _Place) -> None:
