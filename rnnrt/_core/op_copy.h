@@ -132,8 +132,7 @@ COPY_ELEMENTS(16, copy_16)
     do { \
         for (int64_t j_ = whole_columns; j_ < columns; j_++) \
             copy_row_##bytes(x + j_ * sx, y + j_ * bytes, whole_rows, bytes, sy); \
-        for (int64_t i_ = whole_rows; i_ < rows; i_++) \
-            copy_row_##bytes(x + i_ * bytes, y + i_ * sy, columns, sx, bytes); \
+        for (int64_t i_ = whole_rows; i_ < rows; i_++) copy_row_##bytes(x + i_ * bytes, y + i_ * sy, columns, sx, bytes); \
     } while (0)
 
 /* A matrix transposed: whole blocks of 8 by 8 elements first, so that each cache line is used up while it is at hand. */

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -175,7 +176,8 @@ def _even(content: bytes, dtype: np.dtype, shape: Shape, sizes: Shape, strides: 
     unit = [tuple([int(j == k and n > 1) for j in range(rank)]) for k, n in enumerate(places.shape)]
     steps = [int(places[at]) - first for at in unit]
     even = np.full(places.shape, first)
-    for step, grid in zip(steps, np.indices(places.shape, sparse=True), strict=True):
+    grids: Any = np.indices(places.shape, sparse=True)
+    for step, grid in zip(steps, grids, strict=True):
         even += step * grid
     if (places != even).any():
         return None
