@@ -13,7 +13,9 @@ from .graph import Value
 from .onnx_file import read_model
 from .plan import Plan
 from .processors import usable
+from .recurrent import release
 from .rewrite import rewrite
+from .shared import share_constants
 from .states import find_states
 
 if TYPE_CHECKING:
@@ -91,7 +93,9 @@ class Model:
             "custom_metadata_map": dict(file.metadata),
         }
         self._source = _kept(source if file.path is None else os.path.abspath(file.path))
+        share_constants(graph)
         self._plan = Plan(graph, notes, self.threads)
+        release(graph)
         self._graph = graph
         self._ragged: Ragged | None = None
         self._checks = tuple(_Check(value) for value in self.inputs)

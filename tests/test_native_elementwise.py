@@ -75,7 +75,8 @@ def close(got: np.ndarray, want: np.ndarray, ulps: float = 2, hint: str = "", ma
         return
     np.testing.assert_array_equal(np.isnan(got), np.isnan(want), hint)
     exact = (got == want) | np.isnan(want)
-    far = ~exact & ~(np.abs(got.astype(np.float64) - want) <= ulps * np.spacing(np.abs(want)) + margin + 1e-37)
+    with np.errstate(invalid="ignore"):
+        far = ~exact & ~(np.abs(got.astype(np.float64) - want) <= ulps * np.spacing(np.abs(want)) + margin + 1e-37)
     assert not far.any(), f"{hint}: got {got[far][:5]}, expected {want[far][:5]}"
 
 

@@ -31,10 +31,10 @@ typedef struct {
 } rt_conv;
 
 /* f in place over n vectors. */
-static __attribute__((noinline)) void conv_activate(const rt_conv *s, real *x, int n) {
-    for (int i = 0; i < n; i++) {
+static __attribute__((noinline)) void conv_activate(int64_t kind, double alpha, double beta, real *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
         const vf y = v_load(x + i * LANES);
-        v_store(x + i * LANES, v_activate((int)s->activation, (real)s->alpha, (real)s->beta, y));
+        v_store(x + i * LANES, v_activate((int)kind, (real)alpha, (real)beta, y));
     }
 }
 

@@ -98,7 +98,7 @@ static void conv_panel(const rt_conv *s, const rt_conv_phase *p, char *const *va
         const int mr = (int)(p->cut + (tile < p->extra));
         next_positions(s, p, &at, mr, x, t.a, place);
         column_tiles[nv][mr](&t);
-        if (s->activation >= 0) conv_activate(s, out, mr * nv);
+        if (s->activation >= 0) conv_activate(s->activation, s->alpha, s->beta, out, mr * nv);
         put_columns(out, y, s->ym, place, mr, m, ld);
     }
 }

@@ -1,9 +1,9 @@
 /* A copy with a margin, for windows that reach over the border, and with the last axis taken apart by its stride:
- *     y[r][q][j] = x[r][j*s + q - left], or `fill` where that lies outside,   q < s pieces, j < pitch
- * over the planes r = (n, c) of sizes (h, w). A margin above and below is rows of `fill`.
+ *     y[r][q][i][j] = x[r][i - top][j*s + q - left], or `fill` where that lies outside,   q < s pieces, i < rows, j < pitch
+ * over the planes r = (n, c).
  *
- * Vectors are written whole: what goes past the end of a row is written over by the next. The caller guarantees LANES
- * elements past the end of y; only the last row of a part is written to the element. */
+ * Vectors are written whole: what goes past the end of a row is written over by the next. Only where that would
+ * be past the end of a part, elements are written one by one. */
 #ifndef RT_OP_CONV_PAD_H
 #define RT_OP_CONV_PAD_H
 #include "op_conv.h"
@@ -14,7 +14,7 @@ typedef struct {
     int64_t n, c, h, xn, xc, xh, xw;
     int64_t top, rows, pitch, s; /* rows: with the margins */
     struct {
-        int64_t low, size, from; /* y[r][q][low .. low+size) is x[r][from], x[r][from + s], … */
+        int64_t low, size, from; /* row[low .. low+size) of piece q is x[from], x[from + s], … */
     } piece[];
 } rt_conv_pad;
 
@@ -60,31 +60,35 @@ static inline void take_row(real *restrict y, const real *restrict x, int64_t n,
     for (; i < n; i++) y[i] = x[i * step];
 }
 
-static inline void pad_row(const rt_conv_pad *t, const real *x, real *y, int exactly) {
-    for (int64_t q = 0; q < t->s; q++, y += t->pitch) {
-        const int64_t low = t->piece[q].low, high = low + t->piece[q].size;
-        if (low) (exactly ? fill_exactly : fill_loosely)(y, low, (real)t->fill);
-        take_row(y + low, x + t->piece[q].from * t->xw, high - low, t->s * t->xw);
-        if (high < t->pitch) (exactly ? fill_exactly : fill_loosely)(y + high, t->pitch - high, (real)t->fill);
+/* One plane; what lies past `last` must not be written. */
+static inline void pad_plane(const rt_conv_pad *t, const real *x, real *y, const real *last) {
+    const int64_t bottom = t->top + t->h < t->rows ? t->top + t->h : t->rows, step = t->s * t->xw, pitch = t->pitch;
+    const real fill = (real)t->fill;
+    for (int64_t q = 0; q < t->s; q++) {
+        const int64_t low = t->piece[q].low, size = t->piece[q].size, high = low + size;
+        const real *row = x + t->piece[q].from * t->xw;
+        for (int64_t i = 0; i < t->rows; i++, y += pitch) {
+            const int inside = i >= t->top && i < bottom, exactly = last - y < pitch + LANES;
+            void (*const put)(real *, int64_t, real) = exactly ? fill_exactly : fill_loosely;
+            if (!inside) {
+                put(y, pitch, fill);
+                continue;
+            }
+            if (low) put(y, low, fill);
+            take_row(y + low, row, size, step);
+            if (high < pitch) put(y + high, pitch - high, fill);
+            row += t->xh;
+        }
     }
 }
 
 static int op_conv_pad(const int64_t *words, char *const *values, int part, int n_parts) {
     const rt_conv_pad *t = (const rt_conv_pad *)words;
-    const int64_t planes = t->n * t->c, ldy = t->s * t->pitch;
-    const int64_t end = part_begin(planes, part + 1, n_parts);
+    const int64_t planes = t->n * t->c, size = t->s * t->rows * t->pitch, end = part_begin(planes, part + 1, n_parts);
     int64_t p = part_begin(planes, part, n_parts), n = p ? p / t->c : 0, c = p - n * t->c;
-    real *y = RT_AT(real, values, t->y) + p * t->rows * ldy;
-    for (; p < end; p++) {
-        const real *x = RT_AT(const real, values, t->x) + n * t->xn + c * t->xc;
-        for (int64_t i = 0; i < t->rows; i++, y += ldy) {
-            const int64_t h = i - t->top;
-            const int exactly = p == end - 1 && i == t->rows - 1;
-            if (h < 0 || h >= t->h)
-                (exactly ? fill_exactly : fill_loosely)(y, ldy, (real)t->fill);
-            else
-                pad_row(t, x + h * t->xh, y, exactly);
-        }
+    real *y = RT_AT(real, values, t->y) + p * size, *const last = y + (end - p) * size;
+    for (; p < end; p++, y += size) {
+        pad_plane(t, RT_AT(const real, values, t->x) + n * t->xn + c * t->xc, y, last);
         if (++c == t->c) c = 0, n++;
     }
     return RT_OK;

@@ -201,55 +201,54 @@ static void gemm_panel(const rt_gemm *s, rt_gemm_tile t, const real *b, ptrdiff_
     }
 }
 
-/* nc columns of one row as dots over k. */
-RT_INLINE void gemm_dot(const int nc, const real *a, const real *const b, ptrdiff_t b_n, ptrdiff_t n_k, vf *sum) {
+/* Columns j to j + nc of all rows as dots over k; the whole vectors of k first, then what is left of it. */
+RT_INLINE void gemm_dot(const int nc, const rt_gemm_tile *t, ptrdiff_t b_n, ptrdiff_t rows, ptrdiff_t j) {
     const int phases = nc == 1 ? 4 : nc == 2 ? 2 : 1;
-    vf acc[4];
-    ptrdiff_t k = 0;
-    RT_UNROLL
-    for (int i = 0; i < 4; i++) acc[i] = v_set1(0);
-    for (; k + phases * LANES <= n_k; k += phases * LANES) {
+    const ptrdiff_t whole = t->k / LANES * LANES;
+    const int left = (int)(t->k - whole);
+    const real *a = t->a, *b = t->w + j * b_n, *init = t->init;
+    real *y = t->y + j;
+    for (; rows > 0; rows--, a += t->a_row, y += t->y_row) {
+        vf acc[4];
+        ptrdiff_t k = 0;
         RT_UNROLL
-        for (int q = 0; q < phases; q++) {
-            const vf x = v_load(a + k + q * LANES);
+        for (int i = 0; i < 4; i++) acc[i] = v_set1(0);
+        for (; k + phases * LANES <= whole; k += phases * LANES) {
             RT_UNROLL
-            for (int c = 0; c < nc; c++) acc[q * nc + c] = v_fma(x, v_load(b + c * b_n + k + q * LANES), acc[q * nc + c]);
+            for (int q = 0; q < phases; q++) {
+                const vf x = v_load(a + k + q * LANES);
+                RT_UNROLL
+                for (int c = 0; c < nc; c++) acc[q * nc + c] = v_fma(x, v_load(b + c * b_n + k + q * LANES), acc[q * nc + c]);
+            }
         }
-    }
-    for (; k < n_k; k += LANES) {
-        const int n = n_k - k < LANES ? (int)(n_k - k) : LANES;
-        const vf x = v_load_n(a + k, n);
+        for (; k < whole; k += LANES) {
+            const vf x = v_load(a + k);
+            RT_UNROLL
+            for (int c = 0; c < nc; c++) acc[c] = v_fma(x, v_load(b + c * b_n + k), acc[c]);
+        }
+        if (left) {
+            const vf x = v_load_n(a + k, left);
+            RT_UNROLL
+            for (int c = 0; c < nc; c++) acc[c] = v_fma(x, v_load_n(b + c * b_n + k, left), acc[c]);
+        }
         RT_UNROLL
-        for (int c = 0; c < nc; c++) acc[c] = v_fma(x, v_load_n(b + c * b_n + k, n), acc[c]);
-    }
-    RT_UNROLL
-    for (int c = 0; c < nc; c++) {
-        sum[c] = acc[c];
-        if (phases == 4) sum[c] = (acc[0] + acc[1]) + (acc[2] + acc[3]);
-        if (phases == 2) sum[c] = acc[c] + acc[c + nc];
+        for (int c = 0; c < nc; c++) {
+            if (phases == 4) acc[c] = (acc[0] + acc[1]) + (acc[2] + acc[3]);
+            if (phases == 2) acc[c] = acc[c] + acc[c + nc];
+            y[c] = v_sum(acc[c]) + (init ? init[j + c] : 0);
+        }
+        if (init) init += t->ldinit;
     }
 }
 
-static void gemm_dots(const rt_gemm *s, const rt_gemm_tile *t, const real *b, ptrdiff_t rows) {
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        const real *a = t->a + r * t->a_row, *init = t->init ? t->init + r * t->ldinit : NULL;
-        real *y = t->y + r * t->y_row;
-        for (ptrdiff_t j = 0; j < s->n; j += 4) {
-            const int columns = s->n - j < 4 ? (int)(s->n - j) : 4;
-            const real *w = b + j * s->b_n;
-            vf sum[4];
-            if (columns == 4)
-                gemm_dot(4, a, w, s->b_n, s->k, sum);
-            else if (columns == 3)
-                gemm_dot(3, a, w, s->b_n, s->k, sum);
-            else if (columns == 2)
-                gemm_dot(2, a, w, s->b_n, s->k, sum);
-            else
-                gemm_dot(1, a, w, s->b_n, s->k, sum);
-            for (int c = 0; c < columns; c++) y[j + c] = v_sum(sum[c]) + (init ? init[j + c] : 0);
-        }
-        if (s->activation >= 0) gemm_activate(s, y, s->n);
-    }
+static void gemm_dots(const rt_gemm *s, const rt_gemm_tile *t, ptrdiff_t rows) {
+    ptrdiff_t j = 0;
+    for (; j + 4 <= s->n; j += 4) gemm_dot(4, t, s->b_n, rows, j);
+    if (s->n - j == 3) gemm_dot(3, t, s->b_n, rows, j);
+    if (s->n - j == 2) gemm_dot(2, t, s->b_n, rows, j);
+    if (s->n - j == 1) gemm_dot(1, t, s->b_n, rows, j);
+    if (s->activation < 0) return;
+    for (ptrdiff_t r = 0; r < rows; r++) gemm_activate(s, t->y + r * t->y_row, s->n);
 }
 
 static int op_gemm(const int64_t *words, char *const *values, int part, int n_parts) {
@@ -270,10 +269,10 @@ static int op_gemm(const int64_t *words, char *const *values, int part, int n_pa
             const ptrdiff_t rows = s->m - row < s->block ? s->m - row : s->block;
             for (int64_t p = 0; p < n_panels; p++, item++) {
                 if (item < first || item >= end) continue;
-                const rt_gemm_tile t = {.a = a + row * s->a_row, .init = c ? c + row * s->c_row : NULL, .a_row = s->a_row, .a_k = s->a_k,
+                const rt_gemm_tile t = {.a = a + row * s->a_row, .w = b, .init = c ? c + row * s->c_row : NULL, .a_row = s->a_row, .a_k = s->a_k,
                                         .k = s->k, .ldinit = s->c_row, .y_row = s->y_row, .y = y + row * s->y_row};
                 if (s->form == GEMM_DOTS) {
-                    gemm_dots(s, &t, b, rows);
+                    gemm_dots(s, &t, rows);
                     continue;
                 }
                 gemm_panel(s, t, b, p, rows, scratch, n_panels == 1 && held == b);

@@ -21,7 +21,7 @@ C, N_COLUMNS, EPILOGUE = 2, 7, 20
 
 _BLOCK = 1 << 15
 """Numbers of the left operand that pass by a panel before the next panel takes its place in the cache."""
-_FOLD = 12
+_FOLD = 6
 """What folding a vector to a number costs, in multiply-adds of vectors."""
 _NEAR = 1 << 14
 """A right operand of no more numbers is read where it is, if it can be; a larger one by few rows only."""
