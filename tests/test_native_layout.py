@@ -109,6 +109,14 @@ def test_concat(isa: str, axis: int, dtype: Any) -> None:
         check("Concat", isa, *[np.flip(a, 2) for a in arrays], axis=axis)
 
 
+def test_pairs_are_interleaved_in_one_step(isa: str) -> None:
+    for n in (1, 15, 16, 17, 33, 64):
+        x = numbers(3, n, 1)
+        steps = check("Concat", isa, x, -x, axis=2).emitter.steps
+        assert [step.op for step in steps] == (["zip"] if n >= 15 else ["copy", "copy"])
+        check("Concat", isa, x, np.flip(x, 1), axis=-1)
+
+
 def test_concat_of_what_does_not_fit_is_left_alone(isa: str) -> None:
     assert run_native("Concat", numbers(2, 3), numbers(2, 4), isa=isa, axis=0) is None
     assert run_native("Concat", numbers(2, 3), numbers(2, 3).astype(np.int32), isa=isa, axis=0) is None

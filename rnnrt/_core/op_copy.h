@@ -132,8 +132,7 @@ COPY_ELEMENTS(16, copy_16)
     do { \
         for (int64_t j_ = whole_columns; j_ < columns; j_++) \
             copy_row_##bytes(x + j_ * sx, y + j_ * bytes, whole_rows, bytes, sy); \
-        for (int64_t i_ = whole_rows; i_ < rows; i_++) \
-            copy_row_##bytes(x + i_ * bytes, y + i_ * sy, columns, sx, bytes); \
+        for (int64_t i_ = whole_rows; i_ < rows; i_++) copy_row_##bytes(x + i_ * bytes, y + i_ * sy, columns, sx, bytes); \
     } while (0)
 
 /* A matrix transposed: whole blocks of 8 by 8 elements first, so that each cache line is used up while it is at hand. */
@@ -210,20 +209,18 @@ static inline void turn_block(const char *x, int64_t sx, char *y, int64_t sy) {
     memcpy(y + 3 * sy, &r3, sizeof r3);
 }
 
-/* Two rows of x, interleaved in y. */
-static inline void copy_zip(const char *x, int64_t sx, char *y, int64_t n) {
+/* Elements of two rows, one after the other. */
+static inline void copy_zip(const char *a, const char *b, char *y, int64_t n) {
     int64_t i = 0;
     for (; i + 4 <= n; i += 4) {
-        q4 a, b;
-        memcpy(&a, x + 4 * i, 16);
-        memcpy(&b, x + 4 * i + sx, 16);
-        const q4 low = Q_SHUFFLE(q4, a, b, 0, 4, 1, 5), high = Q_SHUFFLE(q4, a, b, 2, 6, 3, 7);
+        const q4 p = q4_load(a + 4 * i), q = q4_load(b + 4 * i);
+        const q4 low = Q_SHUFFLE(q4, p, q, 0, 4, 1, 5), high = Q_SHUFFLE(q4, p, q, 2, 6, 3, 7);
         memcpy(y + 8 * i, &low, 16);
         memcpy(y + 8 * i + 16, &high, 16);
     }
     for (; i < n; i++) {
-        memcpy(y + 8 * i, x + 4 * i, 4);
-        memcpy(y + 8 * i + 4, x + 4 * i + sx, 4);
+        memcpy(y + 8 * i, a + 4 * i, 4);
+        memcpy(y + 8 * i + 4, b + 4 * i, 4);
     }
 }
 
@@ -232,7 +229,7 @@ enum { TILE = 16 }; /* elements of a cache line */
 static void copy_turned_4(const char *x, char *y, const rt_copy *s) {
     const int64_t rows = s->row.size, columns = s->inner.size, sx = s->inner.x, sy = s->row.y;
     if (columns == 2 && sy == 8) {
-        copy_zip(x, sx, y, rows);
+        copy_zip(x, x + sx, y, rows);
         return;
     }
     const int64_t whole_rows = rows & ~(int64_t)3, whole_columns = columns - columns % Q_LANES;
@@ -242,6 +239,20 @@ static void copy_turned_4(const char *x, char *y, const rt_copy *s) {
                 for (int64_t i = r; i < whole_rows && i < r + TILE; i += 4)
                     turn_block(x + i * 4 + j * sx, sx, y + i * sy + j * 4, sy);
     COPY_LEFT(4, whole_rows, whole_columns);
+}
+
+typedef struct {
+    rt_ref x[2], y;
+    int64_t n;
+} rt_zip;
+
+/* Two arrays of n elements of 4 bytes, interleaved: what joining along a new last axis is. */
+static int op_zip(const int64_t *words, char *const *values, int part, int n_parts) {
+    const rt_zip *s = (const rt_zip *)words;
+    const char *a = RT_AT(const char, values, s->x[0]), *b = RT_AT(const char, values, s->x[1]);
+    (void)part, (void)n_parts;
+    copy_zip(a, b, RT_AT(char, values, s->y), s->n);
+    return RT_OK;
 }
 
 static void copy_plane(const char *x, char *y, const rt_copy *s) {

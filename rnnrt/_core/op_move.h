@@ -57,10 +57,10 @@ typedef struct {
 } rt_gather;
 
 #define GATHER_ROW(bytes) \
-    for (int64_t i = 0; i < s->n_index; i++, y += bytes) { \
-        const int64_t at = index_in(index_at(index, i, s->wide), s->n); \
+    for (int64_t i = 0; i < count; i++, y += bytes) { \
+        const int64_t at = index_in(index_at(index, i, wide), n); \
         if (at < 0) return RT_BAD_INDEX; \
-        memcpy(y, x + at * s->x_axis, bytes); \
+        memcpy(y, x + at * stride, bytes); \
     } \
     break
 
@@ -68,16 +68,18 @@ static int op_gather(const int64_t *words, char *const *values, int part, int n_
     const rt_gather *s = (const rt_gather *)words;
     const char *x = RT_AT(const char, values, s->x), *index = RT_AT(const char, values, s->index);
     char *y = RT_AT(char, values, s->y);
+    const int64_t wide = s->wide, outer = s->outer, count = s->n_index, n = s->n, stride = s->x_axis, run = s->run;
+    const int64_t x_outer = s->x_outer;
     (void)part, (void)n_parts;
-    for (int64_t o = 0; o < s->outer; o++, x += s->x_outer) switch (s->run) {
+    for (int64_t o = 0; o < outer; o++, x += x_outer) switch (run) {
         case 1: GATHER_ROW(1);
         case 4: GATHER_ROW(4);
         case 8: GATHER_ROW(8);
         default:
-            for (int64_t i = 0; i < s->n_index; i++, y += s->run) {
-                const int64_t at = index_in(index_at(index, i, s->wide), s->n);
+            for (int64_t i = 0; i < count; i++, y += run) {
+                const int64_t at = index_in(index_at(index, i, wide), n);
                 if (at < 0) return RT_BAD_INDEX;
-                copy_run(y, x + at * s->x_axis, s->run);
+                copy_run(y, x + at * stride, run);
             }
         }
     return RT_OK;

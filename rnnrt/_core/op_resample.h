@@ -4,7 +4,7 @@
 #include "ops.h"
 
 typedef struct {
-    rt_ref x, place, weight, y;               /* (outer, n, inner), int64 (taps, out) within n, (taps, out), (outer, out, inner) */
+    rt_ref x, place, weight, y; /* (outer, n, inner), int64 (taps, out) within n, (taps, out), (outer, out, inner) */
     int64_t outer, n, out, inner, taps;
 } rt_resample;
 
@@ -12,8 +12,7 @@ static void resample_row(const real *x, real *y, const int64_t *place, const rea
     const int64_t inner = s->inner, whole = inner - inner % LANES;
     for (int64_t i = 0; i < whole; i += LANES) {
         vf sum = v_load(x + place[0] * inner + i) * v_set1(weight[0]);
-        for (int64_t t = 1; t < s->taps; t++)
-            sum = sum + v_load(x + place[t * s->out] * inner + i) * v_set1(weight[t * s->out]);
+        for (int64_t t = 1; t < s->taps; t++) sum = sum + v_load(x + place[t * s->out] * inner + i) * v_set1(weight[t * s->out]);
         v_store(y + i, sum);
     }
     for (int64_t i = whole; i < inner; i++) {

@@ -43,6 +43,7 @@ static const rt_op op_list[] = {
     {"pool", op_pool, RT_WORDS(rt_pool_step), 1},
     {"pool_all", op_pool_all, RT_WORDS(rt_pool_all), 1},
     {"copy", op_copy, 0, 0},
+    {"zip", op_zip, RT_WORDS(rt_zip), 0},
     {"gather", op_gather, RT_WORDS(rt_gather), 0},
     {"gather_nd", op_gather_nd, 0, 0},
     {"scatter_nd", op_scatter_nd, 0, 0},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -175,7 +176,8 @@ def _even(content: bytes, dtype: np.dtype, shape: Shape, sizes: Shape, strides: 
     unit = [tuple([int(j == k and n > 1) for j in range(rank)]) for k, n in enumerate(places.shape)]
     steps = [int(places[at]) - first for at in unit]
     even = np.full(places.shape, first)
-    for step, grid in zip(steps, np.indices(places.shape, sparse=True), strict=True):
+    grids: Any = np.indices(places.shape, sparse=True)
+    for step, grid in zip(steps, grids, strict=True):
         even += step * grid
     if (places != even).any():
         return None
@@ -189,6 +191,26 @@ def _reduction(node: Node, data: Tensor) -> int | None:
     return how if how == 0 or data.dtype == "float32" else None
 
 
+def _copy_rest(emitter: Emitter, data: Tensor, y: Tensor, sizes: Shape, places: list[int]) -> None:
+    """Copy what a ScatterND to `places` keeps; all of it where that is not one piece cut out along one axis."""
+    if math.prod(sizes) == data.size:
+        return
+    strides, steps = y.strides, places[2:]
+    lead = len(steps)
+    box = len(sizes) == y.ndim and all(n == 1 or a == b for n, a, b in zip(sizes, steps, strides, strict=False))
+    partial = [k for k, n in enumerate(sizes) if n != y.shape[k]] if box else []
+    if len(partial) != 1 or partial[0] >= lead:
+        emitter.copy_into(data, y)
+        return
+    k = partial[0]
+    start = places[0] // strides[k]
+    for first, count in ((0, start), (start + sizes[k], y.shape[k] - start - sizes[k])):
+        if count:
+            shape = (*y.shape[:k], count, *y.shape[k + 1 :])
+            source = emitter.view(data, shape, data.strides, first * data.strides[k])
+            emitter.copy_into(source, emitter.view(y, shape, strides, first * strides[k]))
+
+
 @native("ScatterND")
 def scatter_nd(emitter: Emitter, node: Node, data: Tensor, index: Tensor, updates: Tensor) -> Tensor | None:
     """A copy of `data` with slices replaced by, or combined with, `updates` at the index tuples of `index`."""
@@ -200,7 +222,8 @@ def scatter_nd(emitter: Emitter, node: Node, data: Tensor, index: Tensor, update
     k, strides = index.shape[-1], c_strides(data.shape)
     places = _even_places(index, data.shape[:k], strides[:k]) if how == 0 and updates.size else None
     if places is not None and places[1]:
-        y = emitter.empty(data.shape, data.dtype) if updates.size == data.size else emitter.copy(data)
+        y = emitter.empty(data.shape, data.dtype)
+        _copy_rest(emitter, data, y, updates.shape, places)
         emitter.copy_into(updates, emitter.view(y, updates.shape, (*places[2:], *strides[k:]), places[0]))
         return y
     y = emitter.copy(data)
