@@ -158,17 +158,17 @@ static inline double erf_of(double x) {
 static inline float erf1(float x) { return (float)erf_of(x); }
 static inline float gelu1(float x) { return (float)(0.5 * x * (1 + erf_of(x * 0.70710678118654752))); }
 
-static inline vf v_log(vf x) { V_EACH(log1, x); }
-static inline vf v_atan(vf x) { V_EACH(atan1, x); }
-static inline vf v_softplus_exact(vf x) { V_EACH(softplus_of, x); }
-static inline vf v_erf(vf x) { V_EACH(erf1, x); }
-static inline vf v_gelu(vf x) { V_EACH(gelu1, x); }
-static inline vf v_sqrt(vf x) { V_EACH(sqrtf, x); }
-static inline vf v_floor(vf x) { V_EACH(floorf, x); }
-static inline vf v_ceil(vf x) { V_EACH(ceilf, x); }
-static inline vf v_round(vf x) { V_EACH(rintf, x); }
+static inline vf ew_log(vf x) { V_EACH(log1, x); }
+static inline vf ew_atan(vf x) { V_EACH(atan1, x); }
+static inline vf ew_softplus(vf x) { V_EACH(softplus_of, x); }
+static inline vf ew_erf(vf x) { V_EACH(erf1, x); }
+static inline vf ew_gelu(vf x) { V_EACH(gelu1, x); }
+static inline vf ew_sqrt(vf x) { V_EACH(sqrtf, x); }
+static inline vf ew_floor(vf x) { V_EACH(floorf, x); }
+static inline vf ew_ceil(vf x) { V_EACH(ceilf, x); }
+static inline vf ew_round(vf x) { V_EACH(rintf, x); }
 
-static inline vf v_pow(vf x, vf y) {
+static inline vf ew_pow(vf x, vf y) {
     real a[LANES], b[LANES];
     v_store(a, x);
     v_store(b, y);
@@ -190,7 +190,7 @@ static inline int any_beyond(const real *x, real limit) {
     else \
         for (int u_ = 0; u_ < LANES; u_++) t_[u_] = fast(t_[u_]); \
     return v_load(t_)
-static inline vf v_sin(vf x) { V_ANGLE(sin1, sinf, x); }
-static inline vf v_tan(vf x) { V_ANGLE(tan1, tanf, x); }
-static inline vf v_cos(vf x) { V_ANGLE(cos1, cosf, x); }
+static inline vf ew_sin(vf x) { V_ANGLE(sin1, sinf, x); }
+static inline vf ew_tan(vf x) { V_ANGLE(tan1, tanf, x); }
+static inline vf ew_cos(vf x) { V_ANGLE(cos1, cosf, x); }
 #endif

@@ -19,8 +19,8 @@ enum {
     EW_WHERE
 };
 
-static inline vf v_truth(vi mask) { return (vf)(mask & (vi)v_set1(1)); }
-static inline vf v_nan_of(vf x, vf otherwise) { return v_where((vi)(x != x), x, otherwise); }
+static inline vf ew_truth(vi mask) { return (vf)(mask & (vi)v_set1(1)); }
+static inline vf ew_nan_of(vf x, vf otherwise) { return v_where((vi)(x != x), x, otherwise); }
 
 /* An operation whose vectors are cheap against the test for a last, shorter one. */
 #define EW_QUICK1(f) \
@@ -73,28 +73,28 @@ static inline float remainder1(float a, float b) {
 }
 
 /* x (1 + tanh z)/2 is x sigmoid(2z). */
-static inline vf v_gelu_tanh(vf x) {
+static inline vf ew_gelu_tanh(vf x) {
     const vf z = x + v_set1(0.044715f) * x * x * x;
     return x * v_sigmoid(v_set1(1.59576912f) * z);
 }
 
 /* tanh(log(1 + e)) is e(e + 2)/(e(e + 2) + 2), and 1 to float32 where x > 20. */
-static inline vf v_mish(vf x) {
+static inline vf ew_mish(vf x) {
     const vf e = v_exp(v_min(v_set1(20), x)), p = e * (e + v_set1(2));
     return x * (p / (p + v_set1(2)));
 }
 
-static inline vf v_celu(float alpha, vf x) {
+static inline vf ew_celu(float alpha, vf x) {
     const vf low = v_set1(alpha) * v_expm1(x / v_set1(alpha));
     return v_max(v_set1(0), x) + v_min(v_set1(0), low);
 }
 
-static inline vf v_shrink(float lambd, float bias, vf x) {
+static inline vf ew_shrink(float lambd, float bias, vf x) {
     const vf zero = v_set1(0) * x, above = v_where((vi)(x > v_set1(lambd)), x - v_set1(bias), zero);
     return v_where((vi)(x < v_set1(-lambd)), x + v_set1(bias), above);
 }
 
-static inline vf v_integer_power(unsigned n, vf x) {
+static inline vf ew_integer_power(unsigned n, vf x) {
     vf y = n & 1 ? x : v_set1(1);
     for (unsigned k = n >> 1; k; k >>= 1) {
         x = x * x;
@@ -114,67 +114,67 @@ static inline int ew_compute_f32(const int64_t *ops, int64_t n_ops, char *const 
         int64_t i = 0;
         switch (op.code) {
         case EW_COPY: EW_QUICK1(u);
-        case EW_IS_TRUE: EW_QUICK1(v_truth((vi)(u != zero)));
+        case EW_IS_TRUE: EW_QUICK1(ew_truth((vi)(u != zero)));
         case EW_NEG: EW_QUICK1(-u);
         case EW_ABS: EW_QUICK1((vf)((vi)u & 0x7fffffff));
-        case EW_SQRT: EW_QUICK1(v_sqrt(u));
+        case EW_SQRT: EW_QUICK1(ew_sqrt(u));
         case EW_RECIPROCAL: EW_QUICK1(one / u);
         case EW_SQUARE: EW_QUICK1(u * u);
-        case EW_SIGN: EW_QUICK1(v_nan_of(u, v_truth((vi)(u > zero)) - v_truth((vi)(u < zero))));
-        case EW_FLOOR: EW_QUICK1(v_floor(u));
-        case EW_CEIL: EW_QUICK1(v_ceil(u));
-        case EW_ROUND: EW_QUICK1(v_round(u));
-        case EW_NOT: EW_QUICK1(v_truth((vi)(u == zero)));
-        case EW_IS_NAN: EW_QUICK1(v_truth((vi)(u != u)));
-        case EW_IS_INF: EW_QUICK1(v_truth((vi)(u == v_set1(alpha)) | (vi)(u == v_set1(beta))));
+        case EW_SIGN: EW_QUICK1(ew_nan_of(u, ew_truth((vi)(u > zero)) - ew_truth((vi)(u < zero))));
+        case EW_FLOOR: EW_QUICK1(ew_floor(u));
+        case EW_CEIL: EW_QUICK1(ew_ceil(u));
+        case EW_ROUND: EW_QUICK1(ew_round(u));
+        case EW_NOT: EW_QUICK1(ew_truth((vi)(u == zero)));
+        case EW_IS_NAN: EW_QUICK1(ew_truth((vi)(u != u)));
+        case EW_IS_INF: EW_QUICK1(ew_truth((vi)(u == v_set1(alpha)) | (vi)(u == v_set1(beta))));
         case EW_RELU: EW_QUICK1(v_max(zero, u));
         case EW_SIGMOID: EW_LONG1(v_sigmoid(u));
         case EW_TANH: EW_LONG1(v_tanh(u));
         case EW_EXP: EW_LONG1(v_exp(u));
-        case EW_LOG: EW_LONG1(v_log(u));
-        case EW_SIN: EW_LONG1(v_sin(u));
-        case EW_COS: EW_LONG1(v_cos(u));
-        case EW_TAN: EW_LONG1(v_tan(u));
+        case EW_LOG: EW_LONG1(ew_log(u));
+        case EW_SIN: EW_LONG1(ew_sin(u));
+        case EW_COS: EW_LONG1(ew_cos(u));
+        case EW_TAN: EW_LONG1(ew_tan(u));
         case EW_ASIN: EW_SINGLY1(asinf);
         case EW_ACOS: EW_SINGLY1(acosf);
-        case EW_ATAN: EW_LONG1(v_atan(u));
+        case EW_ATAN: EW_LONG1(ew_atan(u));
         case EW_SINH: EW_SINGLY1(sinhf);
         case EW_COSH: EW_SINGLY1(coshf);
         case EW_ASINH: EW_SINGLY1(asinhf);
         case EW_ACOSH: EW_SINGLY1(acoshf);
         case EW_ATANH: EW_SINGLY1(atanhf);
-        case EW_ERF: EW_LONG1(v_erf(u));
-        case EW_SOFTPLUS: EW_LONG1(v_softplus_exact(u));
+        case EW_ERF: EW_LONG1(ew_erf(u));
+        case EW_SOFTPLUS: EW_LONG1(ew_softplus(u));
         case EW_SOFTSIGN: EW_QUICK1(u / (one + (vf)((vi)u & 0x7fffffff)));
-        case EW_MISH: EW_LONG1(v_mish(u));
-        case EW_GELU: EW_LONG1(v_gelu(u));
-        case EW_GELU_TANH: EW_LONG1(v_gelu_tanh(u));
+        case EW_MISH: EW_LONG1(ew_mish(u));
+        case EW_GELU: EW_LONG1(ew_gelu(u));
+        case EW_GELU_TANH: EW_LONG1(ew_gelu_tanh(u));
         case EW_LEAKY_RELU: EW_QUICK1(v_where((vi)(u < zero), v_set1(alpha) * u, u));
         case EW_THRESHOLDED_RELU: EW_QUICK1(v_where((vi)(u > v_set1(alpha)), u, zero));
         case EW_ELU: EW_LONG1(v_where((vi)(u < zero), v_set1(alpha) * v_expm1(u), u));
         case EW_SELU: EW_LONG1(v_set1(beta) * v_where((vi)(u <= zero), v_set1(alpha) * v_expm1(u), u));
-        case EW_CELU: EW_LONG1(v_celu(alpha, u));
+        case EW_CELU: EW_LONG1(ew_celu(alpha, u));
         case EW_HARD_SIGMOID: EW_QUICK1(v_min(one, v_max(zero, v_set1(alpha) * u + v_set1(beta))));
         case EW_HARD_SWISH: EW_QUICK1(u *v_min(one, v_max(zero, v_set1(alpha) * u + v_set1(beta))));
         case EW_SWISH: EW_LONG1(u * v_sigmoid(v_set1(alpha) * u));
         case EW_CLIP: EW_QUICK1(v_min(v_set1(beta), v_max(v_set1(alpha), u)));
-        case EW_SHRINK: EW_QUICK1(v_shrink(alpha, beta, u));
-        case EW_POWER_OF: EW_LONG1(v_pow(u, v_set1(alpha)));
-        case EW_INTEGER_POWER: EW_QUICK1(v_integer_power((unsigned)alpha, u));
+        case EW_SHRINK: EW_QUICK1(ew_shrink(alpha, beta, u));
+        case EW_POWER_OF: EW_LONG1(ew_pow(u, v_set1(alpha)));
+        case EW_INTEGER_POWER: EW_QUICK1(ew_integer_power((unsigned)alpha, u));
         case EW_ADD: EW_QUICK2(u + v);
         case EW_SUB: EW_QUICK2(u - v);
         case EW_MUL: EW_QUICK2(u *v);
         case EW_DIV: EW_QUICK2(u / v);
-        case EW_MIN: EW_QUICK2(v_nan_of(u, v_min(u, v)));
-        case EW_MAX: EW_QUICK2(v_nan_of(u, v_max(u, v)));
-        case EW_POW: EW_LONG2(v_pow(u, v));
+        case EW_MIN: EW_QUICK2(ew_nan_of(u, v_min(u, v)));
+        case EW_MAX: EW_QUICK2(ew_nan_of(u, v_max(u, v)));
+        case EW_POW: EW_LONG2(ew_pow(u, v));
         case EW_MOD: EW_SINGLY2(remainder1);
         case EW_FMOD: EW_SINGLY2(fmodf);
         case EW_PRELU: EW_QUICK2(v_where((vi)(u < zero), u *v, u));
-        case EW_LESS: EW_QUICK2(v_truth((vi)(u < v)));
-        case EW_LESS_OR_EQUAL: EW_QUICK2(v_truth((vi)(u <= v)));
-        case EW_EQUAL: EW_QUICK2(v_truth((vi)(u == v)));
-        case EW_XOR: EW_QUICK2(v_truth((vi)(u != v)));
+        case EW_LESS: EW_QUICK2(ew_truth((vi)(u < v)));
+        case EW_LESS_OR_EQUAL: EW_QUICK2(ew_truth((vi)(u <= v)));
+        case EW_EQUAL: EW_QUICK2(ew_truth((vi)(u == v)));
+        case EW_XOR: EW_QUICK2(ew_truth((vi)(u != v)));
         default: /* EW_WHERE */
             for (; i < n; i += LANES, a += sa, b += sb, c += sc) {
                 const int m = n - i < LANES ? (int)(n - i) : LANES;
