@@ -71,7 +71,7 @@ static int op_conv_planes(const int64_t *words, char *const *values, int part, i
     for (; i < end; i++) {
         const real *plane = x + n * s->xn + c * s->xc;
         if (pad) {
-            pad_plane(pad, plane, copy, line);
+            pad_plane(pad, plane, copy, line, 0);
             plane = copy;
         }
         t.bias = bias ? bias + c : 0;
