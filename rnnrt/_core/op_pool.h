@@ -7,6 +7,7 @@
 #ifndef RT_OP_POOL_H
 #define RT_OP_POOL_H
 #include "op_conv.h"
+#include "vfold.h"
 
 typedef struct {
     rt_ref x, y, at, count; /* count: real, only for the mean */
@@ -17,8 +18,6 @@ typedef struct {
     rt_ref x, y;
     int64_t max, n, c, size, xn, xc;
 } rt_pool_all;
-
-static inline vf v_larger(vf a, vf b) { return v_where((vi)(a != a), a, v_max(a, b)); }
 
 RT_INLINE vf pool_window(const int max, const real *x, const int32_t *at, int64_t k) {
     vf y = v_load(x + at[0]);

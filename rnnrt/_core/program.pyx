@@ -22,6 +22,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from rnnrt._core.kernels cimport rt_pool
 
+import os
 from importlib import import_module
 
 import numpy as np
@@ -44,7 +45,7 @@ cdef extern from "ops.h" nogil:
         int lanes, n_ops
         const rt_op *ops
     enum:
-        RT_OK
+        RT_OK, RT_BAD_LENGTH
 
 cdef extern from "numpy/arrayobject.h":
     ctypedef struct PyTypeObject:
@@ -55,312 +56,20 @@ cdef extern from "numpy/arrayobject.h":
 
 cnp.import_array()
 
-WRONG = ("", "an index lies outside of its axis", "a sequence length lies outside of 0..T", "an integer was divided by zero")
+WRONG = ("", "an index lies outside of its axis", "sequence_lens", "an integer was divided by zero")
+
+cdef enum:
+    MAX_AXES = 8                   # of arrays on the fast path
 
 # A segment of less work (Emitted.work) keeps the GIL: it is over in some microseconds.
 cdef double GIL_WORK = 5e4
 cdef double THREAD_WORK = 1e6
 
 
-cdef union word_t:
-    double number
-    int64_t bits
+cdef type np_ndarray = np.ndarray
 
-
-cdef rt_ops *table_of(str isa) except NULL:
-    return <rt_ops *> PyCapsule_GetPointer(import_module(f"rnnrt._core.ops_{isa}").ops, b"rnnrt.ops")
-
-
-cdef rt_ops *ops_in_use = table_of(engine.in_use)
-cdef rt_pool *pool = <rt_pool *> PyCapsule_GetPointer(engine.pool, b"rnnrt.pool")
-LANES = ops_in_use.lanes
-_by_name = {ops_in_use.ops[k].name.decode(): k for k in range(ops_in_use.n_ops)}
-
-
-def operators():
-    """Names of the native operators, with the number of their words; 0 where that varies."""
-    return {name: ops_in_use.ops[k].n_words for name, k in _by_name.items()}
-
-
-def apply(str name, list words, isa=None, int part=0, int n_parts=1):
-    """Run one operator by itself.
-
-    Parameters
-    ----------
-    name : str
-        One of `operators()`.
-    words : list
-        Integers, floats, and arrays, which are two words. They must fit the operator: nothing is checked here but their
-        number.
-    isa : str, optional
-        Instruction set; the one in use by default.
-    part, n_parts : int
-        Which part, of how many.
-
-    Returns
-    -------
-    str
-        What is wrong with the values; empty if nothing is.
-    """
-    cdef rt_ops *table = table_of(engine.choose(isa) if isa else engine.in_use)
-    cdef const rt_op *op = &table.ops[<int> _by_name[name]]
-    cdef char *values[1]
-    cdef word_t word
-    cdef int64_t *memory = <int64_t *> malloc((2 * len(words) + 1) * sizeof(int64_t))
-    cdef int n = 0
-    cdef int wrong
-    cdef uint64_t state
-    if memory == NULL:
-        raise MemoryError("rnnrt: no memory for a step")
-    try:
-        for item in words:
-            if isinstance(item, np.ndarray):
-                memory[n] = 0
-                memory[n + 1] = <int64_t> cnp.PyArray_DATA(<cnp.ndarray> item)
-                n += 2
-                continue
-            if isinstance(item, float):
-                word.number = item
-                memory[n] = word.bits
-            else:
-                memory[n] = item
-            n += 1
-        if op.n_words and n != op.n_words:
-            raise AssertionError(f"operator {name}: expected {op.n_words} words, got {n}")
-        values[0] = NULL
-        state = rt_fp_enter()
-        wrong = op.run(memory, values, part, n_parts)
-        rt_fp_leave(state)
-        return WRONG[wrong]
-    finally:
-        free(memory)
-
-
-cdef struct step_t:
-    rt_op_run run
-    const int64_t *words
-    int n_parts
-
-
-cdef class Block:
-    """Memory aligned to cache lines, freed with the object."""
-
-    cdef void *data
-
-    def __cinit__(self, size_t size):
-        if posix_memalign(&self.data, 64, max(size, <size_t> 64)) != 0:
-            self.data = NULL
-            raise MemoryError(f"rnnrt: no memory for {size} bytes")
-
-    def __dealloc__(self):
-        free(self.data)
-
-
-cdef class Frame:
-    """What one run holds: the addresses of the bases, and the objects that own them."""
-
-    cdef char **values
-    cdef int n_values
-    cdef list owners
-    cdef dict objects
-    cdef dict blocks               # segment -> its arena
-
-    def __cinit__(self):
-        self.values = NULL
-        self.n_values = 0
-        self.owners, self.objects, self.blocks = [], {}, {}
-
-    def __dealloc__(self):
-        free(self.values)
-
-    cdef int grow(self, int n) except -1:
-        cdef char **values
-        if n > self.n_values:
-            values = <char **> realloc(self.values, n * sizeof(char *))
-            if values == NULL:
-                raise MemoryError("rnnrt: no memory for a run")
-            memset(values + self.n_values, 0, (n - self.n_values) * sizeof(char *))
-            self.owners.extend([None] * (n - self.n_values))
-            self.values, self.n_values = values, n
-        return 0
-
-    cdef void forget(self):
-        """Let go of the arrays of a run; arenas are kept for the next."""
-        cdef int k
-        for k in range(self.n_values):
-            if type(self.owners[k]) is not Block:
-                self.owners[k] = None
-        if self.objects:
-            self.objects.clear()
-
-
-cdef class Segment:
-    """Bound steps and what comes after them.
-
-    Parameters
-    ----------
-    steps : list of rnnrt.native.emitter.Emitted
-    arena_size : int
-        Bytes; the arena is base `arena_base`.
-    n_bases : int
-        Bases in use once the segment has ended.
-    terminal : rnnrt.bind.End, Call or Branch
-        What comes then.
-    keep : list
-        What the steps' words point into.
-    """
-
-    cdef step_t *steps
-    cdef int64_t *words
-    cdef readonly int n_steps, arena_base, n_bases
-    cdef readonly size_t arena_size
-    cdef readonly double work
-    cdef bint releases
-    cdef readonly list labels, names, works
-    cdef readonly object terminal
-    cdef readonly dict children
-    cdef object keep
-    cdef int kind, first_base
-    cdef list outputs               # (dtype, shape) of an End's arrays, or None
-    cdef list frames
-
-    def __cinit__(self):
-        self.steps, self.words = NULL, NULL
-
-    def __dealloc__(self):
-        free(self.steps)
-        free(self.words)
-
-    def __init__(self, list steps, size_t arena_size, int arena_base, int n_bases, terminal, list keep, int threads=1):
-        cdef size_t n_words = 0
-        cdef size_t at = 0
-        cdef step_t *step
-        for emitted in steps:
-            n_words += 2 * len(emitted.words)
-        self.steps = <step_t *> malloc(max(1, len(steps)) * sizeof(step_t))
-        self.words = <int64_t *> malloc(max(<size_t> 1, n_words) * sizeof(int64_t))
-        if self.steps == NULL or self.words == NULL:
-            raise MemoryError("rnnrt: no memory for a plan")
-        self.n_steps, self.arena_size, self.arena_base, self.n_bases = len(steps), arena_size, arena_base, n_bases
-        self.terminal, self.children, self.frames, self.work = terminal, {}, [], 0
-        self.labels, self.names, self.works = [], [], []
-        self.keep = keep
-        for k, emitted in enumerate(steps):
-            step = &self.steps[k]
-            step.words = self.words + at
-            step.n_parts = 1
-            at += write_words(self.words + at, emitted.words, keep)
-            if type(emitted.op) is int:
-                step.run = <rt_op_run> <size_t> emitted.op
-            else:
-                self.choose(step, emitted.op, self.words + at - step.words, emitted.work, threads)
-            self.work += emitted.work
-            self.labels.append(emitted.label)
-            self.names.append(emitted.op if type(emitted.op) is str else "recurrent")
-            self.works.append(emitted.work)
-        self.releases = self.work >= GIL_WORK
-        self.kind, self.first_base = terminal.kind, terminal.first_base
-        self.outputs = terminal.outputs
-
-    cdef int choose(self, step_t *step, str name, ptrdiff_t n_words, double work, int threads) except -1:
-        cdef const rt_op *op = &ops_in_use.ops[<int> _by_name[name]]
-        if op.n_words and op.n_words != n_words:
-            raise AssertionError(f"operator {name}: expected {op.n_words} words, got {n_words}")
-        step.run = op.run
-        if op.splits:
-            step.n_parts = <int> max(1.0, min(<double> threads, work / THREAD_WORK))
-        return 0
-
-    cdef int execute(self, char **values) except -1:
-        cdef int k = 0
-        cdef int wrong
-        cdef uint64_t state
-        if self.n_steps:
-            if self.releases:
-                with nogil:
-                    wrong = run_steps(self.steps, self.n_steps, values, &k)
-            else:
-                wrong = run_steps(self.steps, self.n_steps, values, &k)
-            if wrong != RT_OK:
-                raise InputError(f"{self.labels[k]}: {WRONG[wrong]}")
-        return 0
-
-    cdef list time_steps(self, char **values):
-        """As execute, one step at a time; nanoseconds of each."""
-        cdef int k, at, wrong
-        cdef timespec before, after
-        cdef list taken = []
-        for k in range(self.n_steps):
-            clock_gettime(CLOCK_MONOTONIC, &before)
-            with nogil:
-                wrong = run_steps(self.steps + k, 1, values, &at)
-            clock_gettime(CLOCK_MONOTONIC, &after)
-            if wrong != RT_OK:
-                raise InputError(f"{self.labels[k]}: {WRONG[wrong]}")
-            taken.append((after.tv_sec - before.tv_sec) * 1000000000 + after.tv_nsec - before.tv_nsec)
-        return taken
-
-
-cdef ptrdiff_t write_words(int64_t *target, list words, list keep) except -1:
-    """Words as a step has them in memory; returns how many."""
-    cdef ptrdiff_t n = 0
-    cdef word_t word
-    for item in words:
-        if type(item) is int:
-            target[n] = item
-        elif type(item) is float:
-            word.number = item
-            target[n] = word.bits
-        else:
-            buffer = item.buffer
-            base, offset = buffer.place()
-            target[n] = base
-            n += 1
-            target[n] = offset + item.offset * <int64_t> item.dtype.itemsize
-            if base == 0:
-                keep.append(buffer.root().keep)
-        n += 1
-    return n
-
-
-cdef struct part_t:
-    const step_t *step
-    char **values
-    int n_parts
-    int wrong
-
-
-cdef void run_part(void *arg, int member) noexcept nogil:
-    cdef part_t *job = <part_t *> arg
-    cdef int wrong = job.step.run(job.step.words, job.values, member, job.n_parts)
-    if wrong != RT_OK:
-        job.wrong = wrong
-
-
-cdef int run_parts(const step_t *step, char **values) noexcept nogil:
-    cdef int members[64]
-    cdef part_t job
-    job.step, job.values, job.wrong = step, values, RT_OK
-    job.n_parts = pool.acquire(min(step.n_parts, 64), members)
-    pool.run(members, job.n_parts, run_part, &job)
-    return job.wrong
-
-
-cdef int run_steps(const step_t *steps, int n, char **values, int *at) noexcept nogil:
-    """Run steps until one finds something wrong; which one is put to `at`."""
-    cdef uint64_t state = rt_fp_enter()
-    cdef int k
-    cdef int wrong = RT_OK
-    for k in range(n):
-        if steps[k].n_parts > 1:
-            wrong = run_parts(&steps[k], values)
-        else:
-            wrong = steps[k].run(steps[k].words, values, 0, 1)
-        if wrong != RT_OK:
-            at[0] = k
-            break
-    rt_fp_leave(state)
-    return wrong
+include "operators.pxi"
+include "segment.pxi"
 
 
 cdef enum:
@@ -388,15 +97,14 @@ cdef class Program:
 
     cdef object bind
     cdef readonly dict roots
-    cdef Segment last
-    cdef list last_inputs
     cdef readonly int n_segments
+    cdef Segment last
 
     def __init__(self, bind):
         self.bind = bind
         self.roots = {}
-        self.last = None
         self.n_segments = 0
+        self.last = None
 
     def run(self, values):
         """The outputs for `values`, one an input; arrays are fresh.
@@ -407,19 +115,51 @@ cdef class Program:
             If a step fails on what it is given.
         """
         cdef list given = list(values)
-        cdef Segment root = self.root_of(given)
-        return self.run_from(root, given, None)
+        return self.run_from(self.root_of(given), given, None, None)
+
+    def run_again(self, tuple names, feeds):
+        """The outputs, if the arrays in the dict `feeds` are of those names, dtypes and shapes that were run last; or None.
+
+        It is the short way for calls that repeat: what fits needs no other check.
+        """
+        cdef Segment root = self.last
+        cdef list given
+        cdef int k
+        if root is None or type(feeds) is not dict or len(<dict> feeds) != root.n_read:
+            return None
+        given = []
+        for k in range(root.n_read):
+            value = (<dict> feeds).get(names[k])
+            if not fits(&root.read[k], value):
+                return None
+            given.append(value)
+        return self.run_from(root, given, None, None)
+
+    def run_into(self, values, targets):
+        """As `run`; `targets` has an array for each output that is to be written into it, None for the others.
+
+        A target that does not fit its output, or lies in the memory of an input, is left alone: a fresh array comes back.
+        """
+        cdef list given = list(values)
+        return self.run_from(self.root_of(given), given, list(targets), None)
 
     def profile(self, values):
         """As `run`; returns the outputs and a list of (segment, nanoseconds of each step, nanoseconds of its call)."""
         cdef list given = list(values)
         cdef list taken = []
-        return self.run_from(self.root_of(given), given, taken), taken
+        return self.run_from(self.root_of(given), given, None, taken), taken
 
     cdef Segment root_of(self, list given):
+        cdef Segment root = self.last
         cdef cnp.ndarray array
         cdef int k
         cdef list signature = []
+        if root is not None and root.n_read == len(given):
+            for k in range(root.n_read):
+                if not fits(&root.read[k], given[k]):
+                    break
+            else:
+                return root
         for k in range(len(given)):
             value = given[k]
             if is_plain(value):
@@ -432,25 +172,24 @@ cdef class Program:
         key = tuple(signature)
         root = self.roots.get(key)
         if root is None:
+            root = self.bind(key)
+            root.remember(key)
             if len(self.roots) >= MOST_ROOTS:
                 del self.roots[next(iter(self.roots))]
-            root = self.bind(key)
             self.roots[key] = root
+        self.last = root
         return root
 
-    cdef list run_from(self, Segment root, list given, list taken):
+    cdef list run_from(self, Segment root, list given, list targets, list taken):
         cdef Segment segment = root
         cdef Frame frame
-        cdef list results
-        try:
-            frame = root.frames.pop()
-        except IndexError:
-            frame = Frame()
-        frame.grow(len(given) + 1)
+        cdef int k
+        frame = root.frames.pop() if root.frames else Frame()
+        frame.grow(root.n_bases)
         try:
             for k in range(len(given)):
                 value = given[k]
-                if is_plain(value):
+                if root.read[k].type >= 0 or is_plain(value):
                     frame.owners[k + 1] = value
                     frame.values[k + 1] = <char *> cnp.PyArray_DATA(<cnp.ndarray> value)
                 else:
@@ -458,13 +197,16 @@ cdef class Program:
             while True:
                 prepare(segment, frame)
                 if segment.kind == END:
-                    make_outputs(segment, frame)
+                    make_outputs(segment, frame, given, targets)
                 if taken is None:
                     segment.execute(frame.values)
                 else:
                     taken.append([segment, segment.time_steps(frame.values), 0])
                 if segment.kind == END:
                     return deliver(segment, frame)
+                if segment.drops:
+                    for base in segment.drops:
+                        frame.owners[<int> base] = None
                 segment = self.follow(segment, frame, taken)
         finally:
             frame.forget()
@@ -511,16 +253,43 @@ cdef int prepare(Segment segment, Frame frame) except -1:
     return 0
 
 
-cdef int make_outputs(Segment segment, Frame frame) except -1:
+cdef int make_outputs(Segment segment, Frame frame, list given, list targets) except -1:
     cdef cnp.ndarray array
-    cdef int k = 0
-    for entry in segment.outputs:
-        if entry is not None:
+    cdef layout_t *made
+    cdef int k
+    for k in range(len(segment.outputs)):
+        entry = segment.outputs[k]
+        if entry is None:
+            continue
+        made = &segment.made[k]
+        if targets is not None and targets[k] is not None and fits(made, targets[k]) and apart(targets[k], given, targets, k):
+            array = targets[k]
+        elif made.type >= 0:
+            descr = (<tuple> entry)[0]
+            Py_INCREF(descr)
+            array = PyArray_NewFromDescr(&PyArray_Type, <cnp.dtype> descr, made.n_axes, made.shape, NULL, NULL, 0, NULL)
+        else:
             array = np.empty(entry[1], entry[0])
-            frame.owners[segment.first_base + k] = array
-            frame.values[segment.first_base + k] = <char *> cnp.PyArray_DATA(array)
-        k += 1
+        frame.owners[segment.first_base + k] = array
+        frame.values[segment.first_base + k] = <char *> cnp.PyArray_DATA(array)
     return 0
+
+
+cdef bint apart(cnp.ndarray target, list given, list targets, int k) except -1:
+    """Whether a target can be written, and lies apart from the inputs and the targets before it."""
+    cdef char *start = <char *> cnp.PyArray_DATA(target)
+    cdef char *end = start + cnp.PyArray_NBYTES(target)
+    cdef char *other
+    cdef int j
+    if not cnp.PyArray_ISWRITEABLE(target):
+        return False
+    for j in range(len(given) + k):
+        array = given[j] if j < len(given) else targets[j - len(given)]
+        if type(array) is np_ndarray:
+            other = <char *> cnp.PyArray_DATA(<cnp.ndarray> array)
+            if start < other + cnp.PyArray_NBYTES(<cnp.ndarray> array) and other < end:
+                return False
+    return True
 
 
 cdef list deliver(Segment segment, Frame frame):
@@ -538,8 +307,8 @@ cdef list deliver(Segment segment, Frame frame):
 
 cdef object argument(Frame frame, object item):
     """What a Python function gets: an array over the memory of a tensor, a constant, an object, or None."""
-    cdef cnp.npy_intp dims[32]
-    cdef cnp.npy_intp steps[32]
+    cdef cnp.npy_intp dims[64]
+    cdef cnp.npy_intp steps[64]
     cdef cnp.ndarray array
     cdef int k, n
     if item is None:
@@ -597,3 +366,6 @@ cdef bint truth(Segment segment, Frame frame) except -1:
         if p[k] != 0:
             return True
     return False
+
+
+include "stepper.pxi"

@@ -49,6 +49,7 @@ def _sweep(graph: Graph, known: Known) -> int:
             count += _sweep(sub, known.inner[id(sub)])
         if node.domain != "rnnrt" or node.op not in _INPUTS:
             continue
+        count += _take_last_of_many(node, users, gone, known)
         for k in range(len(node.outputs)):
             while (reader := _sole_reader(node.output(k), users, outputs)) is not None:
                 if not (_absorb_after(node, k, reader, known) or _take_last_step(node, k, reader, known)):
@@ -63,6 +64,18 @@ def _sweep(graph: Graph, known: Known) -> int:
                 count += 1
     graph.nodes[:] = [node for node in graph.nodes if id(node) not in gone]
     return count
+
+
+def _take_last_of_many(node: Node, users: dict[str, list[Node]], gone: set[int], known: Known) -> bool:
+    """Let one of several readers of Y, which takes the last step, read Y_h."""
+    readers = users.get(node.output(0), []) if node.output(0) else []
+    for last in readers:
+        if id(last) not in gone and _take_last_step(node, 0, last, known, only=False):
+            gone.add(id(last))
+            readers.remove(last)
+            known.producers[last.outputs[0]] = node
+            return True
+    return False
 
 
 def _sole_reader(name: str, users: dict[str, list[Node]], outputs: set[str]) -> Node | None:
@@ -189,12 +202,17 @@ def _count(atoms: Sequence[int], size: int, like: Sequence[int] | None, sizes: S
     return count
 
 
-def _take_last_step(node: Node, k: int, reader: Node, known: Known) -> bool:
-    """Give what `reader` takes of Y as Y_h, if that is the last step in the order of computation."""
+def _take_last_step(node: Node, k: int, reader: Node, known: Known, only: bool = True) -> bool:
+    """Give what `reader` takes of Y as Y_h, if that is the last step in the order of computation.
+
+    `only` says that nobody else reads Y, which is not made then.
+    """
     if k or node.attrs["direction"] == "bidirectional" or node.input(4) or reader.inputs[0] != node.outputs[0]:
         return False
     views = views_of(reader, 0, known)
     groups, sizes = _groups(node, 0), canonical_sizes(node, 0, known)
+    if not only and node.output(1):
+        return False
     if views is None or len(views) != 1 or views[0][0] not in ("index", "slice") or len(reader.outputs) != 1:
         return False
     kind, axis, *where = views[0]
@@ -207,8 +225,9 @@ def _take_last_step(node: Node, k: int, reader: Node, known: Known) -> bool:
     state = tuple(tuple(_TO_STATE[a] for a in group) for group in kept)
     if node.output(1):
         return False
-    node.outputs[:2] = ["", reader.outputs[0]]
-    node.attrs["out_axes"].pop(0, None)
+    node.outputs[:2] = ["" if only else node.outputs[0], reader.outputs[0]]
+    if only:
+        node.attrs["out_axes"].pop(0, None)
     node.attrs["out_axes"][1] = state
     return True
 

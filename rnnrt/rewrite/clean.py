@@ -17,9 +17,9 @@ from .edit import NEWEST
 from .known import Known
 from .names import Names, rename_definitions, rename_inputs
 from .shape_rules import element_type
-from .views import Size, quotient, views_of
+from .views import END, Size, quotient, turns_round, views_of
 
-_END = 2**31 - 1  # what exporters write for "to the end" is at least this
+_VIEWS = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Slice")
 _SHARED_BYTES = 4096  # constants up to this size are compared by what they hold
 
 
@@ -113,7 +113,7 @@ class _Cleaner:
 
     def _merge(self, node: Node, known: Known, graph: Graph) -> bool:
         """Let a view of a view read the first one's input; whether that was possible."""
-        if node.domain or node.op not in ("Transpose", "Reshape", "Squeeze", "Unsqueeze") or not node.input(0):
+        if node.domain or node.op not in _VIEWS or not node.input(0):
             return False
         found = known.producer(node.inputs[0])
         if found is None or found[1] is not known or found[0].domain or len(found[0].outputs) != 1:
@@ -121,6 +121,8 @@ class _Cleaner:
         first = found[0]
         if node.op == "Transpose" and first.op == "Transpose":
             return _merge_transposes(first, node, known)
+        if node.op == "Slice":
+            return first.op == "Slice" and _cancel_turns(first, node, known)
         if node.op == "Squeeze" and first.op == "Slice":
             return _merge_slice(first, node, known, graph, self.names)
         if node.op in ("Squeeze", "Unsqueeze") and {node.op, first.op} == {"Squeeze", "Unsqueeze"}:
@@ -133,6 +135,17 @@ class _Cleaner:
                 node.inputs[0], node.proto = first.inputs[0], None
                 return True
         return _settle_reshape(node, known, graph, self.names)
+
+
+def _cancel_turns(first: Node, second: Node, known: Known) -> bool:
+    """Turning an axis round twice: `second` becomes an Identity."""
+    a, b, shape = views_of(first, 0, known), views_of(second, 0, known), known.shape(first.inputs[0])
+    if a is None or b is None or shape is None or len(a) != 1 or len(b) != 1 or (a[0][1] - b[0][1]) % len(shape):
+        return False
+    if not (turns_round(a[0][2:]) and turns_round(b[0][2:])):
+        return False
+    second.op, second.inputs, second.attrs, second.proto = "Identity", [first.inputs[0]], {}, None
+    return True
 
 
 def _merge_transposes(first: Node, second: Node, known: Known) -> bool:
@@ -153,7 +166,7 @@ def _merge_slice(first: Node, second: Node, known: Known, graph: Graph, names: N
     if a is None or b is None or shape is None or len(a) != 1 or len(b[0][1]) != 1:
         return False
     _, axis, start, stop, step = a[0]
-    single = step == 1 and (stop == start + 1 != 0 or (start == -1 and stop >= _END))
+    single = step == 1 and (stop == start + 1 != 0 or (start == -1 and stop >= END))
     rank, squeezed = len(shape), b[0][1][0]
     if not single or any(not -rank <= k < rank for k in (axis, squeezed)) or (axis - squeezed) % rank:
         return False
@@ -245,7 +258,7 @@ def _view_leaves_alone(view: tuple, shape: tuple[Size, ...] | None) -> bool:
     if kind == "slice":
         axis, start, stop, step = args
         size = shape[axis] if -len(shape) <= axis < len(shape) else None
-        end = size if isinstance(size, int) else _END
+        end = size if isinstance(size, int) else END
         return size is not None and step == 1 and start == 0 and stop >= end
     return False
 

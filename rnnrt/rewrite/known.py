@@ -21,9 +21,13 @@ _SMALL = 64  # elements: the longest constant that is looked at as a shape vecto
 
 
 class Known:
-    """What is known of one graph and, through `outer`, of the graphs round it."""
+    """What is known of one graph and, through `outer`, of the graphs round it.
 
-    def __init__(self, graph: Graph, outer: Known | None = None) -> None:
+    With `named`, axes of the model's inputs that are declared under one name count as one size. That holds for the
+    feeds that the model declares, and no one checks that others do not come: for rewrites whose results refuse those.
+    """
+
+    def __init__(self, graph: Graph, outer: Known | None = None, named: bool = False) -> None:
         self.graph = graph
         self.outer = outer
         self.inner: dict[int, Known] = {}
@@ -40,11 +44,34 @@ class Known:
                     self._shapes[value.name] = tuple(
                         d if isinstance(d, int) and d >= 0 else f"{value.name}[{k}]" for k, d in enumerate(value.shape)
                     )
+        if named and outer is None:
+            self._trust_names()
+
+    @staticmethod
+    def has_names(graph: Graph) -> bool:
+        """Whether `named` would make a difference: two axes of inputs are declared under one name."""
+        names = [d for value in graph.inputs for d in value.shape or () if isinstance(d, str)]
+        return len(set(names)) < len(names)
+
+    def _trust_names(self) -> None:
+        first: dict[str, Size] = {}
+        for value in self.graph.inputs:
+            sizes = self._shapes.get(value.name)
+            if sizes is not None and value.shape is not None:
+                pairs = zip(value.shape, sizes, strict=True)
+                self._shapes[value.name] = tuple(first.setdefault(d, s) if isinstance(d, str) else s for d, s in pairs)
+
+    def assume(self, name: str, shape: Sizes | None, dtype: np.dtype | None) -> None:
+        """Take the shape and element type of an input of this graph for given."""
+        if shape is not None:
+            self._shapes[name] = shape
+        if dtype is not None:
+            self._dtypes[name] = dtype
 
     @classmethod
-    def of(cls, graph: Graph, outer: Known | None = None) -> Known:
+    def of(cls, graph: Graph, outer: Known | None = None, named: bool = False) -> Known:
         """All that can be said about `graph` as it stands."""
-        known = cls(graph, outer)
+        known = cls(graph, outer, named)
         for node in graph.nodes:
             for _, sub in node.subgraphs():
                 known.inner[id(sub)] = cls.of(sub, known)
@@ -126,6 +153,24 @@ class Known:
         if found is None or dtype is None or any(isinstance(v, str) for v in found.flat):
             return None
         return found.astype(dtype)
+
+    def number(self, name: str) -> Size | None:
+        """The one number in `name`, or the size that it is, of whatever type; None if not known."""
+        scope: Known = self
+        for _ in range(8):
+            array = scope.constant(name)
+            if array is not None:
+                value = array.reshape(-1)[0] if array.size == 1 and array.dtype.kind in "iuf" else 0.5
+                return int(value) if value == np.round(value) and abs(value) < 2**53 else None
+            contents = scope.contents(name)
+            if contents is not None and contents.size == 1:
+                found = contents.reshape(-1)[0]
+                return found if isinstance(found, str) else int(found)
+            made = scope.producer(name)
+            if made is None or made[0].op not in ("Cast", "Identity") or made[0].domain:
+                return None
+            name, scope = made[0].inputs[0], made[1]
+        return None
 
     def branch_shapes(self, node: Node) -> list[list[Sequence[Size | None] | None]]:
         """For each subgraph of `node` the shapes of its outputs, without the tokens that mean something inside only."""

@@ -16,7 +16,8 @@ in_views                 input number -> views (:mod:`rnnrt.rewrite.views`) that
 out_axes                 output number -> how its axes are made of those of Y [T, D, B, H], Y_h and Y_c [D, B, H]
 =======================  ====================================================================================
 
-What is missing from the last two is as it should be already.
+What is missing from the last two is as it should be already. :mod:`rnnrt.recurrent` adds "packed": the packed layer and
+the dtype of the node's arrays.
 """
 
 from __future__ import annotations
@@ -63,6 +64,9 @@ ACTIVATIONS: dict[str, tuple[float | None, float | None]] = {
     "thresholdedrelu": (1.0, None),
 }
 """Default alpha and beta of each activation, in float32 as attributes are; None where it takes none."""
+
+INPUT_NAMES = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
+"""What the inputs of a recurrent node are called, in their order."""
 
 _DIRECTIONS = ("forward", "reverse", "bidirectional")
 _FLOATS = ("float16", "float32", "float64", "bfloat16")
@@ -212,7 +216,7 @@ def _times(number: int, units: Size | None) -> Any:
 
 def _check_types(node: Node, known: Known) -> None:
     first = None
-    for k, name in enumerate(("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")):
+    for k, name in enumerate(INPUT_NAMES):
         dtype = known.dtype(node.input(k)) if node.input(k) else None
         if dtype is None:
             continue

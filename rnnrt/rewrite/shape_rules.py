@@ -170,23 +170,25 @@ def _conv(node: Node, known: Known) -> list[Shape | None]:
     x, w = known.shape(node.input(0)), known.shape(node.input(1))
     if x is None or w is None or len(x) != len(w) or len(x) < 3:
         return [None]
-    n = len(x) - 2
-    pads = node.attrs.get("pads") or [0] * (2 * n)
-    strides, dilations = node.attrs.get("strides") or [1] * n, node.attrs.get("dilations") or [1] * n
-    spatial: list[Size | None] = []
-    automatic = node.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", b"NOTSET")
-    for k in range(n):
-        size, kernel = x[2 + k], w[2 + k]
-        if (
-            automatic
-            or not (isinstance(size, int) and isinstance(kernel, int) and len(pads) == 2 * n)
-            or strides[k] < 1
-        ):
-            spatial.append(None)
-            continue
-        room = size + pads[k] + pads[n + k] - dilations[k] * (kernel - 1) - 1
-        spatial.append(room // strides[k] + 1 if room >= 0 else None)
+    spatial = [_windows(x[2 + k], w[2 + k], node, k, len(x) - 2) for k in range(len(x) - 2)]
     return [(x[0], w[0], *spatial)]
+
+
+def _windows(size: Size, kernel: Size | None, node: Node, k: int, n: int) -> Size | None:
+    """How often the window of a convolution or pooling fits along spatial axis `k` of `n`."""
+    attrs = node.attrs
+    stride = int((attrs.get("strides") or [1] * n)[k])
+    dilation = int((attrs.get("dilations") or [1] * n)[k])
+    pads = attrs.get("pads") or [0] * (2 * n)
+    if not (isinstance(size, int) and isinstance(kernel, int)) or len(pads) != 2 * n or stride < 1:
+        return None
+    automatic = attrs.get("auto_pad", "NOTSET")
+    automatic = automatic.decode() if isinstance(automatic, bytes) else automatic
+    if automatic in ("SAME_UPPER", "SAME_LOWER"):
+        return -(-size // stride)
+    padding = pads[k] + pads[n + k] if automatic == "NOTSET" else 0
+    room = size + padding - dilation * (kernel - 1) - 1
+    return room // stride + 1 if room >= 0 else None
 
 
 @_shapes("ConvTranspose")
@@ -194,13 +196,38 @@ def _conv_transpose(node: Node, known: Known) -> list[Shape | None]:
     x, w = known.shape(node.input(0)), known.shape(node.input(1))
     if x is None or w is None or len(x) != len(w) or len(x) < 3 or not isinstance(w[1], int):
         return [None]
-    return [(x[0], w[1] * int(node.attrs.get("group", 1)), *(None for _ in x[2:]))]
+    n, attrs = len(x) - 2, node.attrs
+    strides, dilations = attrs.get("strides") or [1] * n, attrs.get("dilations") or [1] * n
+    pads, more = attrs.get("pads") or [0] * (2 * n), attrs.get("output_padding") or [0] * n
+    automatic = attrs.get("auto_pad", "NOTSET") not in ("NOTSET", b"NOTSET") or attrs.get("output_shape")
+    spatial: list[Size | None] = []
+    for k in range(n):
+        size, kernel = x[2 + k], w[2 + k]
+        certain = isinstance(size, int) and isinstance(kernel, int) and not automatic and len(pads) == 2 * n
+        total = (
+            (size - 1) * strides[k] + more[k] + (kernel - 1) * dilations[k] + 1 - pads[k] - pads[n + k]  # type: ignore[operator]
+            if certain
+            else -1
+        )
+        spatial.append(total if total >= 0 and size else None)
+    return [(x[0], w[1] * int(attrs.get("group", 1)), *spatial)]
 
 
 @_shapes("AveragePool", "MaxPool", "LpPool")
 def _pool(node: Node, known: Known) -> list[Shape | None]:
+    x, kernel = known.shape(node.input(0)), node.attrs.get("kernel_shape") or []
+    if x is None or len(x) < 3:
+        return [None]
+    n = len(x) - 2
+    known_sizes = len(kernel) == n and not node.attrs.get("ceil_mode", 0)
+    spatial = [_windows(x[2 + k], int(kernel[k]), node, k, n) if known_sizes else None for k in range(n)]
+    return [(x[0], x[1], *spatial)]
+
+
+@_shapes("GlobalAveragePool", "GlobalMaxPool")
+def _global_pool(node: Node, known: Known) -> list[Shape | None]:
     x = known.shape(node.input(0))
-    return [None if x is None or len(x) < 3 else (x[0], x[1], *(None for _ in x[2:]))]
+    return [None if x is None or len(x) < 3 else (x[0], x[1], *(1 for _ in x[2:]))]
 
 
 @_shapes(
@@ -274,6 +301,8 @@ def _recurrent(node: Node, known: Known) -> list[Shape | None]:
     both = node.attrs.get("direction", "forward") in ("bidirectional", b"bidirectional")
     weights = known.shape(node.input(2))
     units: Size | None = weights[2] if weights is not None and len(weights) == 3 else None
+    if lowered and units is None:
+        units = node.attrs["hidden_size"] or None  # once packed, a node has no weights
     ends: Shape = (2 if both else 1, batch, units)
     canonical: list[Shape] = [(steps, *ends), ends, ends]
     axes = node.attrs["out_axes"] if lowered else {}

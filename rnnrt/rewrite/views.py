@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 Size = int | str
 """A number, or a token for a size that only the run tells; the same token is the same size."""
 
+END = 2**31 - 1
+"""What exporters write for "to the end" is at least this, and no axis is longer."""
+
 View = tuple[Any, ...]
 Views = tuple[View, ...]
 Groups = tuple[tuple[int, ...], ...]
@@ -191,8 +194,16 @@ def view_shape(shape: Sequence[Size | None], view: View) -> tuple[Size | None, .
     if kind == "index":
         return (*shape[:axis], *shape[axis + 1 :])
     size = shape[axis]
-    length = len(range(*slice(*args[1:]).indices(size))) if isinstance(size, int) else None
+    length: Size | None = len(range(*slice(*args[1:]).indices(size))) if isinstance(size, int) else None
+    if length is None and (args[1:] == [0, max(args[2] or 0, END), 1] or turns_round(args[1:])):
+        length = size
     return (*shape[:axis], length, *shape[axis + 1 :])
+
+
+def turns_round(bounds: Sequence[int | None]) -> bool:
+    """Whether a slice of these start, stop and step takes all of an axis of any size, backwards."""
+    start, stop, step = bounds
+    return start == step == -1 and stop is not None and stop <= -END
 
 
 def unsqueezed(items: Sequence[Any], axes: Sequence[int], new: Any) -> tuple[Any, ...] | None:
