@@ -85,12 +85,14 @@ def close(got: np.ndarray, want: np.ndarray, inputs: list[np.ndarray | None]) ->
     np.testing.assert_allclose(got, want, rtol=2e-6, atol=2e-6 * (terms + 3))
 
 
-@pytest.mark.parametrize("tiling", ["chosen", "positions", "channels"])
+@pytest.mark.parametrize("tiling", ["chosen", "positions", "bands", "channels"])
 @pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
 def test_convolutions(isa: str, tiling: str, op: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Random shapes and attributes, with either tiling, whole and in parts."""
+    """Random shapes and attributes, with either tiling, padded as a whole and by bands, run whole and in parts."""
     if tiling != "chosen":
-        monkeypatch.setattr(rnnrt.native.conv, "cheaper", lambda positions, channels: tiling == "positions")
+        monkeypatch.setattr(rnnrt.native.conv, "cheaper", lambda positions, channels: tiling != "channels")
+    if tiling == "bands":
+        monkeypatch.setattr(rnnrt.native.conv, "CACHED", 100)
     tried = 0
     for seed in range(60):
         inputs, attrs = case(seed, op == "ConvTranspose")

@@ -21,11 +21,13 @@ typedef struct {
 
 typedef struct {
     rt_ref x, y, weights, bias, at; /* bias may be NULL; at has int32 */
+    rt_ref scratch;                 /* where there is a pad: `size` reals a part */
     int64_t activation;             /* ACT_*, or -1 */
     double alpha, beta;
     int64_t n, groups, m;           /* m: output channels of a group */
     int64_t block, blocks;          /* a block: that many channels (positions), or vectors of them (channels), at most */
     int64_t xn, xg, xh, xw, yn, ym, yh, yw;
+    int64_t pad, run, bands, size;  /* words from here to an rt_conv_pad, or 0; rows of outputs for which it is made at a time */
     int64_t n_phases;
     rt_conv_phase phase[];
 } rt_conv;

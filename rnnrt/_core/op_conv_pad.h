@@ -12,7 +12,7 @@ typedef struct {
     rt_ref x, y;
     double fill;
     int64_t n, c, h, xn, xc, xh, xw;
-    int64_t top, rows, pitch, s; /* rows: with the margins */
+    int64_t top, rows, step, pitch, s; /* rows: of a copy, with the margins; step: from one copy to the next */
     struct {
         int64_t low, size, from; /* row[low .. low+size) of piece q is x[from], x[from + s], … */
     } piece[];
@@ -46,6 +46,7 @@ static inline vf v_even(vf a, vf b) {
 /* n elements of x, `step` apart. */
 static inline void take_row(real *restrict y, const real *restrict x, int64_t n, int64_t step) {
     int64_t i = 0;
+    if (n <= 0) return;
     if (step == 1) {
         for (; i + LANES <= n; i += LANES) v_store(y + i, v_load(x + i));
         if (i == n) return;
@@ -55,20 +56,26 @@ static inline void take_row(real *restrict y, const real *restrict x, int64_t n,
             v_store_n(y, v_load_n(x, (int)n), (int)n);
         return;
     }
-    if (step == 2)
+    if (step == 2) {
         for (; i + LANES < n; i += LANES) v_store(y + i, v_even(v_load(x + 2 * i), v_load(x + 2 * i + LANES)));
+        const int rest = 2 * (int)(n - i) - 1; /* elements from the first to the last one taken: 1 .. 2*LANES-1 */
+        const vf a = v_load_n(x + 2 * i, rest < LANES ? rest : LANES);
+        const vf b = rest > LANES ? v_load_n(x + 2 * i + LANES, rest - LANES) : v_set1(0);
+        v_store_n(y + i, v_even(a, b), (int)(n - i));
+        return;
+    }
     for (; i < n; i++) y[i] = x[i * step];
 }
 
-/* One plane; what lies past `last` must not be written. */
-static inline void pad_plane(const rt_conv_pad *t, const real *x, real *y, const real *last) {
-    const int64_t bottom = t->top + t->h < t->rows ? t->top + t->h : t->rows, step = t->s * t->xw, pitch = t->pitch;
+/* `rows` rows of a plane from number `from` with the margin above; what lies past `last` must not be written. */
+static inline void pad_plane(const rt_conv_pad *t, const real *x, real *y, const real *last, int64_t from) {
+    const int64_t top = t->top - from, bottom = top + t->h, step = t->s * t->xw, pitch = t->pitch;
     const real fill = (real)t->fill;
     for (int64_t q = 0; q < t->s; q++) {
         const int64_t low = t->piece[q].low, size = t->piece[q].size, high = low + size;
-        const real *row = x + t->piece[q].from * t->xw;
+        const real *row = x + t->piece[q].from * t->xw + (top < 0 ? -top * t->xh : 0);
         for (int64_t i = 0; i < t->rows; i++, y += pitch) {
-            const int inside = i >= t->top && i < bottom, exactly = last - y < pitch + LANES;
+            const int inside = i >= top && i < bottom, exactly = last - y < pitch + LANES;
             void (*const put)(real *, int64_t, real) = exactly ? fill_exactly : fill_loosely;
             if (!inside) {
                 put(y, pitch, fill);
@@ -88,7 +95,7 @@ static int op_conv_pad(const int64_t *words, char *const *values, int part, int 
     int64_t p = part_begin(planes, part, n_parts), n = p ? p / t->c : 0, c = p - n * t->c;
     real *y = RT_AT(real, values, t->y) + p * size, *const last = y + (end - p) * size;
     for (; p < end; p++, y += size) {
-        pad_plane(t, RT_AT(const real, values, t->x) + n * t->xn + c * t->xc, y, last);
+        pad_plane(t, RT_AT(const real, values, t->x) + n * t->xn + c * t->xc, y, last, 0);
         if (++c == t->c) c = 0, n++;
     }
     return RT_OK;

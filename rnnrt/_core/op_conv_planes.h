@@ -19,7 +19,9 @@ typedef struct {
     int64_t activation;
     double alpha, beta;
     int64_t n, c, xn, xc, ph, yn, yc, yh, yw;
-    int64_t pad, line, size; /* words from here to an rt_conv_pad, or 0; where lines begin in scratch, and its size a part */
+    int64_t pad, batch, apart; /* words from here to an rt_conv_pad, or 0; copies made at a time, and their distance: what was
+                                  just stored is slow to load across the bounds of the stores */
+    int64_t line, size;        /* where lines begin in scratch, and its size a part */
     int64_t n_phases;
     rt_planes_phase phase[];
 } rt_planes;
@@ -58,30 +60,46 @@ static void plane_phase(const rt_planes *s, const rt_planes_phase *p, rt_row_til
     }
 }
 
-static int op_conv_planes(const int64_t *words, char *const *values, int part, int n_parts) {
-    const rt_planes *s = (const rt_planes *)words;
-    const rt_conv_pad *pad = s->pad ? (const rt_conv_pad *)(words + s->pad) : 0;
+typedef struct {
+    int64_t n, c;
+} rt_plane;
+
+static inline void next_plane(const rt_planes *s, rt_plane *at) {
+    if (++at->c == s->c) at->c = 0, at->n++;
+}
+
+/* `count` planes from `at` on, which moves. */
+static void plane_batch(const rt_planes *s, char *const *values, rt_plane *at, int64_t count, real *copy) {
+    const rt_conv_pad *pad = s->pad ? (const rt_conv_pad *)((const int64_t *)s + s->pad) : 0;
     const real *x = RT_AT(const real, values, s->x), *w = RT_AT(const real, values, s->weights);
     const real *bias = RT_AT(const real, values, s->bias);
-    const int32_t *at = RT_AT(const int32_t, values, s->at);
-    real *copy = RT_AT(real, values, s->scratch) + part * s->size, *line = copy + s->line;
-    const int64_t planes = s->n * s->c, end = part_begin(planes, part + 1, n_parts);
-    int64_t i = part_begin(planes, part, n_parts), n = i ? i / s->c : 0, c = i - n * s->c;
+    const int32_t *taps = RT_AT(const int32_t, values, s->at);
     rt_row_tile t = {.relu = s->activation == ACT_RELU};
-    for (; i < end; i++) {
-        const real *plane = x + n * s->xn + c * s->xc;
-        if (pad) {
-            pad_plane(pad, plane, copy, line);
-            plane = copy;
-        }
-        t.bias = bias ? bias + c : 0;
+    rt_plane ahead = *at;
+    for (int64_t i = 0; pad && i < count; i++, next_plane(s, &ahead)) {
+        const real *last = copy + (i < count - 1 ? (i + 1) * s->apart : s->line);
+        pad_plane(pad, x + ahead.n * s->xn + ahead.c * s->xc, copy + i * s->apart, last, 0);
+    }
+    for (int64_t i = 0; i < count; i++, next_plane(s, at)) {
+        const real *plane = pad ? copy + i * s->apart : x + at->n * s->xn + at->c * s->xc;
+        t.bias = bias ? bias + at->c : 0;
         for (int64_t j = 0; j < s->n_phases; j++) {
             const rt_planes_phase *p = &s->phase[j];
-            t.w = w + p->weights + c * p->k, t.at = at + p->at, t.k = p->k;
-            plane_phase(s, p, &t, plane, RT_AT(real, values, s->y) + p->y + n * s->yn + c * s->yc, line);
+            real *y = RT_AT(real, values, s->y) + p->y + at->n * s->yn + at->c * s->yc;
+            t.w = w + p->weights + at->c * p->k, t.at = taps + p->at, t.k = p->k;
+            plane_phase(s, p, &t, plane, y, copy + s->line);
         }
-        if (++c == s->c) c = 0, n++;
     }
+}
+
+static int op_conv_planes(const int64_t *words, char *const *values, int part, int n_parts) {
+    const rt_planes *s = (const rt_planes *)words;
+    const int64_t planes = s->n * s->c, end = part_begin(planes, part + 1, n_parts);
+    int64_t i = part_begin(planes, part, n_parts);
+    real *copy = RT_AT(real, values, s->scratch) + part * s->size;
+    rt_plane at = {i ? i / s->c : 0, 0};
+    at.c = i - at.n * s->c;
+    for (; i < end; i += s->batch) plane_batch(s, values, &at, end - i < s->batch ? end - i : s->batch, copy);
     return RT_OK;
 }
 #endif

@@ -1,10 +1,11 @@
 /* Convolution with output positions in the lanes: xw = 1, rows of `ow` positions by blocks of `block` output channels.
  *     weights[g][b][k][r]      g < groups, b < ceil(m/block) blocks, k taps, r < block (the last block: what is left)
  * A row is cut into vectors of which the last one ends with the row, over the one before it; a row shorter than a vector
- * is loaded whole, so x must be readable for LANES past each tap of its positions. */
+ * is loaded whole, so x must be readable for LANES past each tap of its positions. With a pad, x is a copy with a margin of
+ * one image, or of the rows that `run` rows of outputs read, which stays in cache until they are done. */
 #ifndef RT_OP_CONV_POSITIONS_H
 #define RT_OP_CONV_POSITIONS_H
-#include "op_conv.h"
+#include "op_conv_pad.h"
 
 typedef struct {
     const real *x, *w, *bias;
@@ -84,21 +85,20 @@ static void finish_row_tile(const rt_conv *s, const rt_row_tile *t, int mr, int 
         }
 }
 
-static void conv_phase_positions(const rt_conv *s, const rt_conv_phase *p, char *const *values, int part, int n_parts) {
-    const real *x0 = RT_AT(const real, values, s->x) + p->x, *w0 = RT_AT(const real, values, s->weights) + p->weights;
-    const real *bias = RT_AT(const real, values, s->bias);
-    real *y0 = RT_AT(real, values, s->y) + p->y;
-    const int64_t blocks = s->blocks, cuts = p->cuts, total = s->n * s->groups * p->oh * cuts * blocks;
-    const int64_t end = part_begin(total, part + 1, n_parts);
-    int64_t tile = part_begin(total, part, n_parts), b = 0, cut = 0, h = 0, g = 0, n = 0;
+/* Tiles [tile, end) of `rows` rows of outputs an image, the first ones at x0 and y0. */
+static void conv_rows(const rt_conv *s, const rt_conv_phase *p, char *const *values, const real *x0, real *y0, int64_t rows,
+                      int64_t tile, int64_t end) {
+    const real *w0 = RT_AT(const real, values, s->weights) + p->weights, *bias = RT_AT(const real, values, s->bias);
+    const int64_t blocks = s->blocks, cuts = p->cuts;
+    int64_t b = 0, cut = 0, h = 0, g = 0, n = 0;
     real out[MAX_ROWS * MAX_NV * LANES];
     rt_row_tile t = {.k = p->k, .ym = s->ym, .at = RT_AT(const int32_t, values, s->at) + p->at};
     t.relu = s->activation == ACT_RELU;
     t.out = p->ow < LANES || s->yw != 1 || (s->activation >= 0 && !t.relu) ? out : 0;
     if (tile) {
         b = tile % blocks, cut = tile / blocks % cuts;
-        h = tile / (blocks * cuts) % p->oh, g = tile / (blocks * cuts * p->oh) % s->groups;
-        n = tile / (blocks * cuts * p->oh * s->groups);
+        h = tile / (blocks * cuts) % rows, g = tile / (blocks * cuts * rows) % s->groups;
+        n = tile / (blocks * cuts * rows * s->groups);
     }
     for (; tile < end; tile++) {
         const int64_t nv = p->cut + (cut < p->extra), v0 = cut * p->cut + (cut < p->extra ? cut : p->extra);
@@ -116,16 +116,47 @@ static void conv_phase_positions(const rt_conv *s, const rt_conv_phase *p, char 
         b = 0;
         if (++cut < cuts) continue;
         cut = 0;
-        if (++h < p->oh) continue;
+        if (++h < rows) continue;
         h = 0;
         if (++g < s->groups) continue;
         g = 0, n++;
     }
 }
 
+/* Images by bands of rows, each padded first. */
+static void conv_bands(const rt_conv *s, const rt_conv_pad *pad, char *const *values, int part, int n_parts) {
+    const real *x = RT_AT(const real, values, s->x);
+    real *copy = RT_AT(real, values, s->scratch) + part * s->size, *y = RT_AT(real, values, s->y);
+    const int64_t plane = pad->s * pad->rows * pad->pitch, units = s->n * s->bands, end = part_begin(units, part + 1, n_parts);
+    int64_t unit = part_begin(units, part, n_parts), n = unit ? unit / s->bands : 0, band = unit - n * s->bands;
+    for (; unit < end; unit++) {
+        const int64_t h0 = band * s->run;
+        const real *last = copy + pad->c * plane + LANES;
+        for (int64_t c = 0; c < pad->c; c++)
+            pad_plane(pad, x + n * pad->xn + c * pad->xc, copy + c * plane, last, band * pad->step);
+        for (int64_t i = 0; i < s->n_phases; i++) {
+            const rt_conv_phase *p = &s->phase[i];
+            const int64_t rows = s->bands > 1 && p->oh - h0 > s->run ? s->run : p->oh - h0;
+            real *to = y + p->y + n * s->yn + h0 * s->yh;
+            conv_rows(s, p, values, copy + p->x, to, rows, 0, rows * s->groups * p->cuts * s->blocks);
+        }
+        if (++band == s->bands) band = 0, n++;
+    }
+}
+
 static int op_conv_positions(const int64_t *words, char *const *values, int part, int n_parts) {
     const rt_conv *s = (const rt_conv *)words;
-    for (int i = 0; i < s->n_phases; i++) conv_phase_positions(s, &s->phase[i], values, part, n_parts);
+    if (s->pad) {
+        conv_bands(s, (const rt_conv_pad *)(words + s->pad), values, part, n_parts);
+        return RT_OK;
+    }
+    for (int i = 0; i < s->n_phases; i++) {
+        const rt_conv_phase *p = &s->phase[i];
+        const int64_t total = s->n * s->groups * p->oh * p->cuts * s->blocks;
+        const int64_t begin = part_begin(total, part, n_parts), end = part_begin(total, part + 1, n_parts);
+        const real *x = RT_AT(const real, values, s->x) + p->x;
+        conv_rows(s, p, values, x, RT_AT(real, values, s->y) + p->y, p->oh, begin, end);
+    }
     return RT_OK;
 }
 #endif

@@ -14,9 +14,9 @@ from ..graph import Node
 from ..ops.arguments import integer
 from ..ops.conv_transpose import Placement
 from ..ops.windows import Windows
-from .emitter import FLOAT, Emitted, Emitter
+from .emitter import FLOAT, Emitted, Emitter, Word
 from .conv_planes import convolve_planes
-from .margin import MOST, Planes, cropped, planes_of, with_margin
+from .margin import MOST, Margin, Planes, cropped, margin, planes_of, with_margin
 from .registry import native
 from .sums import Sums, aligned, taken
 from .taps import SINGLE, margins, plain, transposed
@@ -24,6 +24,10 @@ from .tensor import Tensor, c_strides
 
 ROWS_OF_VECTORS = {16: (8, 8, 8, 8, 6), 8: (8, 8, 6, 4, 3), 4: (8, 8, 6, 4, 3)}
 """Rows of a tile by its vectors, as TILE_ROWS of the simd headers has them; too few is no harm."""
+
+
+CACHED = 1 << 15
+"""Elements of an input that are padded at a time, so that they are still in cache when they are read."""
 
 
 class Tiling(NamedTuple):
@@ -98,15 +102,19 @@ def convolve(
     if sums.m == 1 and sums.channels == 1:
         return convolve_planes(emitter, planes, w, b, sums, shape)
     plan = choose(emitter.lanes, sums, planes, shape)
+    copy = None
+    source = planes
     if plan.wide:
         one = merged(sums, planes, shape)
         shortest = min(p.count for p in sums.columns) if one is None else one
-        copy = shortest < emitter.lanes or planes.strides[3] != 1
-        planes = with_margin(emitter, planes, sums.rows, sums.columns, sums.columns[0].stride, copy)
+        needed = shortest < emitter.lanes or planes.strides[3] != 1
+        copy = margin(planes, sums.rows, sums.columns, sums.columns[0].stride, needed, CACHED)
+        if copy is not None:
+            planes = copy.planes(planes, planes.tensor)
     else:
-        planes = with_margin(emitter, planes, sums.rows, sums.columns, 1, False)
+        planes = source = with_margin(emitter, planes, sums.rows, sums.columns, 1, False)
     y = emitter.empty(shape)
-    y.producer = emit(emitter, planes, w, b, y, sums, plan)
+    y.producer = emit(emitter, source.tensor, planes, copy, w, b, y, sums, plan)
     return y
 
 
@@ -145,7 +153,7 @@ def choose(lanes: int, sums: Sums, x: Planes, shape: tuple[int, ...]) -> Tiling:
             tile = 40 + taps * max(cycles(positions / tiles, vectors / panels), 1.6 * vectors / panels)
             tall += sums.groups * panels * tiles * tile + 1.2 * positions * sums.groups * sums.m
     if sums.columns[0].stride > 1 or x.strides[3] != 1:
-        wide += x.n * x.c * x.h * x.w
+        wide += x.n * x.c * x.h * x.w / 4
     if cheaper(wide, tall):
         return Tiling(True, block, blocks, widest)
     return Tiling(False, panel, panels, most[panel])
@@ -161,14 +169,24 @@ def cycles(rows: float, vectors: float) -> float:
     return max(rows * vectors, rows + vectors + 1, 6) / 2
 
 
-def emit(emitter: Emitter, x: Planes, w: Tensor, b: Tensor | None, y: Tensor, sums: Sums, plan: Tiling) -> Emitted:
-    """Emit the step itself, over planes that have their margins."""
+def emit(
+    emitter: Emitter,
+    source: Tensor,
+    x: Planes,
+    copy: Margin | None,
+    w: Tensor,
+    b: Tensor | None,
+    y: Tensor,
+    sums: Sums,
+    plan: Tiling,
+) -> Emitted:
+    """Emit the step itself, over planes `x` with their margins, which the step makes of `source` if there is a `copy`."""
     wide, block, lanes = plan.wide, plan.block, emitter.lanes
     m = sums.m if wide else -(-sums.m // lanes) * lanes
     yn, ym, *_ = c_strides(y.shape)
     width = y.shape[-1]
     stride_h, stride_w = sums.rows[0].stride, sums.columns[0].stride
-    one = merged(sums, x, y.shape) if wide else None
+    one = merged(sums, x, y.shape) if wide and (copy is None or copy.bands == 1) else None
     phases: list[int] = []
     tables = []
     weights = at = 0
@@ -194,15 +212,21 @@ def emit(emitter: Emitter, x: Planes, w: Tensor, b: Tensor | None, y: Tensor, su
         *(p[4:7] for p in (*sums.rows, *sums.columns)),
     )
     packed = emitter.packed(key, w.value, lambda value: pack(value, sums, block, 0 if wide else lanes))
-    words = [x.tensor, y, packed]
+    words: list[Word] = [source, y, packed]
     words += [0, 0] if b is None else [emitter.contiguous(b)]
     words.append(emitter.constant(tables[0] if len(tables) == 1 else np.concatenate(tables)))
+    size = 0 if copy is None else -(-(sums.groups * sums.channels * copy.size + lanes) // 16) * 16
+    words += [0, 0] if copy is None else [emitter.scratch(4 * size * emitter.threads)]
     epilogue = len(words)
     xw = 1 if wide else stride_w * x.strides[3]
     words += [-1, 0.0, 0.0, sums.n, sums.groups, sums.m, block, plan.blocks]
     words += [x.strides[0], sums.channels * x.strides[1], stride_h * x.strides[2], xw]
     words += [yn, ym, sums.rows[0].step * width, sums.columns[0].step]
+    n_words = sum(2 if isinstance(word, Tensor) else 1 for word in words) + 5 + len(phases)
+    words += [0, 0, 1, 0] if copy is None else [n_words, copy.run, copy.bands, size]
     words += [len(tables), *phases]
+    if copy is not None:
+        words += [0, 0, 0, 0, 0.0, *copy.words]
     work = sums.n * sums.groups * sums.m * sums.taps() * math.prod(y.shape[2:])
     step = emitter.emit("conv_positions" if wide else "conv_channels", words, work)
     step.epilogue = epilogue

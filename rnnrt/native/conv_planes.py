@@ -17,6 +17,10 @@ LINE = 1024
 """Elements of a line of several rows, at most: with a plane's rows it stays in the first-level cache."""
 
 
+BATCH = 4096
+"""Elements of planes that are copied at a time, at most."""
+
+
 class Lines(NamedTuple):
     """How the outputs of a phase are computed: `run` rows a line, whose elements go to the output as they are if `direct`."""
 
@@ -64,7 +68,9 @@ def convolve_planes(
         weights += sums.groups * len(table)
         at += len(table)
     y = emitter.empty(shape)
-    start = 0 if copy is None else whole(copy.size + lanes)
+    apart = 0 if copy is None else whole(copy.size + lanes)
+    batch = min(max(BATCH // apart, 1), 64) if apart else sums.n * sums.groups
+    start = batch * apart if apart else 0
     size = start + whole(longest + lanes)
     words: list[Word] = [x.tensor, y, emitter.packed(pack_key(sums), w.value, lambda value: pack(value, sums))]
     words += [0, 0] if b is None else [emitter.contiguous(b)]
@@ -73,8 +79,8 @@ def convolve_planes(
     yn, yc, *_ = c_strides(shape)
     words += [-1, 0.0, 0.0, sums.n, sums.groups, x.strides[0], x.strides[1], step, yn, yc]
     words += [sums.rows[0].step * shape[-1], sums.columns[0].step]
-    n_words = sum(2 if isinstance(word, Tensor) else 1 for word in words) + 4 + len(phases)
-    words += [0 if copy is None else n_words, start, size, len(tables), *phases]
+    n_words = sum(2 if isinstance(word, Tensor) else 1 for word in words) + 6 + len(phases)
+    words += [0 if copy is None else n_words, batch, apart, start, size, len(tables), *phases]
     if copy is not None:
         words += [0, 0, 0, 0, 0.0, *copy.words]
     step_of_y = emitter.emit("conv_planes", words, math.prod(shape) * sums.taps())

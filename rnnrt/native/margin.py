@@ -70,7 +70,10 @@ def cropped(x: Planes, rows: list[Phase]) -> tuple[Planes, list[Phase]]:
 
 
 class Margin(NamedTuple):
-    """A copy with margins: the words of an ``rt_conv_pad`` after `fill`, and the planes that it makes in `target`."""
+    """A copy with margins, or of a band of rows at a time: `words` are those of an ``rt_conv_pad`` after `fill`.
+
+    Of a plane, `size` elements in `rows` rows; `bands` of them, each for `run` rows of outputs.
+    """
 
     words: list[Word]
     rows: int
@@ -79,6 +82,8 @@ class Margin(NamedTuple):
     left: int
     pitch: int
     piece: int
+    bands: int
+    run: int
 
     def planes(self, x: Planes, target: Tensor) -> Planes:
         """What the copy of all planes looks like."""
@@ -86,18 +91,35 @@ class Margin(NamedTuple):
         return Planes(target, x.n, x.c, x.h, x.w, strides, self.top, self.left, self.piece, self.rows * self.pitch)
 
 
-def margin(x: Planes, rows: list[Phase], columns: list[Phase], piece: int, copy: bool) -> Margin | None:
-    """The copy that the phases need; None if they read nothing but the planes, and `copy` is false."""
+def margin(
+    x: Planes, rows: list[Phase], columns: list[Phase], piece: int, copy: bool, most: int = 0
+) -> Margin | None:
+    """The copy that the phases need; None if they read nothing but the planes, and `copy` is false.
+
+    Where there are `most` and one phase of rows, a copy of all channels has no more elements, if it can, but is of the
+    rows that some rows of outputs read.
+    """
     top, bottom = margins(rows, x.h)
     left, right = margins(columns, x.w)
     if not (copy or top or bottom or left or right or piece > 1):
         return None
     height, pitch = top + x.h + bottom, -(-(left + x.w + right) // piece)
-    words: list[Word] = [x.n, x.c, x.h, *x.strides, top, height, pitch, piece]
+    bands, run, step = 1, 0, 0
+    if most and len(rows) == 1 and rows[0].n_taps and x.c * height * pitch * piece > most:
+        phase = rows[0]
+        ends = phase.start, phase.start + (phase.n_taps - 1) * phase.start_step
+        reach = max(ends) - min(ends) + 1
+        run = max((most // (x.c * pitch * piece) - reach) // phase.stride + 1, 1)
+        bands = -(-phase.count // run)
+        if bands > 1:
+            run = -(-phase.count // bands)
+            bands = -(-phase.count // run)
+            top, height, step = -min(ends), (run - 1) * phase.stride + reach, run * phase.stride
+    words: list[Word] = [x.n, x.c, x.h, *x.strides, top, height, step, pitch, piece]
     for q in range(piece):
         low = min(max(-((q - left) // piece), 0), pitch)
         words += (low, max(min((x.w - 1 + left - q) // piece + 1, pitch) - low, 0), low * piece + q - left)
-    return Margin(words, height, height * pitch * piece, top, left, pitch, piece)
+    return Margin(words, height, height * pitch * piece, top, left, pitch, piece, bands, run)
 
 
 def with_margin(
