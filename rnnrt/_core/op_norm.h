@@ -216,7 +216,8 @@ static void softmax_columns(const real *x, real *y, ptrdiff_t n, ptrdiff_t inner
 static void lp_rows(const real *x, real *y, ptrdiff_t n, int rows, int p) {
     const vf zero = v_set1(0);
     for (; rows > 0; rows--, x += n, y += n) {
-        const vf lanes = p == 1 ? red_run(RED_ABS, red_long_RED_ABS, x, n, 1, zero) : red_run(RED_SQUARE, red_long_RED_SQUARE, x, n, 1, zero);
+        const vf lanes =
+            p == 1 ? red_run(RED_ABS, red_long_RED_ABS, x, n, 1, zero) : red_run(RED_SQUARE, red_long_RED_SQUARE, x, n, 1, zero);
         const vf norm = v_set1(p == 1 ? v_sum(lanes) : sqrtf(v_sum(lanes)));
         const vi none = (vi)(norm == zero);
         ptrdiff_t i = 0;

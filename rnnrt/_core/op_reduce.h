@@ -21,7 +21,7 @@ enum { REDUCE_AXES = 6, REDUCE_RUN = 4096 };
 typedef struct {
     rt_ref x, y, shift; /* shift: as y, what RED_EXP subtracts and FIN_LOG_PLUS adds */
     int64_t form, kind, finish;
-    double count;      /* FIN_DIVIDE: by this */
+    double count; /* FIN_DIVIDE: by this */
     int64_t n, stride; /* the axis of vectors */
     int64_t n_kept, n_reduced;
     struct {
@@ -75,8 +75,7 @@ RT_INLINE vf red_row(const int kind, const real *x, ptrdiff_t n, ptrdiff_t strid
             for (int q = 0; q < 4; q++) acc[q] = red_join(kind, acc[q], red_map(kind, v_load(x + q * LANES), shift));
         }
         for (; n >= LANES; n -= LANES, x += LANES) acc[0] = red_join(kind, acc[0], red_map(kind, v_load(x), shift));
-        if (n > 0)
-            acc[1] = red_join(kind, acc[1], v_where(v_lanes((int)n), red_map(kind, v_load_n(x, (int)n), shift), unit));
+        if (n > 0) acc[1] = red_join(kind, acc[1], v_where(v_lanes((int)n), red_map(kind, v_load_n(x, (int)n), shift), unit));
     } else {
         for (; n > 0; n -= LANES, x += LANES * stride) {
             const int now = n < LANES ? (int)n : LANES;
@@ -106,7 +105,7 @@ RED_LONG(RED_SUM) RED_LONG(RED_ABS) RED_LONG(RED_SQUARE) RED_LONG(RED_MAX) RED_L
 /* Moves on to the next index of the axes; returns 0 after the last one, with x back where it was. */
 #define RED_NEXT(axes, n_axes, at, x) \
     ({ \
-        int k_ = (int)(n_axes) - 1; \
+        int k_ = (int)(n_axes)-1; \
         for (; k_ >= 0; k_--) { \
             (x) += (axes)[k_].x; \
             if (++(at)[k_] < (axes)[k_].size) break; \
@@ -116,14 +115,15 @@ RED_LONG(RED_SUM) RED_LONG(RED_ABS) RED_LONG(RED_SQUARE) RED_LONG(RED_MAX) RED_L
         k_ >= 0; \
     })
 
-RT_INLINE void reduce_rows(const int kind, red_long halves, const rt_reduce *s, const real *x, real *y, const real *shift,
-                           int64_t first, int64_t end) {
+    RT_INLINE void reduce_rows(const int kind, red_long halves, const rt_reduce *s, const real *x, real *y, const real *shift,
+                               int64_t first, int64_t end) {
     int64_t at[REDUCE_AXES] = {0}, inner[REDUCE_AXES] = {0};
     for (int64_t j = 0; j < end; j++) {
         if (j >= first) {
             const vf from = kind == RED_EXP ? v_set1(shift[j]) : v_set1(0);
             vf acc = red_run(kind, halves, x, s->n, s->stride, from);
-            while (s->n_reduced && RED_NEXT(s->reduced, s->n_reduced, inner, x)) acc = red_join(kind, acc, red_run(kind, halves, x, s->n, s->stride, from));
+            while (s->n_reduced && RED_NEXT(s->reduced, s->n_reduced, inner, x))
+                acc = red_join(kind, acc, red_run(kind, halves, x, s->n, s->stride, from));
             y[j] = red_fold(kind, acc);
         }
         RED_NEXT(s->kept, s->n_kept, at, x);

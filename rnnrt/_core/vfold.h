@@ -27,9 +27,7 @@
 static inline real v_sum(vf x) { return _mm512_reduce_add_ps(x); }
 static inline real v_peak(vf x) { return _mm512_reduce_max_ps(x); }
 static inline real v_top(vf x) { return _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q) ? NAN : v_peak(x); }
-static inline real v_low(vf x) {
-    return _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q) ? NAN : _mm512_reduce_min_ps(x);
-}
+static inline real v_low(vf x) { return _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q) ? NAN : _mm512_reduce_min_ps(x); }
 #elif defined(__AVX2__)
 #define V_FOLD8(join) \
     __m128 t = join(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1)); \
