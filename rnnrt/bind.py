@@ -270,11 +270,13 @@ class Binding:
                         value.producer = None
                         level.values[slot] = value
         base = place.n_bases
-        size = arena.place(emitter.steps, [x.buffer for x in live if x.buffer is not None], base)
+        size, peak = arena.place(emitter.steps, [x.buffer for x in live if x.buffer is not None], base)
         n_bases = base + 1 + n_results
         used = {x.buffer.root().base for x in live}
         drops = sorted(base for base in place.held if base not in used)
-        segment = program.Segment(emitter.steps, size, base, n_bases, terminal, emitter.keep, drops)
+        segment = program.Segment(
+            emitter.steps, size, peak, base, n_bases, terminal, emitter.keep, drops, self.threads
+        )
         after = _Place(place.levels, n_bases, place.n_objects + n_results, place.held.difference(drops))
         return segment, after
 

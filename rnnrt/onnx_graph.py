@@ -46,18 +46,24 @@ class GraphReader:
         self._renamed: set[str] = set()
         self._tries: dict[str, int] = {}
 
-    def constants(self, proto: Any, where: str) -> dict[str, np.ndarray]:
-        """The initializers of a GraphProto, sparse ones made dense, by their names in the file."""
+    def constants(self, proto: Any, where: str, data: Mapping[int, np.ndarray] | None = None) -> dict[str, np.ndarray]:
+        """The initializers of a GraphProto, sparse ones made dense, by their names in the file.
+
+        `data` is what was taken out of them (:mod:`rnnrt.wire`), by number.
+        """
+        data = data or {}
         found: dict[str, np.ndarray] = {}
-        sparse = ((s.values.name, s, self._tensors.sparse) for s in proto.sparse_initializer)
-        dense = ((t.name, t, self._tensors.array) for t in proto.initializer)
-        for raw_name, tensor, read in (*dense, *sparse):
+        sparse = ((s.values.name, s) for s in proto.sparse_initializer)
+        for k, (raw_name, tensor) in enumerate((*((t.name, t) for t in proto.initializer), *sparse)):
             name = text(raw_name, f"an initializer of {where}")
             if not name:
                 raise ModelError(f"{where}: an initializer has no name")
             if name in found:
                 raise ModelError(f"{where}: two initializers are named {name!r}")
-            found[name] = read(tensor, f"initializer {name!r}")
+            inside, is_dense = f"initializer {name!r}", k < len(proto.initializer)
+            found[name] = (
+                self._tensors.array(tensor, inside, data.get(k)) if is_dense else self._tensors.sparse(tensor, inside)
+            )
         return found
 
     def graph(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import InputError, ModelError
+from .errors import InputError, ModelError, UnsupportedError
 from .graph import Graph, Node, Value
 from .plan import Plan
 from .pointwise import Arrangement, NotPointwise, OneRow, Pick, Proof, prove
@@ -58,7 +58,13 @@ class Ragged:
         self._graph, self.proof = _with_lengths(graph, proof), proof
 
     def plan(self) -> Plan:
-        """The plan for padded batches, whose last inputs are lengths and last steps."""
+        """The plan for padded batches, whose last inputs are lengths and last steps.
+
+        Raises
+        ------
+        UnsupportedError
+            If a node was only run by what is known no more of the file.
+        """
         if self._plan is None:
             self._plan = Plan(self._graph, (), self._threads)
         return self._plan
@@ -309,7 +315,7 @@ def _run_batch(ragged: Ragged, sequences: Sequence[_Sequence]) -> list[list[Any]
     values += [lengths.astype(np.int32), lengths[:, None] - 1]
     try:
         results = ragged.plan().run_fresh(values)
-    except (InputError, ModelError):
+    except (InputError, ModelError, UnsupportedError):
         return None
     sizes: dict[Any, int] = {proof.time: longest, proof.batch: len(lengths)}
     cuts = [_Cut(array, axes, sizes) for array, axes in zip(results, proof.outputs, strict=True)]

@@ -48,8 +48,11 @@ class TensorReader:
         self._external = external
         self._dense_left = MAX_DENSE_BYTES
 
-    def array(self, tensor: Any, where: str) -> np.ndarray:
-        """The read-only, C-contiguous array of a TensorProto; strings come as objects of type str."""
+    def array(self, tensor: Any, where: str, data: np.ndarray | None = None) -> np.ndarray:
+        """The read-only, C-contiguous array of a TensorProto; strings come as objects of type str.
+
+        `data` is what was taken out of its ``raw_data`` (:mod:`rnnrt.wire`), as uint8.
+        """
         dtype, kind, bits = _known_type(tensor.data_type, where)
         dims = _known_dims(tensor.dims, max(dtype.itemsize, 1), where)
         if tensor.HasField("segment"):
@@ -62,7 +65,7 @@ class TensorReader:
             info = {text(e.key, where): text(e.value, where) for e in tensor.external_data}
             array = self._external_array(tensor, dims, self._external.read(info, stored, where), where)
         else:
-            array = _own_data(tensor, dims, stored, where)
+            array = _own_data(tensor, dims, stored, where, data)
         array.setflags(write=False)
         return array
 
@@ -129,20 +132,23 @@ def _known_dims(dims: Any, itemsize: int, where: str) -> tuple[int, ...]:
     return dims
 
 
-def _own_data(tensor: Any, dims: tuple[int, ...], stored: int, where: str) -> np.ndarray:
-    """The array of a tensor whose data is inside the message; `stored` is its size in bytes as raw data."""
+def _own_data(
+    tensor: Any, dims: tuple[int, ...], stored: int, where: str, data: np.ndarray | None = None
+) -> np.ndarray:
+    """The array of a tensor whose data is inside the message or taken out of it; `stored` is its size as raw data."""
     from onnx import numpy_helper
 
     dtype, kind, bits = element_type(tensor.data_type)
     field = _data_field(tensor.data_type)
     filled = [name for name in _DATA_FIELDS if len(getattr(tensor, name))]
-    raw = tensor.raw_data  # each access makes a copy
-    if raw:
+    raw = tensor.raw_data if data is None else data  # each access makes a copy
+    has_raw = len(raw) > 0
+    if has_raw:
         filled.append("raw_data")
-    if len(filled) > 1 or (filled and filled[0] not in ("raw_data", field)) or (raw and kind == "string"):
+    if len(filled) > 1 or (filled and filled[0] not in ("raw_data", field)) or (has_raw and kind == "string"):
         raise ModelError(f"{where}: expected the data of {kind} in raw_data or {field}, got {' and '.join(filled)}")
     count = math.prod(dims)
-    if raw:
+    if has_raw:
         expected, got, unit = stored, len(raw), "bytes"
     else:
         expected, got, unit = _typed_length(count, kind, bits), len(getattr(tensor, field)), f"elements of {field}"
@@ -152,11 +158,13 @@ def _own_data(tensor: Any, dims: tuple[int, ...], stored: int, where: str) -> np
         return np.empty(dims, dtype)
     if kind == "string":
         return np.array([text(s, where) for s in tensor.string_data], object).reshape(dims)
-    if raw and bits == 8 * dtype.itemsize:
+    if has_raw and bits == 8 * dtype.itemsize:
         return _elements(np.frombuffer(raw, np.uint8), dtype).reshape(dims)
     if kind in ("float", "double", "int64"):
         return np.array(getattr(tensor, field), dtype).reshape(dims)
     try:
+        if data is not None:
+            tensor = type(tensor)(data_type=tensor.data_type, dims=dims, raw_data=data.tobytes())
         array = numpy_helper.to_array(tensor)
     except (ValueError, TypeError, OverflowError) as error:
         raise ModelError(f"{where}: the data of {kind}{list(dims)} cannot be read: {error}") from error

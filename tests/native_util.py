@@ -25,9 +25,11 @@ def given(array: np.ndarray) -> Tensor:
 class Bound:
     """The steps of one node, with memory between guards for all that they write."""
 
-    def __init__(self, isa: str, node: Node, *inputs: np.ndarray | None, known: tuple[int, ...] = (), **options: Any) -> None:
+    def __init__(
+        self, isa: str, node: Node, *inputs: np.ndarray | None, known: tuple[int, ...] = (), **options: Any
+    ) -> None:
         self.isa = isa
-        self.emitter = Emitter(LANES[isa], {})
+        self.emitter = Emitter(LANES[isa], {}, threads=3)
         tensors = []
         for k, array in enumerate(inputs):
             tensor = None if array is None else constant(array) if k in known else given(array)

@@ -19,13 +19,13 @@
 
 #include "ops.h"
 
-enum { EW_OPERANDS = 8, EW_REGISTERS = 17, EW_BYTES = 2048, EW_AXES = 8 };
+enum { EW_OPERANDS = 8, EW_REGISTERS = 17, EW_BYTES = 4096, EW_AXES = 8 };
 enum { EW_DIRECT, EW_SCALAR, EW_EXPANDED };
 enum { EW_F32, EW_BOOL, EW_I32, EW_I64, EW_F64, EW_U8, EW_I8 };
 
 typedef struct {
     rt_ref y;
-    int64_t type, n_axes, n_operands, n_ops;
+    int64_t type, n_axes, n_operands, n_ops, n_registers; /* registers besides those of operands */
     int64_t n, block, run;  /* elements: of an inner run, of a block (whole rows, or part of the only one), of a row */
     int64_t n_blocks, units; /* blocks of an inner run, and of everything */
 } rt_elementwise;
@@ -73,8 +73,8 @@ static inline __attribute__((always_inline)) int ew_run(const int64_t *words, ch
                                                         ew_fill fill, ew_compute compute, ew_narrow narrow) {
     _Alignas(64) char registers[EW_REGISTERS][EW_BYTES];
     char *slot[1 + EW_OPERANDS + EW_REGISTERS];
-    const char *at[EW_OPERANDS], *filled[EW_OPERANDS] = {NULL};
-    int64_t n_filled[EW_OPERANDS], index[EW_AXES] = {0}, b = 0;
+    const char *at[EW_OPERANDS], *filled[EW_OPERANDS];
+    int64_t n_filled[EW_OPERANDS], index[EW_AXES], b = 0;
     const rt_elementwise *s = (const rt_elementwise *)words;
     const int64_t *sizes = (const int64_t *)(s + 1), *operands = sizes + s->n_axes;
     const int64_t n_words = sizeof(ew_operand) / sizeof(int64_t) + s->n_axes;
@@ -88,8 +88,10 @@ static inline __attribute__((always_inline)) int ew_run(const int64_t *words, ch
         const ew_operand *x = (const ew_operand *)(operands + k * n_words);
         at[k] = RT_AT(const char, values, x->x);
         slot[1 + k] = registers[k];
+        filled[k] = NULL;
     }
-    for (int k = EW_OPERANDS; k < EW_REGISTERS; k++) slot[1 + k] = registers[k];
+    for (int k = 0; k < s->n_registers; k++) slot[1 + EW_OPERANDS + k] = registers[EW_OPERANDS + k];
+    for (int64_t axis = 0; axis < s->n_axes; axis++) index[axis] = 0;
     if (first > 0) {
         int64_t outer = first / s->n_blocks;
         b = first % s->n_blocks;

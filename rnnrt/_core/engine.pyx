@@ -7,9 +7,7 @@ A `Recurrent` is immutable and may be run by several threads at once; each run b
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.stdint cimport int64_t, uint64_t
-from libc.stdlib cimport free
 from libc.string cimport memset
-from posix.stdlib cimport posix_memalign
 
 from rnnrt._core.kernels cimport (
     RT_GRU, RT_LSTM, RT_RNN, rt_barrier, rt_call, rt_kernels, rt_layer, rt_matrix, rt_pool, rt_team_acquire, rt_team_run,
@@ -27,6 +25,11 @@ cdef extern from "cpu.h" nogil:
     bint rt_cpu_has(const char *isa)
     uint64_t rt_fp_enter()
     void rt_fp_leave(uint64_t old)
+
+cdef extern from "memory.h" nogil:
+    const size_t RT_HUGE_SIZE
+    void *rt_memory_new(size_t size)
+    void rt_memory_free(void *data, size_t size)
 
 cnp.import_array()
 
@@ -106,12 +109,12 @@ cdef class Block:
 
     def __cinit__(self, size_t size):
         self.size = size
-        if posix_memalign(&self.data, 64, max(size, <size_t> 64)) != 0:
-            self.data = NULL
+        self.data = rt_memory_new(size)
+        if self.data == NULL:
             raise MemoryError(f"rnnrt: no memory for {size} bytes")
 
     def __dealloc__(self):
-        free(self.data)
+        rt_memory_free(self.data, self.size)
 
 
 include "pack.pxi"
@@ -145,6 +148,7 @@ cdef class Recurrent:
 
     cdef rt_layer layers[2]
     cdef rt_kernels *kernels
+    cdef object __weakref__
     cdef list blocks                       # the memory behind `layers`
     cdef list workspaces                   # idle ones, at most four
     cdef readonly str kind, direction, isa
@@ -192,7 +196,8 @@ cdef class Recurrent:
     cdef void *block(self, size_t n_elements) except NULL:
         """Zeroed memory for that many elements, owned by this layer."""
         cdef Block block = Block(n_elements * self.kernels.element_size)
-        memset(block.data, 0, block.size)
+        if block.size < RT_HUGE_SIZE:      # larger ones are zero at first
+            memset(block.data, 0, block.size)
         self.blocks.append(block)
         self.nbytes += block.size
         return block.data
@@ -366,6 +371,7 @@ cdef class Recurrent:
 
 include "team.pxi"
 include "bound.pxi"
+include "same.pxi"
 
 
 cdef void *data_at(cnp.ndarray a, int axis, int index):

@@ -15,27 +15,31 @@
 typedef struct {
     int64_t x, y, weights, at; /* where this phase begins in each, in elements */
     int64_t k, oh, ow;
+    int64_t cuts, cut, extra; /* pieces of a row (positions) or of the phase (channels): `cut` vectors or rows, the first
+                                 `extra` pieces one more */
 } rt_conv_phase;
 
 typedef struct {
     rt_ref x, y, weights, bias, at; /* bias may be NULL; at has int32 */
     int64_t activation;             /* ACT_*, or -1 */
     double alpha, beta;
-    int64_t n, groups, m, block; /* m output channels a group; block: of them (positions), or vectors (channels) in a panel */
+    int64_t n, groups, m;           /* m: output channels of a group */
+    int64_t block, blocks;          /* a block: that many channels (positions), or vectors of them (channels), at most */
     int64_t xn, xg, xh, xw, yn, ym, yh, yw;
     int64_t n_phases;
     rt_conv_phase phase[];
 } rt_conv;
 
 /* f in place over n vectors. */
-static __attribute__((noinline)) void conv_activate(const rt_conv *s, real *x, int n) {
-    for (int i = 0; i < n; i++) {
+static __attribute__((noinline)) void conv_activate(int64_t kind, double alpha, double beta, real *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
         const vf y = v_load(x + i * LANES);
-        v_store(x + i * LANES, v_activate((int)s->activation, (real)s->alpha, (real)s->beta, y));
+        v_store(x + i * LANES, v_activate((int)kind, (real)alpha, (real)beta, y));
     }
 }
 
-/* Tiles of a step counted through, for part `part` of `n_parts`. */
-#define RT_PART_BEGIN(total) ((total) * part / n_parts)
-#define RT_PART_END(total) ((total) * (part + 1) / n_parts)
+/* Where part `part` of `n_parts` begins in a step of `total` tiles; no division for a whole step, as those are slow. */
+static inline int64_t part_begin(int64_t total, int part, int n_parts) {
+    return part == 0 ? 0 : part == n_parts ? total : total * part / n_parts;
+}
 #endif

@@ -76,26 +76,29 @@ static void put_columns(const real *out, real *y, int64_t ym, const int64_t *pla
         for (int r = 0; r < mr; r++) y[place[r]] = out[r * ldout + j];
 }
 
-/* Panel `panel` of group `g` over the positions [from, to). */
-static void conv_panel(const rt_conv *s, const rt_conv_phase *p, char *const *values, int64_t g, int64_t panel, int64_t from,
-                       int64_t to) {
+/* Panel `panel` of group `g` over the tiles [tile, end) of a phase. */
+static void conv_panel(const rt_conv *s, const rt_conv_phase *p, char *const *values, int64_t g, int64_t panel, int64_t tile,
+                       int64_t end) {
     const int64_t vectors = (s->m + LANES - 1) / LANES, v0 = panel * s->block;
-    const int nv = (int)(vectors - v0 < s->block ? vectors - v0 : s->block), most = rt_tile_rows[nv];
+    const int nv = (int)(vectors - v0 < s->block ? vectors - v0 : s->block);
     const int64_t m0 = v0 * LANES, m = s->m - m0 < nv * LANES ? s->m - m0 : nv * LANES, ld = nv * LANES;
     const real *x = RT_AT(const real, values, s->x) + p->x + g * s->xg, *bias = RT_AT(const real, values, s->bias);
     real *y = RT_AT(real, values, s->y) + p->y + (g * s->m + m0) * s->ym;
     real out[MAX_ROWS * MAX_NV * LANES], start[MAX_NV * LANES] = {0};
-    int64_t place[MAX_ROWS], tiles = (to - from + most - 1) / most;
+    int64_t place[MAX_ROWS];
     rt_column_tile t = {.k = p->k, .bias = start, .out = out, .at = RT_AT(const int32_t, values, s->at) + p->at};
     rt_position at = {0};
     t.w = RT_AT(const real, values, s->weights) + p->weights + (g * vectors + v0) * LANES * p->k;
     if (bias) memcpy(start, bias + g * s->m + m0, m * sizeof(real));
-    if (from) at.w = from % p->ow, at.h = from / p->ow % p->oh, at.n = from / (p->ow * p->oh);
-    for (int64_t i = 0, rows = to - from; i < tiles; i++) {
-        const int mr = (int)(rows * (i + 1) / tiles - rows * i / tiles);
+    if (tile) {
+        const int64_t from = tile * p->cut + (tile < p->extra ? tile : p->extra);
+        at.w = from % p->ow, at.h = from / p->ow % p->oh, at.n = from / (p->ow * p->oh);
+    }
+    for (; tile < end; tile++) {
+        const int mr = (int)(p->cut + (tile < p->extra));
         next_positions(s, p, &at, mr, x, t.a, place);
         column_tiles[nv][mr](&t);
-        if (s->activation >= 0) conv_activate(s, out, mr * nv);
+        if (s->activation >= 0) conv_activate(s->activation, s->alpha, s->beta, out, mr * nv);
         put_columns(out, y, s->ym, place, mr, m, ld);
     }
 }
@@ -103,15 +106,21 @@ static void conv_panel(const rt_conv *s, const rt_conv_phase *p, char *const *va
 /* Parts take whole panels as long as there are enough of them, else pieces of the positions. */
 static int op_conv_channels(const int64_t *words, char *const *values, int part, int n_parts) {
     const rt_conv *s = (const rt_conv *)words;
-    const int64_t vectors = (s->m + LANES - 1) / LANES, panels = (vectors + s->block - 1) / s->block;
+    const int64_t panels = s->blocks * s->groups, begin = part_begin(panels, part, n_parts);
+    const int64_t end = part_begin(panels, part + 1, n_parts);
     for (int i = 0; i < s->n_phases; i++) {
         const rt_conv_phase *p = &s->phase[i];
-        const int64_t rows = s->n * p->oh * p->ow, pieces = panels * s->groups >= n_parts ? 1 : n_parts;
-        const int64_t total = panels * s->groups * pieces;
-        for (int64_t j = RT_PART_BEGIN(total); j < RT_PART_END(total); j++) {
-            const int64_t piece = j % pieces, panel = j / pieces;
-            conv_panel(s, p, values, panel / panels, panel % panels, rows * piece / pieces, rows * (piece + 1) / pieces);
+        if (panels >= n_parts) {
+            int64_t g = begin ? begin / s->blocks : 0, b = begin - g * s->blocks;
+            for (int64_t j = begin; j < end; j++) {
+                conv_panel(s, p, values, g, b, 0, p->cuts);
+                if (++b == s->blocks) b = 0, g++;
+            }
+            continue;
         }
+        for (int64_t g = 0; g < s->groups; g++)
+            for (int64_t b = 0; b < s->blocks; b++)
+                conv_panel(s, p, values, g, b, part_begin(p->cuts, part, n_parts), part_begin(p->cuts, part + 1, n_parts));
     }
     return RT_OK;
 }

@@ -1,6 +1,9 @@
 /* A copy with a margin, for windows that reach over the border, and with the last axis taken apart by its stride:
- *     y[r][q][j] = x[r][j*s + q - begin], or `fill` where that lies outside
- * over the planes r = (n, c) of sizes (h, w); y has rows of s*pitch elements, `pitch` for each q. A margin above and below is rows of `fill`. */
+ *     y[r][q][i][j] = x[r][i - top][j*s + q - left], or `fill` where that lies outside,   q < s pieces, i < rows, j < pitch
+ * over the planes r = (n, c).
+ *
+ * Vectors are written whole: what goes past the end of a row is written over by the next. Only where that would
+ * be past the end of a part, elements are written one by one. */
 #ifndef RT_OP_CONV_PAD_H
 #define RT_OP_CONV_PAD_H
 #include "op_conv.h"
@@ -8,51 +11,85 @@
 typedef struct {
     rt_ref x, y;
     double fill;
-    int64_t n, c, h, w, xn, xc, xh, xw;
-    int64_t top, left, rows, s, pitch; /* rows: with the margins; pitch: elements of one of the s pieces of a row */
+    int64_t n, c, h, xn, xc, xh, xw;
+    int64_t top, rows, pitch, s; /* rows: with the margins */
+    struct {
+        int64_t low, size, from; /* row[low .. low+size) of piece q is x[from], x[from + s], … */
+    } piece[];
 } rt_conv_pad;
 
-static inline void fill_row(real *y, int64_t n, real value) {
+static inline void fill_exactly(real *y, int64_t n, real value) {
     for (int64_t i = 0; i < n; i++) y[i] = value;
 }
 
-/* Every s-th element of x, n of them. */
-static inline void take_row(real *restrict y, const real *restrict x, int64_t n, int64_t s) {
-    if (s == 1)
-        for (; n >= LANES; n -= LANES, x += LANES, y += LANES) v_store(y, v_load(x));
-    for (int64_t i = 0; i < n; i++) y[i] = x[i * s];
+static inline void fill_loosely(real *y, int64_t n, real value) {
+    for (int64_t i = 0; i < n; i += LANES) v_store(y + i, v_set1(value));
 }
 
-static void pad_row(const rt_conv_pad *t, const real *x, real *y) {
-    for (int64_t q = 0; q < t->s; q++, y += t->pitch) {
-        /* j*s + q - left in [0, w) */
-        int64_t low = t->left > q ? (t->left - q + t->s - 1) / t->s : 0;
-        if (low > t->pitch) low = t->pitch;
-        int64_t high = (t->w - 1 + t->left - q) / t->s + 1;
-        if (t->w - 1 + t->left < q) high = low;
-        if (high > t->pitch) high = t->pitch;
-        if (high < low) high = low;
-        fill_row(y, low, (real)t->fill);
-        take_row(y + low, x + (low * t->s + q - t->left) * t->xw, high - low, t->s * t->xw);
-        fill_row(y + high, t->pitch - high, (real)t->fill);
+#ifdef __clang__
+#define V_PICK(a, b, ...) (vf) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define V_PICK(a, b, ...) (vf) __builtin_shuffle(a, b, (vi){__VA_ARGS__})
+#endif
+
+/* Of 2*LANES elements in a row, every second one. */
+static inline vf v_even(vf a, vf b) {
+#if LANES == 16
+    return V_PICK(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+#elif LANES == 8
+    return V_PICK(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+#else
+    return V_PICK(a, b, 0, 2, 4, 6);
+#endif
+}
+
+/* n elements of x, `step` apart. */
+static inline void take_row(real *restrict y, const real *restrict x, int64_t n, int64_t step) {
+    int64_t i = 0;
+    if (step == 1) {
+        for (; i + LANES <= n; i += LANES) v_store(y + i, v_load(x + i));
+        if (i == n) return;
+        if (n >= LANES)
+            v_store(y + n - LANES, v_load(x + n - LANES));
+        else
+            v_store_n(y, v_load_n(x, (int)n), (int)n);
+        return;
+    }
+    if (step == 2)
+        for (; i + LANES < n; i += LANES) v_store(y + i, v_even(v_load(x + 2 * i), v_load(x + 2 * i + LANES)));
+    for (; i < n; i++) y[i] = x[i * step];
+}
+
+/* One plane; what lies past `last` must not be written. */
+static inline void pad_plane(const rt_conv_pad *t, const real *x, real *y, const real *last) {
+    const int64_t bottom = t->top + t->h < t->rows ? t->top + t->h : t->rows, step = t->s * t->xw, pitch = t->pitch;
+    const real fill = (real)t->fill;
+    for (int64_t q = 0; q < t->s; q++) {
+        const int64_t low = t->piece[q].low, size = t->piece[q].size, high = low + size;
+        const real *row = x + t->piece[q].from * t->xw;
+        for (int64_t i = 0; i < t->rows; i++, y += pitch) {
+            const int inside = i >= t->top && i < bottom, exactly = last - y < pitch + LANES;
+            void (*const put)(real *, int64_t, real) = exactly ? fill_exactly : fill_loosely;
+            if (!inside) {
+                put(y, pitch, fill);
+                continue;
+            }
+            if (low) put(y, low, fill);
+            take_row(y + low, row, size, step);
+            if (high < pitch) put(y + high, pitch - high, fill);
+            row += t->xh;
+        }
     }
 }
 
 static int op_conv_pad(const int64_t *words, char *const *values, int part, int n_parts) {
     const rt_conv_pad *t = (const rt_conv_pad *)words;
-    const real *x = RT_AT(const real, values, t->x);
-    real *y = RT_AT(real, values, t->y);
-    const int64_t planes = t->n * t->c, ldy = t->s * t->pitch;
-    for (int64_t p = RT_PART_BEGIN(planes); p < RT_PART_END(planes); p++) {
-        const real *plane = x + p / t->c * t->xn + p % t->c * t->xc;
-        real *row = y + p * t->rows * ldy;
-        for (int64_t i = 0; i < t->rows; i++, row += ldy) {
-            const int64_t h = i - t->top;
-            if (h < 0 || h >= t->h)
-                fill_row(row, ldy, (real)t->fill);
-            else
-                pad_row(t, plane + h * t->xh, row);
-        }
+    const int64_t planes = t->n * t->c, size = t->s * t->rows * t->pitch, end = part_begin(planes, part + 1, n_parts);
+    int64_t p = part_begin(planes, part, n_parts), n = p ? p / t->c : 0, c = p - n * t->c;
+    real *y = RT_AT(real, values, t->y) + p * size, *const last = y + (end - p) * size;
+    for (; p < end; p++, y += size) {
+        pad_plane(t, RT_AT(const real, values, t->x) + n * t->xn + c * t->xc, y, last);
+        if (++c == t->c) c = 0, n++;
     }
     return RT_OK;
 }

@@ -67,16 +67,9 @@ typedef void (*row_fn)(const rt_row_tile *);
 static const row_fn row_tiles[MAX_NV + 1][MAX_ROWS + 1] = {{0}, RT_ROW_FNS(1), RT_ROW_FNS(2), RT_ROW_FNS(3), RT_ROW_FNS(4)};
 /* clang-format on */
 
-/* Most vectors of positions that fit the registers with `rows` output channels. */
-static inline int most_vectors(int64_t rows) {
-    int nv = MAX_NV;
-    while (nv > 1 && rt_tile_rows[nv] < rows) nv--;
-    return nv;
-}
-
 /* A tile that waits in out[] to y: activated, and to every yw-th element of rows of `n` positions. */
 static void finish_row_tile(const rt_conv *s, const rt_row_tile *t, int mr, int nv, int64_t n) {
-    if (s->activation >= 0) conv_activate(s, t->out, mr * nv);
+    if (s->activation >= 0) conv_activate(s->activation, s->alpha, s->beta, t->out, mr * nv);
     for (int r = 0; r < mr; r++)
         for (int v = 0; v < nv; v++) {
             const real *x = t->out + (r * nv + v) * LANES;
@@ -95,10 +88,9 @@ static void conv_phase_positions(const rt_conv *s, const rt_conv_phase *p, char 
     const real *x0 = RT_AT(const real, values, s->x) + p->x, *w0 = RT_AT(const real, values, s->weights) + p->weights;
     const real *bias = RT_AT(const real, values, s->bias);
     real *y0 = RT_AT(real, values, s->y) + p->y;
-    const int64_t blocks = (s->m + s->block - 1) / s->block, vectors = (p->ow + LANES - 1) / LANES;
-    const int64_t most = most_vectors(s->block), cuts = (vectors + most - 1) / most;
-    const int64_t total = s->n * s->groups * p->oh * cuts * blocks, end = RT_PART_END(total);
-    int64_t tile = RT_PART_BEGIN(total), b = 0, cut = 0, h = 0, g = 0, n = 0;
+    const int64_t blocks = s->blocks, cuts = p->cuts, total = s->n * s->groups * p->oh * cuts * blocks;
+    const int64_t end = part_begin(total, part + 1, n_parts);
+    int64_t tile = part_begin(total, part, n_parts), b = 0, cut = 0, h = 0, g = 0, n = 0;
     real out[MAX_ROWS * MAX_NV * LANES];
     rt_row_tile t = {.k = p->k, .ym = s->ym, .at = RT_AT(const int32_t, values, s->at) + p->at};
     t.relu = s->activation == ACT_RELU;
@@ -109,8 +101,9 @@ static void conv_phase_positions(const rt_conv *s, const rt_conv_phase *p, char 
         n = tile / (blocks * cuts * p->oh * s->groups);
     }
     for (; tile < end; tile++) {
-        const int64_t v0 = vectors * cut / cuts, nv = vectors * (cut + 1) / cuts - v0, m0 = b * s->block, c0 = g * s->m + m0;
-        const int64_t mr = s->m - m0 < s->block ? s->m - m0 : s->block, w = v0 * LANES;
+        const int64_t nv = p->cut + (cut < p->extra), v0 = cut * p->cut + (cut < p->extra ? cut : p->extra);
+        const int64_t m0 = b * s->block, c0 = g * s->m + m0, w = v0 * LANES;
+        const int64_t mr = s->m - m0 < s->block ? s->m - m0 : s->block;
         const int64_t rest = p->ow - w < nv * LANES ? p->ow - w : nv * LANES;
         t.last = rest < LANES ? 0 : rest - LANES;
         t.x = x0 + n * s->xn + g * s->xg + h * s->xh + w;

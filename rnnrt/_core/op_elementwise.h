@@ -6,6 +6,7 @@
 #ifndef RT_OP_ELEMENTWISE_H
 #define RT_OP_ELEMENTWISE_H
 #include "element_blocks.h"
+#include "element_functions.h"
 #include "vmath.h"
 
 enum {
@@ -13,7 +14,7 @@ enum {
     EW_IS_NAN, EW_IS_INF, EW_RELU, EW_SIGMOID, EW_TANH, EW_EXP, EW_LOG, EW_SIN, EW_COS, EW_TAN, EW_ASIN, EW_ACOS, EW_ATAN,
     EW_SINH, EW_COSH, EW_ASINH, EW_ACOSH, EW_ATANH, EW_ERF, EW_SOFTPLUS, EW_SOFTSIGN, EW_MISH, EW_GELU, EW_GELU_TANH,
     EW_LEAKY_RELU, EW_THRESHOLDED_RELU, EW_ELU, EW_SELU, EW_CELU, EW_HARD_SIGMOID, EW_HARD_SWISH, EW_SWISH, EW_CLIP, EW_SHRINK, EW_POWER_OF,
-    EW_HALF_POWER, EW_INTEGER_POWER,
+    EW_INTEGER_POWER,
     EW_ADD, EW_SUB, EW_MUL, EW_DIV, EW_MIN, EW_MAX, EW_POW, EW_MOD, EW_FMOD, EW_PRELU, EW_LESS, EW_LESS_OR_EQUAL, EW_EQUAL, EW_XOR,
     EW_WHERE
 };
@@ -51,6 +52,13 @@ static inline vf v_nan_of(vf x, vf otherwise) { return v_where((vi)(x != x), x, 
         else v_store_n(y + i, f_u, m); \
     } \
     break
+#define EW_LONG2(f) \
+    for (; i < n; i += LANES, a += sa, b += sb) { \
+        const int m = n - i < LANES ? (int)(n - i) : LANES; \
+        const vf u = v_load_n(a, m), v = v_load_n(b, m); \
+        v_store_n(y + i, f, m); \
+    } \
+    break
 #define EW_SINGLY1(f) \
     for (; i < n; i++) y[i] = f(a[i * op.sa]); \
     break
@@ -64,11 +72,11 @@ static inline float remainder1(float a, float b) {
     return (r < 0) != (b < 0) ? r + b : r;
 }
 
+/* x (1 + tanh z)/2 is x sigmoid(2z). */
 static inline vf v_gelu_tanh(vf x) {
-    const vf cube = v_set1(0.044715f) * x * x * x;
-    return v_set1(0.5f) * x * (v_set1(1) + v_tanh(v_set1(0.797884561f) * (x + cube)));
+    const vf z = x + v_set1(0.044715f) * x * x * x;
+    return x * v_sigmoid(v_set1(1.59576912f) * z);
 }
-static inline float gelu1(float x) { return 0.5f * x * (1.0f + erff(x * 0.707106781f)); }
 
 /* tanh(log(1 + e)) is e(e + 2)/(e(e + 2) + 2), and 1 to float32 where x > 20. */
 static inline vf v_mish(vf x) {
@@ -85,9 +93,6 @@ static inline vf v_shrink(float lambd, float bias, vf x) {
     const vf zero = v_set1(0) * x, above = v_where((vi)(x > v_set1(lambd)), x - v_set1(bias), zero);
     return v_where((vi)(x < v_set1(-lambd)), x + v_set1(bias), above);
 }
-
-/* x^0.5 of any x: of -0 it is 0, of -inf inf, unlike the square root. */
-static inline float half_power1(float x) { return x == -INFINITY ? INFINITY : sqrtf(x) + 0.0f; }
 
 static inline vf v_integer_power(unsigned n, vf x) {
     vf y = n & 1 ? x : v_set1(1);
@@ -112,13 +117,13 @@ static inline int ew_compute_f32(const int64_t *ops, int64_t n_ops, char *const 
         case EW_IS_TRUE: EW_QUICK1(v_truth((vi)(u != zero)));
         case EW_NEG: EW_QUICK1(-u);
         case EW_ABS: EW_QUICK1((vf)((vi)u & 0x7fffffff));
-        case EW_SQRT: EW_SINGLY1(sqrtf);
+        case EW_SQRT: EW_QUICK1(v_sqrt(u));
         case EW_RECIPROCAL: EW_QUICK1(one / u);
         case EW_SQUARE: EW_QUICK1(u * u);
         case EW_SIGN: EW_QUICK1(v_nan_of(u, v_truth((vi)(u > zero)) - v_truth((vi)(u < zero))));
-        case EW_FLOOR: EW_SINGLY1(floorf);
-        case EW_CEIL: EW_SINGLY1(ceilf);
-        case EW_ROUND: EW_SINGLY1(rintf);
+        case EW_FLOOR: EW_QUICK1(v_floor(u));
+        case EW_CEIL: EW_QUICK1(v_ceil(u));
+        case EW_ROUND: EW_QUICK1(v_round(u));
         case EW_NOT: EW_QUICK1(v_truth((vi)(u == zero)));
         case EW_IS_NAN: EW_QUICK1(v_truth((vi)(u != u)));
         case EW_IS_INF: EW_QUICK1(v_truth((vi)(u == v_set1(alpha)) | (vi)(u == v_set1(beta))));
@@ -126,23 +131,23 @@ static inline int ew_compute_f32(const int64_t *ops, int64_t n_ops, char *const 
         case EW_SIGMOID: EW_LONG1(v_sigmoid(u));
         case EW_TANH: EW_LONG1(v_tanh(u));
         case EW_EXP: EW_LONG1(v_exp(u));
-        case EW_LOG: EW_SINGLY1(logf);
-        case EW_SIN: EW_SINGLY1(sinf);
-        case EW_COS: EW_SINGLY1(cosf);
-        case EW_TAN: EW_SINGLY1(tanf);
+        case EW_LOG: EW_LONG1(v_log(u));
+        case EW_SIN: EW_LONG1(v_sin(u));
+        case EW_COS: EW_LONG1(v_cos(u));
+        case EW_TAN: EW_LONG1(v_tan(u));
         case EW_ASIN: EW_SINGLY1(asinf);
         case EW_ACOS: EW_SINGLY1(acosf);
-        case EW_ATAN: EW_SINGLY1(atanf);
+        case EW_ATAN: EW_LONG1(v_atan(u));
         case EW_SINH: EW_SINGLY1(sinhf);
         case EW_COSH: EW_SINGLY1(coshf);
         case EW_ASINH: EW_SINGLY1(asinhf);
         case EW_ACOSH: EW_SINGLY1(acoshf);
         case EW_ATANH: EW_SINGLY1(atanhf);
-        case EW_ERF: EW_SINGLY1(erff);
-        case EW_SOFTPLUS: EW_LONG1(v_softplus(u));
+        case EW_ERF: EW_LONG1(v_erf(u));
+        case EW_SOFTPLUS: EW_LONG1(v_softplus_exact(u));
         case EW_SOFTSIGN: EW_QUICK1(u / (one + (vf)((vi)u & 0x7fffffff)));
         case EW_MISH: EW_LONG1(v_mish(u));
-        case EW_GELU: EW_SINGLY1(gelu1);
+        case EW_GELU: EW_LONG1(v_gelu(u));
         case EW_GELU_TANH: EW_LONG1(v_gelu_tanh(u));
         case EW_LEAKY_RELU: EW_QUICK1(v_where((vi)(u < zero), v_set1(alpha) * u, u));
         case EW_THRESHOLDED_RELU: EW_QUICK1(v_where((vi)(u > v_set1(alpha)), u, zero));
@@ -154,10 +159,7 @@ static inline int ew_compute_f32(const int64_t *ops, int64_t n_ops, char *const 
         case EW_SWISH: EW_LONG1(u * v_sigmoid(v_set1(alpha) * u));
         case EW_CLIP: EW_QUICK1(v_min(v_set1(beta), v_max(v_set1(alpha), u)));
         case EW_SHRINK: EW_QUICK1(v_shrink(alpha, beta, u));
-        case EW_POWER_OF:
-            for (; i < n; i++) y[i] = powf(a[i * op.sa], alpha);
-            break;
-        case EW_HALF_POWER: EW_SINGLY1(half_power1);
+        case EW_POWER_OF: EW_LONG1(v_pow(u, v_set1(alpha)));
         case EW_INTEGER_POWER: EW_QUICK1(v_integer_power((unsigned)alpha, u));
         case EW_ADD: EW_QUICK2(u + v);
         case EW_SUB: EW_QUICK2(u - v);
@@ -165,7 +167,7 @@ static inline int ew_compute_f32(const int64_t *ops, int64_t n_ops, char *const 
         case EW_DIV: EW_QUICK2(u / v);
         case EW_MIN: EW_QUICK2(v_nan_of(u, v_min(u, v)));
         case EW_MAX: EW_QUICK2(v_nan_of(u, v_max(u, v)));
-        case EW_POW: EW_SINGLY2(powf);
+        case EW_POW: EW_LONG2(v_pow(u, v));
         case EW_MOD: EW_SINGLY2(remainder1);
         case EW_FMOD: EW_SINGLY2(fmodf);
         case EW_PRELU: EW_QUICK2(v_where((vi)(u < zero), u *v, u));

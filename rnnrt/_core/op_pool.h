@@ -52,9 +52,10 @@ static int op_pool(const int64_t *words, char *const *values, int part, int n_pa
     const real *x = RT_AT(const real, values, s->x), *count = RT_AT(const real, values, s->count);
     const int32_t *at = RT_AT(const int32_t, values, s->at);
     real *y = RT_AT(real, values, s->y);
-    const int64_t planes = s->n * s->c;
-    for (int64_t p = RT_PART_BEGIN(planes); p < RT_PART_END(planes); p++) {
-        const real *plane = x + p / s->c * s->xn + p % s->c * s->xc;
+    const int64_t planes = s->n * s->c, end = part_begin(planes, part + 1, n_parts);
+    int64_t p = part_begin(planes, part, n_parts), n = p ? p / s->c : 0, c = p - n * s->c;
+    for (; p < end; p++) {
+        const real *plane = x + n * s->xn + c * s->xc;
         for (int64_t h = 0; h < s->oh; h++) {
             real *row = y + (p * s->oh + h) * s->ow;
             if (s->max)
@@ -62,6 +63,7 @@ static int op_pool(const int64_t *words, char *const *values, int part, int n_pa
             else
                 pool_row(0, s, plane + h * s->xh, at, count + h * s->ow, row);
         }
+        if (++c == s->c) c = 0, n++;
     }
     return RT_OK;
 }
@@ -90,10 +92,12 @@ static int op_pool_all(const int64_t *words, char *const *values, int part, int 
     const rt_pool_all *s = (const rt_pool_all *)words;
     const real *x = RT_AT(const real, values, s->x);
     real *y = RT_AT(real, values, s->y);
-    const int64_t planes = s->n * s->c;
-    for (int64_t p = RT_PART_BEGIN(planes); p < RT_PART_END(planes); p++) {
-        const real *plane = x + p / s->c * s->xn + p % s->c * s->xc;
+    const int64_t planes = s->n * s->c, end = part_begin(planes, part + 1, n_parts);
+    int64_t p = part_begin(planes, part, n_parts), n = p ? p / s->c : 0, c = p - n * s->c;
+    for (; p < end; p++) {
+        const real *plane = x + n * s->xn + c * s->xc;
         y[p] = s->max ? plane_max(plane, s->size) : plane_sum(plane, s->size) / (real)s->size;
+        if (++c == s->c) c = 0, n++;
     }
     return RT_OK;
 }

@@ -25,6 +25,7 @@ typedef struct {
     const real *init[MAX_NV];
     ptrdiff_t ldinit[MAX_NV];
     real *out;
+    const char *ahead; /* far tiles of 4 rows and more: one cache line a term to bring into L2, those from here on */
 } rt_tile;
 
 static const int rt_tile_rows[MAX_NV + 1] = TILE_ROWS;
@@ -65,9 +66,15 @@ RT_INLINE void panel_term(const int mr, const int nv, const real *const *a, ptrd
     }
 }
 
+/* a + b; but if the one is inf and the other -inf, a: blocks of finite terms may overflow to either side. */
+RT_INLINE vf panel_join(const int safe, vf a, vf b) {
+    const vf sum = a + b;
+    return safe ? v_where((vi)(sum == sum), sum, v_where((vi)(a == a) & (vi)(b == b), a, sum)) : sum;
+}
+
 /* Add a sum over n_k terms to `out`, or to `init` if nothing has been added yet; returns whether something has. */
-RT_INLINE int panel_sum(const int mr, const int nv, const int prefetch, const real *const *rows, const real *w, ptrdiff_t n_k,
-                        const rt_tile *t, int begun) {
+RT_INLINE int panel_sum(const int mr, const int nv, const int prefetch, const int safe, const real *const *rows, const real *w,
+                        ptrdiff_t n_k, const rt_tile *t, const char *ahead, int begun) {
     const real *a[MAX_ROWS];
     real *out = t->out;
     RT_UNROLL
@@ -83,47 +90,78 @@ RT_INLINE int panel_sum(const int mr, const int nv, const int prefetch, const re
                 for (int v = 0; v < nv; v++)
                     if (v * sizeof(vf) % 64 == 0) __builtin_prefetch((const char *)(w + (k * nv + v) * LANES) + PREFETCH_BYTES);
             }
+            if (prefetch == 2) __builtin_prefetch(ahead + 64 * k, 0, 2);
             panel_term(mr, nv, a, k, w + k * nv * LANES, acc);
         }
         if (begun) {
             RT_UNROLL
-            for (int i = 0; i < mr * nv; i++) v_store(out + i * LANES, v_load(out + i * LANES) + acc[i]);
+            for (int i = 0; i < mr * nv; i++) v_store(out + i * LANES, panel_join(safe, v_load(out + i * LANES), acc[i]));
         } else {
             RT_UNROLL
             for (int i = 0; i < mr * nv; i++)
-                v_store(out + i * LANES, v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]) + acc[i]);
+                v_store(out + i * LANES, panel_join(safe, v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]), acc[i]));
         }
         begun = 1;
     }
     return begun;
 }
 
-RT_INLINE void panel_tile(const int mr, const int nv, const int prefetch, const rt_tile *t) {
-    int begun = panel_sum(mr, nv, prefetch, t->a1, t->w1, t->k1, t, 0);
-    begun = panel_sum(mr, nv, prefetch, t->a2, t->w2, t->k2, t, begun);
+RT_INLINE void panel_sums(const int mr, const int nv, const int prefetch, const int safe, const rt_tile *t) {
+    int begun = panel_sum(mr, nv, prefetch, safe, t->a1, t->w1, t->k1, t, t->ahead, 0);
+    begun = panel_sum(mr, nv, prefetch, safe, t->a2, t->w2, t->k2, t, t->ahead + 64 * t->k1, begun);
     if (!begun) {
         RT_UNROLL
         for (int i = 0; i < mr * nv; i++) v_store(t->out + i * LANES, v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]));
     }
 }
 
-/* Tiles of few rows are bound by loading weights: prefetching pays only for weights beyond the L2 cache ("far"). */
+/* The same for sums in which a NaN has come up, one row after the other, so that what is NaN is so for a NaN among a and w
+ * or infinities among them. */
+#define RT_SAFE(nv) \
+    static __attribute__((noinline)) void panel_safe_##nv(const rt_tile *t, int rows) { \
+        for (int r = 0; r < rows; r++) { \
+            rt_tile one = *t; \
+            one.a1 += r, one.a2 += r, one.out += r * nv * LANES; \
+            for (int v = 0; v < nv; v++) one.init[v] += r * t->ldinit[v]; \
+            panel_sums(1, nv, 0, 1, &one); \
+        } \
+    }
+RT_SAFE(1)
+RT_SAFE(2)
+RT_SAFE(3)
+RT_SAFE(4)
+
+RT_INLINE void panel_tile(const int mr, const int nv, const int prefetch, const rt_tile *t) {
+    panel_sums(mr, nv, prefetch, 0, t);
+    vf nans[4] = {v_set1(0), v_set1(0), v_set1(0), v_set1(0)};
+    RT_UNROLL
+    for (int i = 0; i < mr * nv; i++) nans[i % 4] = v_fma(v_load(t->out + i * LANES), v_set1(0), nans[i % 4]);
+    if (__builtin_expect(v_any_nan((nans[0] + nans[1]) + (nans[2] + nans[3])), 0)) {
+        if (nv == 1) panel_safe_1(t, mr);
+        if (nv == 2) panel_safe_2(t, mr);
+        if (nv == 3) panel_safe_3(t, mr);
+        if (nv == 4) panel_safe_4(t, mr);
+    }
+}
+
+/* Prefetching: of the lines PREFETCH_BYTES ahead (1), and of the next panel, which lies beyond the L2 cache, too (2). Tiles of
+ * few rows are bound by loading: there even the first pays only for such far weights. */
 /* clang-format off */
 #define RT_TILE(mr, nv) \
     static void panel_##mr##x##nv(const rt_tile *t) { panel_tile(mr, nv, mr > 3, t); }
 #define RT_FAR_TILE(mr, nv) \
-    static void panel_far_##mr##x##nv(const rt_tile *t) { panel_tile(mr, nv, 1, t); }
+    static void panel_far_##mr##x##nv(const rt_tile *t) { panel_tile(mr, nv, 1 + (mr > 3), t); }
 #define RT_TILES(nv) \
     RT_TILE(1, nv) RT_TILE(2, nv) RT_TILE(3, nv) RT_TILE(4, nv) RT_TILE(5, nv) RT_TILE(6, nv) RT_TILE(7, nv) RT_TILE(8, nv) \
-    RT_FAR_TILE(1, nv) RT_FAR_TILE(2, nv) RT_FAR_TILE(3, nv)
+    RT_FAR_TILE(1, nv) RT_FAR_TILE(2, nv) RT_FAR_TILE(3, nv) RT_FAR_TILE(4, nv) RT_FAR_TILE(5, nv) RT_FAR_TILE(6, nv) \
+    RT_FAR_TILE(7, nv) RT_FAR_TILE(8, nv)
 RT_TILES(1) RT_TILES(2) RT_TILES(3) RT_TILES(4)
 
 typedef void (*panel_fn)(const rt_tile *);
-#define RT_MORE(nv) panel_4x##nv, panel_5x##nv, panel_6x##nv, panel_7x##nv, panel_8x##nv
-#define RT_NEAR(nv) {0, panel_1x##nv, panel_2x##nv, panel_3x##nv, RT_MORE(nv)}
-#define RT_FAR(nv) {0, panel_far_1x##nv, panel_far_2x##nv, panel_far_3x##nv, RT_MORE(nv)}
-static const panel_fn rt_tiles[2][MAX_NV + 1][MAX_ROWS + 1] = {
-    {{0}, RT_NEAR(1), RT_NEAR(2), RT_NEAR(3), RT_NEAR(4)}, {{0}, RT_FAR(1), RT_FAR(2), RT_FAR(3), RT_FAR(4)}};
+#define RT_ROW(kind, nv) \
+    {0, kind##1x##nv, kind##2x##nv, kind##3x##nv, kind##4x##nv, kind##5x##nv, kind##6x##nv, kind##7x##nv, kind##8x##nv}
+#define RT_SHAPES(kind) {{0}, RT_ROW(kind, 1), RT_ROW(kind, 2), RT_ROW(kind, 3), RT_ROW(kind, 4)}
+static const panel_fn rt_tiles[2][MAX_NV + 1][MAX_ROWS + 1] = {RT_SHAPES(panel_), RT_SHAPES(panel_far_)};
 /* clang-format on */
 
 /* Run one tile of `rows` rows and `nv` vectors. */

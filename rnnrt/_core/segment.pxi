@@ -99,6 +99,8 @@ cdef class Segment:
     steps : list of rnnrt.native.emitter.Emitted
     arena_size : int
         Bytes; the arena is base `arena_base`.
+    peak : int
+        Bytes of it that are in use at once, at most.
     n_bases : int
         Bases in use once the segment has ended.
     terminal : rnnrt.bind.End, Call or Branch
@@ -112,10 +114,10 @@ cdef class Segment:
     cdef step_t *steps
     cdef int64_t *words
     cdef readonly int n_steps, arena_base, n_bases
-    cdef readonly size_t arena_size
+    cdef readonly size_t arena_size, peak
     cdef readonly double work
     cdef bint releases
-    cdef readonly list labels, names, works
+    cdef readonly list labels, names, works, traffic
     cdef readonly object terminal
     cdef readonly dict children
     cdef object keep
@@ -136,7 +138,7 @@ cdef class Segment:
         free(self.steps)
         free(self.words)
 
-    def __init__(self, list steps, size_t arena_size, int arena_base, int n_bases, terminal, list keep, list drops,
+    def __init__(self, list steps, size_t arena_size, size_t peak, int arena_base, int n_bases, terminal, list keep, list drops,
                  int threads=1):
         cdef size_t n_words = 0
         cdef size_t at = 0
@@ -147,9 +149,10 @@ cdef class Segment:
         self.words = <int64_t *> malloc(max(<size_t> 1, n_words) * sizeof(int64_t))
         if self.steps == NULL or self.words == NULL:
             raise MemoryError("rnnrt: no memory for a plan")
+        self.peak = peak
         self.n_steps, self.arena_size, self.arena_base, self.n_bases = len(steps), arena_size, arena_base, n_bases
         self.terminal, self.children, self.frames, self.work = terminal, {}, [], 0
-        self.labels, self.names, self.works = [], [], []
+        self.labels, self.names, self.works, self.traffic = [], [], [], []
         self.keep, self.drops = keep, drops
         for k, emitted in enumerate(steps):
             step = &self.steps[k]
@@ -164,6 +167,7 @@ cdef class Segment:
             self.labels.append(emitted.label)
             self.names.append(emitted.op if type(emitted.op) is str else "recurrent")
             self.works.append(emitted.work)
+            self.traffic.append(sum(w.nbytes for w in emitted.words if type(w) is not int and type(w) is not float))
         self.releases = self.work >= GIL_WORK
         self.kind, self.first_base = terminal.kind, terminal.first_base
         self.outputs = terminal.outputs

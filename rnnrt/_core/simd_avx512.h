@@ -25,5 +25,6 @@ static inline vf v_set1(real x) { return _mm512_set1_ps(x); }
 static inline vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 static inline vf v_min(vf a, vf b) { return _mm512_min_ps(a, b); }
 static inline vf v_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+static inline int v_any_nan(vf x) { return _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q) != 0; }
 static inline vf v_where(vi m, vf a, vf b) { return _mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)m), b, a); }
 #endif

@@ -26,6 +26,11 @@ static inline void v_store_n(real *p, vf x, int n) {
     for (int u = 0; u < n; u++) p[u] = x[u];
 }
 static inline vf v_set1(real x) { return (vf){0} + x; }
+static inline int v_any_nan(vf x) {
+    int any = 0;
+    for (int u = 0; u < LANES; u++) any |= x[u] != x[u];
+    return any;
+}
 static inline vf v_where(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
 #if defined(__SSE2__) && defined(RT_DOUBLE)
 static inline vf v_min(vf a, vf b) { return _mm_min_pd(a, b); }

@@ -33,5 +33,6 @@ static inline vf v_set1(real x) { return vdupq_n_f32(x); }
 static inline vf v_fma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }
 static inline vf v_min(vf a, vf b) { return vminq_f32(a, b); }
 static inline vf v_max(vf a, vf b) { return vmaxq_f32(a, b); }
+static inline int v_any_nan(vf x) { return vminvq_u32(vceqq_f32(x, x)) == 0; }
 static inline vf v_where(vi m, vf a, vf b) { return vbslq_f32((uint32x4_t)m, a, b); }
 #endif

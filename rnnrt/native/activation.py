@@ -15,11 +15,12 @@ TANH, SIGMOID, RELU, _, LEAKY_RELU, _, _, HARD_SIGMOID, ELU, SOFTSIGN, SOFTPLUS 
 
 
 def merged(x: Tensor, activation: int, alpha: float = 0.0, beta: float = 0.0) -> bool:
-    """Whether the step that makes `x` now applies the activation too."""
+    """Whether the step that makes `x`, which nothing else uses, now applies the activation too."""
     step = x.producer
     if step is None or x.uses != 1 or step.epilogue is None or step.words[step.epilogue] != -1:
         return False
     step.words[step.epilogue : step.epilogue + 3] = [activation, alpha, beta]
+    x.uses = 0
     return True
 
 
@@ -86,7 +87,7 @@ def bind_hard_sigmoid(emitter: Emitter, node: Node, x: Tensor) -> Tensor | None:
 
 @native("HardSwish", lazy=True)
 def bind_hard_swish(emitter: Emitter, node: Node, x: Tensor) -> Tensor | None:
-    """x times its hard sigmoid."""
+    """The operand times its hard sigmoid."""
     return activated(emitter, x, f32("hard_swish", 1 / 6, 0.5))
 
 
@@ -113,7 +114,7 @@ def bind_gelu(emitter: Emitter, node: Node, x: Tensor) -> Tensor | None:
 
 @native("Shrink", lazy=True)
 def bind_shrink(emitter: Emitter, node: Node, x: Tensor) -> Tensor | None:
-    """x moved by `bias` toward 0 beyond `lambd`, else 0."""
+    """The operand moved by `bias` toward 0 beyond `lambd`, else 0."""
     return activated(emitter, x, f32("shrink", number(node, "lambd", 0.5), number(node, "bias", 0.0)))
 
 

@@ -11,13 +11,13 @@ ALIGN = 64
 """Every buffer begins on a cache line."""
 
 
-def place(steps: Sequence[Emitted], live: Sequence[Buffer], base: int) -> int:
+def place(steps: Sequence[Emitted], live: Sequence[Buffer], base: int) -> tuple[int, int]:
     """Put the buffers that `steps` use at offsets from `base`; those of `live` are needed after the last step.
 
     Returns
     -------
-    int
-        Bytes of the arena.
+    size, peak
+        Bytes of the arena, and the most that are in use at once: what no arrangement could do without.
     """
     spans: dict[int, list[int]] = {}
     buffers: dict[int, Buffer] = {}
@@ -43,10 +43,10 @@ def place(steps: Sequence[Emitted], live: Sequence[Buffer], base: int) -> int:
     return _fit([(first, last, buffers[key]) for key, (first, last) in spans.items()], base)
 
 
-def _fit(spans: list[tuple[int, int, Buffer]], base: int) -> int:
+def _fit(spans: list[tuple[int, int, Buffer]], base: int) -> tuple[int, int]:
     """First fit, in the order of first use; `taken` holds (start, end, last use) by start."""
     taken: list[tuple[int, int, int]] = []
-    size = 0
+    size = peak = 0
     for first, last, buffer in sorted(spans, key=lambda span: span[0]):
         taken = [t for t in taken if t[2] >= first]
         need = -(-max(buffer.size, 1) // ALIGN) * ALIGN
@@ -60,4 +60,5 @@ def _fit(spans: list[tuple[int, int, Buffer]], base: int) -> int:
         taken.insert(k, (at, at + need, last))
         buffer.base, buffer.offset = base, at
         size = max(size, at + need)
-    return size
+        peak = max(peak, sum(end - start for start, end, _ in taken))
+    return size, peak

@@ -23,7 +23,7 @@ OPERANDS = 8
 
 MOST_AXES = 8
 MOST_TOKENS = 64
-REGISTER_BYTES = 2048
+REGISTER_BYTES = 4096
 
 DIRECT, SCALAR, EXPANDED = range(3)
 
@@ -161,7 +161,7 @@ def emit_program(emitter: Emitter, name: str, y: Tensor, operands: list[Tensor],
             outer, n, run, layouts = walk(shape, operands, native, capacity)
             break
     kinds = tuple([layout[0] for layout in layouts])
-    ops, n_ops, cost = program(tokens, kinds)
+    ops, n_ops, n_registers, cost = program(tokens, kinds)
     if n != run:
         block = capacity // run * run
     elif n_ops == 1 and EXPANDED not in kinds and TYPES[y.dtype] == native:
@@ -169,7 +169,7 @@ def emit_program(emitter: Emitter, name: str, y: Tensor, operands: list[Tensor],
     else:
         block = capacity
     n_blocks = -(-n // block)
-    words: list[Word] = [y, TYPES[y.dtype], len(outer), len(operands), n_ops, n, block, run]
+    words: list[Word] = [y, TYPES[y.dtype], len(outer), len(operands), n_ops, n_registers, n, block, run]
     words += (n_blocks, n_blocks * math.prod(outer), *outer)
     for x, (kind, dtype, row, step, rest) in zip(operands, layouts, strict=True):
         size_of = x.dtype.itemsize
@@ -215,13 +215,14 @@ def walk(
 
 
 @functools.lru_cache(4096)
-def program(tokens: Tokens, kinds: tuple[int, ...]) -> tuple[list[int], int, int]:
-    """The words of the operations, how many they are, and their cost an element."""
+def program(tokens: Tokens, kinds: tuple[int, ...]) -> tuple[list[int], int, int, int]:
+    """The words of the operations, how many they and their registers are, and their cost an element."""
     if tokens == (LEAF,):
         tokens = (LEAF, Op(0))
     words: list[int] = []
     stack: list[tuple[int, int]] = []
     registers = list(range(2 * OPERANDS, OPERANDS, -1))
+    fewest = len(registers)
     leaves = iter(range(len(kinds)))
     last = len(tokens) - 1
     cost = 0
@@ -236,6 +237,7 @@ def program(tokens: Tokens, kinds: tuple[int, ...]) -> tuple[list[int], int, int
             if slot > OPERANDS:
                 registers.append(slot)
         target = 0 if k == last else registers.pop()
+        fewest = min(fewest, len(registers))
         taken += [taken[0]] * (3 - token.arity)
         word = token.code | target << 8
         for place, (slot, scalar) in enumerate(taken):
@@ -243,4 +245,4 @@ def program(tokens: Tokens, kinds: tuple[int, ...]) -> tuple[list[int], int, int
         words += (word, struct.unpack("=q", struct.pack("=ff", token.alpha, token.beta))[0])
         stack.append((target, 0))
         cost += token.cost
-    return words, len(words) // 2, cost
+    return words, len(words) // 2, OPERANDS - fewest, cost

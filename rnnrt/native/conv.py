@@ -15,29 +15,28 @@ from ..ops.arguments import integer
 from ..ops.conv_transpose import Placement
 from ..ops.windows import Windows
 from .emitter import FLOAT, Emitted, Emitter
-from .margin import MOST, Planes, planes_of, with_margin
+from .conv_planes import convolve_planes
+from .margin import MOST, Planes, cropped, planes_of, with_margin
 from .registry import native
-from .taps import SINGLE, Phase, margins, plain, transposed
+from .sums import Sums, aligned, taken
+from .taps import SINGLE, margins, plain, transposed
 from .tensor import Tensor, c_strides
 
 ROWS_OF_VECTORS = {16: (8, 8, 8, 8, 6), 8: (8, 8, 6, 4, 3), 4: (8, 8, 6, 4, 3)}
 """Rows of a tile by its vectors, as TILE_ROWS of the simd headers has them; too few is no harm."""
 
 
-class Sums(NamedTuple):
-    """A convolution as sums over taps: phases along both axes, and the sizes that all of them share."""
+class Tiling(NamedTuple):
+    """Positions in the lanes (`wide`) or output channels; channels of a group by `blocks` of `block`.
 
-    rows: list[Phase]
-    columns: list[Phase]
-    n: int
-    groups: int
-    channels: int
-    m: int
-    transposed: bool
+    A block is channels if `wide`, else vectors of them. `most` is the other side of a tile: vectors of positions if
+    `wide`, else positions.
+    """
 
-    def taps(self) -> int:
-        """Terms of a sum, of the phase that has most."""
-        return self.channels * max(p.n_taps for p in self.rows) * max(p.n_taps for p in self.columns)
+    wide: bool
+    block: int
+    blocks: int
+    most: int
 
 
 @native("Conv")
@@ -74,9 +73,7 @@ def conv_transpose(emitter: Emitter, node: Node, x: Tensor, w: Tensor, b: Tensor
     out, begin, strides, dilations, _ = Placement(node).find(x.shape[2:], w.shape[2:])
     if 0 in out:
         return None
-    axes = [
-        transposed(*axis) for axis in zip(x.shape[2:], w.shape[2:], strides, dilations, begin, out, strict=True)
-    ]
+    axes = [transposed(*axis) for axis in zip(x.shape[2:], w.shape[2:], strides, dilations, begin, out, strict=True)]
     rows, columns = axes if len(axes) == 2 else ([SINGLE], axes[0])
     sums = Sums(rows, columns, x.shape[0], groups, w.shape[0] // groups, w.shape[1], True)
     return convolve(emitter, x, w, b, sums, (x.shape[0], m, *out))
@@ -96,8 +93,12 @@ def convolve(
     high, across = margins(sums.rows, planes.h), margins(sums.columns, planes.w)
     if planes.n * planes.c * (planes.h + sum(high)) * (planes.w + sum(across) + emitter.lanes) > MOST:
         return None
-    wide, block = choose(emitter.lanes, sums, planes, shape)
-    if wide:
+    planes, rows = cropped(planes, sums.rows)
+    sums = sums._replace(rows=rows)
+    if sums.m == 1 and sums.channels == 1:
+        return convolve_planes(emitter, planes, w, b, sums, shape)
+    plan = choose(emitter.lanes, sums, planes, shape)
+    if plan.wide:
         one = merged(sums, planes, shape)
         shortest = min(p.count for p in sums.columns) if one is None else one
         copy = shortest < emitter.lanes or planes.strides[3] != 1
@@ -105,7 +106,7 @@ def convolve(
     else:
         planes = with_margin(emitter, planes, sums.rows, sums.columns, 1, False)
     y = emitter.empty(shape)
-    y.producer = emit(emitter, "conv_positions" if wide else "conv_channels", planes, w, b, y, sums, block)
+    y.producer = emit(emitter, planes, w, b, y, sums, plan)
     return y
 
 
@@ -119,8 +120,8 @@ def merged(sums: Sums, x: Planes, shape: tuple[int, ...]) -> int | None:
     return rows.count * columns.count
 
 
-def choose(lanes: int, sums: Sums, x: Planes, shape: tuple[int, ...]) -> tuple[bool, int]:
-    """Whether positions go to the lanes, and how many output channels (or vectors of them) make a block.
+def choose(lanes: int, sums: Sums, x: Planes, shape: tuple[int, ...]) -> Tiling:
+    """The cheaper tiling.
 
     The cost of either is counted in clock cycles: two multiply-adds or two loads each, and what a tile costs besides.
     """
@@ -145,7 +146,14 @@ def choose(lanes: int, sums: Sums, x: Planes, shape: tuple[int, ...]) -> tuple[b
             tall += sums.groups * panels * tiles * tile + 1.2 * positions * sums.groups * sums.m
     if sums.columns[0].stride > 1 or x.strides[3] != 1:
         wide += x.n * x.c * x.h * x.w
-    return (True, block) if wide <= tall else (False, panel)
+    if cheaper(wide, tall):
+        return Tiling(True, block, blocks, widest)
+    return Tiling(False, panel, panels, most[panel])
+
+
+def cheaper(positions: float, channels: float) -> bool:
+    """Whether positions in the lanes cost less."""
+    return positions <= channels
 
 
 def cycles(rows: float, vectors: float) -> float:
@@ -153,12 +161,9 @@ def cycles(rows: float, vectors: float) -> float:
     return max(rows * vectors, rows + vectors + 1, 6) / 2
 
 
-def emit(
-    emitter: Emitter, op: str, x: Planes, w: Tensor, b: Tensor | None, y: Tensor, sums: Sums, block: int
-) -> Emitted:
+def emit(emitter: Emitter, x: Planes, w: Tensor, b: Tensor | None, y: Tensor, sums: Sums, plan: Tiling) -> Emitted:
     """Emit the step itself, over planes that have their margins."""
-    wide = op == "conv_positions"
-    lanes = emitter.lanes
+    wide, block, lanes = plan.wide, plan.block, emitter.lanes
     m = sums.m if wide else -(-sums.m // lanes) * lanes
     yn, ym, *_ = c_strides(y.shape)
     width = y.shape[-1]
@@ -171,23 +176,35 @@ def emit(
         for columns in sums.columns:
             table = x.taps(sums.channels, rows, columns)
             oh, ow = (1, one) if one is not None else (rows.count, columns.count)
+            pieces = -(-ow // lanes) if wide else sums.n * oh * ow
+            cuts = -(-pieces // plan.most)
             phases += (0, rows.first * width + columns.first, weights, at, len(table), oh, ow)
+            phases += (cuts, *divmod(pieces, cuts))
             tables.append(table)
             weights += sums.groups * m * len(table)
             at += len(table)
-    key = ("conv", op, lanes, block, sums.transposed, sums.groups, len(sums.rows), *(p[4:7] for p in (*sums.rows, *sums.columns)))
+    key = (
+        "conv",
+        wide,
+        lanes,
+        block,
+        sums.transposed,
+        sums.groups,
+        len(sums.rows),
+        *(p[4:7] for p in (*sums.rows, *sums.columns)),
+    )
     packed = emitter.packed(key, w.value, lambda value: pack(value, sums, block, 0 if wide else lanes))
     words = [x.tensor, y, packed]
     words += [0, 0] if b is None else [emitter.contiguous(b)]
     words.append(emitter.constant(tables[0] if len(tables) == 1 else np.concatenate(tables)))
     epilogue = len(words)
     xw = 1 if wide else stride_w * x.strides[3]
-    words += [-1, 0.0, 0.0, sums.n, sums.groups, sums.m, block]
+    words += [-1, 0.0, 0.0, sums.n, sums.groups, sums.m, block, plan.blocks]
     words += [x.strides[0], sums.channels * x.strides[1], stride_h * x.strides[2], xw]
     words += [yn, ym, sums.rows[0].step * width, sums.columns[0].step]
     words += [len(tables), *phases]
     work = sums.n * sums.groups * sums.m * sums.taps() * math.prod(y.shape[2:])
-    step = emitter.emit(op, words, work)
+    step = emitter.emit("conv_positions" if wide else "conv_channels", words, work)
     step.epilogue = epilogue
     return step
 
@@ -210,17 +227,3 @@ def pack(w: np.ndarray, sums: Sums, block: int, lanes: int) -> np.ndarray:
                 np.concatenate([live[:, :, i : i + size].reshape(g, -1) for i in range(0, live.shape[2], size)], 1)
             )
     return aligned(np.concatenate([part.ravel() for part in parts]))
-
-
-def taken(phase: Phase) -> slice:
-    """The taps of a phase."""
-    return slice(phase.tap, phase.tap + phase.n_taps * phase.tap_step, phase.tap_step)
-
-
-def aligned(array: np.ndarray) -> np.ndarray:
-    """A copy that begins at a multiple of 64 bytes."""
-    room = np.empty(array.size + 16, array.dtype)
-    skip = -room.__array_interface__["data"][0] % 64 // array.itemsize
-    result = room[skip : skip + array.size]
-    result[...] = array
-    return result

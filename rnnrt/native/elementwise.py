@@ -1,7 +1,7 @@
 """Binders of the element-wise operators: arithmetic, comparisons, logic, choices and casts.
 
-Floats (and truth values) go into chains of float32 (`chain`), which later nodes may join; integers are computed by steps
-of their own. The numbers of operations follow the order of the enumerations in op_elementwise.h and op_integers.h.
+Floats (and truth values) go into chains of float32 (`chain`), which later nodes may join; integers are computed by
+steps of their own. The numbers of operations follow the enumerations in op_elementwise.h and op_integers.h.
 """
 
 from __future__ import annotations
@@ -20,21 +20,16 @@ from .tensor import Tensor
 BOOL, INT64, DOUBLE = np.dtype(np.bool_), np.dtype(np.int64), np.dtype(np.float64)
 INTEGERS = frozenset(np.dtype(t) for t in (np.int64, np.int32, np.int8, np.uint8))
 
-F32 = {
-    name: code
-    for code, name in enumerate(
-        "copy is_true neg abs sqrt reciprocal square sign floor ceil round not is_nan is_inf relu sigmoid tanh exp log sin cos "
-        "tan asin acos atan sinh cosh asinh acosh atanh erf softplus softsign mish gelu gelu_tanh leaky_relu thresholded_relu "
-        "elu selu celu hard_sigmoid hard_swish swish clip shrink power_of half_power integer_power add sub mul div min max pow "
-        "mod fmod prelu less less_or_equal equal xor where".split()
-    )
-}
-I64 = {
-    name: code
-    for code, name in enumerate(
-        "copy is_true neg abs sign not invert add sub mul div min max mod fmod less less_or_equal equal and or xor where".split()
-    )
-}
+_F32 = """
+copy is_true neg abs sqrt reciprocal square sign floor ceil round not is_nan is_inf relu sigmoid tanh exp log sin cos tan
+asin acos atan sinh cosh asinh acosh atanh erf softplus softsign mish gelu gelu_tanh leaky_relu thresholded_relu elu selu
+celu hard_sigmoid hard_swish swish clip shrink power_of integer_power add sub mul div min max pow mod fmod prelu less
+less_or_equal equal xor where"""
+_I64 = """
+copy is_true neg abs sign not invert add sub mul div min max mod fmod less less_or_equal equal and or xor where"""
+
+F32 = {name: code for code, name in enumerate(_F32.split())}
+I64 = {name: code for code, name in enumerate(_I64.split())}
 
 
 def f32(name: str, alpha: float = 0.0, beta: float = 0.0, arity: int = 1, cost: int = 1) -> Op:
@@ -67,13 +62,8 @@ FLOAT_BINARY = {name: binary(f32(name.lower(), arity=2)) for name in ("Add", "Su
 INTEGER_BINARY = {name: binary(Op(I64[name.lower()], 2)) for name in ("Add", "Sub", "Mul", "Div")}
 INTEGER_BINARY |= {f"Bitwise{name}": binary(Op(I64[name.lower()], 2)) for name in ("And", "Or", "Xor")}
 
-COMPARISONS = {
-    "Less": "less",
-    "LessOrEqual": "less_or_equal",
-    "Greater": "less",
-    "GreaterOrEqual": "less_or_equal",
-    "Equal": "equal",
-}
+COMPARISONS = {"Less": "less", "LessOrEqual": "less_or_equal", "Equal": "equal"}
+COMPARISONS |= {"Greater": "less", "GreaterOrEqual": "less_or_equal"}  # with their operands swapped
 FLOAT_COMPARISON = {name: binary(f32(op, arity=2)) for name, op in COMPARISONS.items()}
 INTEGER_COMPARISON = {name: binary(Op(I64[op], 2)) for name, op in COMPARISONS.items()}
 
@@ -114,7 +104,7 @@ def bind_comparison(emitter: Emitter, node: Node, a: Tensor, b: Tensor) -> Tenso
         return None
     if node.op.startswith("Greater"):
         a, b = b, a
-    if a.dtype == FLOAT or a.dtype == BOOL:
+    if a.dtype in (FLOAT, BOOL):
         return chain(emitter, BOOL, [a, b], FLOAT_COMPARISON[node.op])
     if a.dtype in INTEGERS:
         return now(emitter, "integers", BOOL, [a, b], INTEGER_COMPARISON[node.op])
@@ -220,7 +210,7 @@ def _power(power: float) -> Op:
     if power == -1:
         return f32("reciprocal")
     if power == 0.5:
-        return f32("half_power")
+        return f32("sqrt")
     if power in (0, 1, 3, 4):
         return f32("integer_power", power)
     return f32("power_of", power, cost=16)
@@ -239,12 +229,13 @@ def bind_clip(
         most = math.inf if high is None else _number(high)
         if least == least and most == most:
             return chain(emitter, FLOAT, [x], unary(f32("clip", least, most)))
-    table, arity = (F32, 2) if x.dtype == FLOAT else (I64, 2)
-    args, tokens = [x], (LEAF,)
+    table = F32 if x.dtype == FLOAT else I64
+    args = [x]
+    tokens: Tokens = (LEAF,)
     for name, bound in (("max", low), ("min", high)):
         if bound is not None:
             args.append(emitter.view(bound.force(emitter), (), ()))
-            tokens += (LEAF, Op(table[name], arity))
+            tokens += (LEAF, Op(table[name], 2))
     if x.dtype == FLOAT:
         return chain(emitter, FLOAT, args, tokens)
     return now(emitter, "integers", x.dtype, args, tokens if bounds else INTEGER_COPY)
@@ -261,7 +252,7 @@ def bind_where(emitter: Emitter, node: Node, condition: Tensor, x: Tensor, y: Te
     dtype = x.dtype
     if condition.dtype != BOOL or dtype != y.dtype:
         return None
-    if dtype == FLOAT or dtype == BOOL:
+    if dtype in (FLOAT, BOOL):
         return chain(emitter, dtype, [condition, x, y], FLOAT_WHERE)
     if dtype in INTEGERS:
         return now(emitter, "integers", dtype, [condition, x, y], INTEGER_WHERE)
@@ -286,7 +277,7 @@ def convert(emitter: Emitter, x: Tensor, dtype: np.dtype) -> Tensor | None:
     if source not in TYPES or dtype not in TYPES:
         return None
     if source == dtype:
-        return x if x.uses == 1 else emitter.view(x.force(emitter), x.shape, x.strides)
+        return emitter.view(x.force(emitter), x.shape, x.strides)
     if dtype == FLOAT or (dtype == DOUBLE and source in (FLOAT, BOOL)):
         return chain(emitter, dtype, [x], (LEAF,))
     if dtype == BOOL:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..errors import UnsupportedError
+from .copying import copy_words, merged_axes
 from .tensor import Buffer, Shape, Tensor, c_strides, constant
 
 FLOAT = np.dtype(np.float32)
-
-COPY_AXES = 8
-"""Axes that the copying step walks; RT_COPY_AXES of op_copy.h."""
 
 Word = int | float | Tensor
 
@@ -96,38 +93,12 @@ class Emitter:
 
     def copy_into(self, source: Tensor, target: Tensor) -> None:
         """Copy elements into a tensor of the same shape and type, whatever the strides of both."""
-        item = source.dtype.itemsize
         axes = merged_axes(source.shape, source.strides, target.strides)
-        if axes is None:
-            return
-        if len(axes) > COPY_AXES:
-            raise UnsupportedError(f"{self.label}: a copy over {len(axes)} axes; expected at most {COPY_AXES}")
-        words: list[Word] = [source, target, item, len(axes)]
-        for size, x, y in axes:
-            words += (size, x * item, y * item)
-        words += [0] * (3 * (COPY_AXES - len(axes)))
-        self.emit("copy", words, source.size)
+        if axes is not None:
+            self.emit("copy", [source, target, *copy_words(axes, source.dtype.itemsize)], source.size)
 
     def emit(self, op: str | int, words: list[Word], work: float) -> Emitted:
         """Append a step."""
         step = Emitted(op, words, work, self.label)
         self.steps.append(step)
         return step
-
-
-def merged_axes(shape: Shape, *strides: Sequence[int]) -> list[tuple[int, ...]] | None:
-    """``(size, stride, stride, …)`` of the fewest axes that walk all operands in order; None for an empty shape.
-
-    At least one axis is returned; those of size 1 are left out, and neighbours that are one run in all operands join.
-    """
-    axes: list[tuple[int, ...]] = []
-    for entry in zip(shape, *strides, strict=True):
-        if entry[0] == 0:
-            return None
-        if entry[0] == 1:
-            continue
-        if axes and all(outer == inner * entry[0] for outer, inner in zip(axes[-1][1:], entry[1:], strict=True)):
-            axes[-1] = (axes[-1][0] * entry[0], *entry[1:])
-        else:
-            axes.append(entry)
-    return axes or [(1, *(1 for _ in strides))]

@@ -15,9 +15,9 @@ MOST = 2**31 - 1
 
 
 class Planes(NamedTuple):
-    """Planes (N, C, H, W) in memory: `piece` > 1 says that a row is that many pieces of `pitch` elements.
+    """Planes (N, C, H, W) in memory: `piece` > 1 says that rows lie in that many pieces, `apart` elements each.
 
-    Element ``w`` of a row then is number ``w // piece`` of piece ``w % piece``. `top` and `left` are the margins.
+    Element ``w`` of a row then is number ``w // piece`` of its piece ``w % piece``. `top` and `left` are the margins.
     """
 
     tensor: Tensor
@@ -29,7 +29,7 @@ class Planes(NamedTuple):
     top: int = 0
     left: int = 0
     piece: int = 1
-    pitch: int = 0
+    apart: int = 0
 
     def row(self, h: int) -> int:
         """Distance of row `h` from the first."""
@@ -38,7 +38,7 @@ class Planes(NamedTuple):
     def column(self, w: int) -> int:
         """Distance of element `w` of a row from the row's beginning."""
         w += self.left
-        return w % self.piece * self.pitch + w // self.piece if self.piece > 1 else w * self.strides[3]
+        return w % self.piece * self.apart + w // self.piece if self.piece > 1 else w * self.strides[3]
 
     def taps(self, channels: int, rows: Phase, columns: Phase) -> np.ndarray:
         """Distances of all taps, int32 (channels * rows * columns,)."""
@@ -56,6 +56,50 @@ def planes_of(x: Tensor) -> Planes:
     return Planes(x, *x.shape, x.strides)
 
 
+def cropped(x: Planes, rows: list[Phase]) -> tuple[Planes, list[Phase]]:
+    """The planes with no more than the rows that are read, if there is one row of outputs."""
+    if len(rows) > 1 or rows[0].count > 1 or not rows[0].n_taps:
+        return x, rows
+    phase = rows[0]
+    n, c, _, w = x.strides
+    tensor = x.tensor
+    at = tensor.offset + phase.start * x.strides[2]
+    view = Tensor(tensor.dtype, tensor.shape, tensor.strides, tensor.buffer, at)
+    strides = (n, c, phase.start_step * x.strides[2], w)
+    return x._replace(tensor=view, h=phase.n_taps, strides=strides), [phase._replace(start=0, start_step=1)]
+
+
+class Margin(NamedTuple):
+    """A copy with margins: the words of an ``rt_conv_pad`` after `fill`, and the planes that it makes in `target`."""
+
+    words: list[Word]
+    rows: int
+    size: int
+    top: int
+    left: int
+    pitch: int
+    piece: int
+
+    def planes(self, x: Planes, target: Tensor) -> Planes:
+        """What the copy of all planes looks like."""
+        strides = (x.c * self.size, self.size, self.pitch, 1)
+        return Planes(target, x.n, x.c, x.h, x.w, strides, self.top, self.left, self.piece, self.rows * self.pitch)
+
+
+def margin(x: Planes, rows: list[Phase], columns: list[Phase], piece: int, copy: bool) -> Margin | None:
+    """The copy that the phases need; None if they read nothing but the planes, and `copy` is false."""
+    top, bottom = margins(rows, x.h)
+    left, right = margins(columns, x.w)
+    if not (copy or top or bottom or left or right or piece > 1):
+        return None
+    height, pitch = top + x.h + bottom, -(-(left + x.w + right) // piece)
+    words: list[Word] = [x.n, x.c, x.h, *x.strides, top, height, pitch, piece]
+    for q in range(piece):
+        low = min(max(-((q - left) // piece), 0), pitch)
+        words += (low, max(min((x.w - 1 + left - q) // piece + 1, pitch) - low, 0), low * piece + q - left)
+    return Margin(words, height, height * pitch * piece, top, left, pitch, piece)
+
+
 def with_margin(
     emitter: Emitter, x: Planes, rows: list[Phase], columns: list[Phase], piece: int, copy: bool, fill: float = 0.0
 ) -> Planes:
@@ -63,15 +107,10 @@ def with_margin(
 
     A copy is readable for a vector past its end.
     """
-    top, bottom = margins(rows, x.h)
-    left, right = margins(columns, x.w)
-    if not (copy or top or bottom or left or right or piece > 1):
+    found = margin(x, rows, columns, piece, copy)
+    if found is None:
         return x
-    height, width = top + x.h + bottom, left + x.w + right
-    pitch = -(-width // piece)
-    row = piece * pitch
-    target = emitter.scratch(4 * (x.n * x.c * height * row + emitter.lanes))
-    words: list[Word] = [x.tensor, target, fill, x.n, x.c, x.h, x.w, *x.strides, top, left, height, piece, pitch]
-    emitter.emit("conv_pad", words, x.n * x.c * height * row)
-    strides = (x.c * height * row, height * row, row, 1)
-    return Planes(target, x.n, x.c, x.h, x.w, strides, top, left, piece, pitch)
+    size = x.n * x.c * found.size
+    target = emitter.scratch(4 * (size + emitter.lanes))
+    emitter.emit("conv_pad", [x.tensor, target, fill, *found.words], size)
+    return found.planes(x, target)

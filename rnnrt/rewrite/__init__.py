@@ -3,26 +3,36 @@
 The passes, in order, each in a file of its own:
 
 1. :mod:`.normalise`: old opsets' forms become the newest's.
-2. :mod:`.fold`, :mod:`.clean`, :mod:`.dead`: constants folded, empty and repeated nodes removed; again while that
-   helps.
-3. :mod:`.roll`: cells written out, and layers unrolled over time, made LSTM, GRU and RNN again.
-4. :mod:`.lower`: LSTM, GRU and RNN checked and written out in full.
-5. :mod:`.zeros`: initial states that are zero made absent.
-6. :mod:`.absorb`: views round recurrent nodes made part of them.
-7. :mod:`.clean` and :mod:`.dead` once more.
+2. :mod:`.bodies`, :mod:`.fold`, :mod:`.clean`, :mod:`.dead`: what a Loop only hands on taken from outside, constants
+   folded, empty and repeated nodes removed; again while that helps.
+3. :mod:`.loops`, :mod:`.roll`: Loops over cells, cells written out, and layers unrolled over time, made LSTM, GRU and
+   RNN again; :mod:`.reverse` and :mod:`.places` take reversals and Concats of steps away.
+4. :mod:`.simpler`, :mod:`.scale`, :mod:`.norms`: simpler operators, BatchNormalization and other scales folded into
+   weights, norms called by their names.
+5. :mod:`.lower`: LSTM, GRU and RNN checked and written out in full.
+6. :mod:`.zeros`: initial states that are zero made absent.
+7. :mod:`.absorb`: views round recurrent nodes made part of them.
+8. :mod:`.clean` and :mod:`.dead` once more.
 """
 
 from __future__ import annotations
 
 from ..graph import Graph
 from .absorb import absorb_views
+from .bodies import free_invariants
 from .clean import Cleaned, clean
 from .dead import remove_dead
 from .fold import fold
+from .known import Known
+from .loops import lift_loops
 from .lower import lower
 from .normalise import normalise
+from .norms import name_norms
 from .places import join_places
+from .reverse import slice_whole_reversals, turn_nodes
 from .roll import roll
+from .scale import fold_scales
+from .simpler import simplify
 from .zeros import drop_zero_states
 
 _ROUNDS = 8  # each round has to find something, so this bounds only what nobody writes
@@ -40,19 +50,32 @@ def rewrite(graph: Graph) -> list[str]:
     folded = branches = absorbed = 0
     cleaned = Cleaned()
     for _ in range(_ROUNDS):
+        freed = free_invariants(graph)
         now = fold(graph)
         cleaning = clean(graph)
         dead = remove_dead(graph)
         folded, branches = folded + now.nodes, branches + now.branches
         cleaned.add(cleaning, dead)
-        if not cleaning.changes():
+        if not cleaning.changes() and not freed:
             break
-    cells, rolled = roll(graph)
+    reversed_ = slice_whole_reversals(graph)
+    lifted = lift_loops(graph)
+    reversed_ += slice_whole_reversals(graph) if lifted else 0
+    if reversed_ or lifted:
+        cleaned.add(Cleaned(), remove_dead(graph))
+        cleaned.add(clean(graph), remove_dead(graph))
+    known = Known.of(graph)
+    cells, rolled = roll(graph, Known.of(graph, named=True) if Known.has_names(graph) else known)
     if cells:
         cleaned.add(Cleaned(), remove_dead(graph))
         cleaned.add(clean(graph), remove_dead(graph))
-    joined = join_places(graph)
-    if joined:
+        known = Known.of(graph)
+    changes = []
+    for change in (turn_nodes, simplify, fold_scales, name_norms, join_places):
+        changes.append(change(graph, known))
+        known = Known.of(graph) if changes[-1] else known
+    turned, simpler, scaled, norms, joined = changes
+    if any(changes):
         cleaned.add(Cleaned(), remove_dead(graph))
         cleaned.add(clean(graph), remove_dead(graph))
     lowered, known = lower(graph)
@@ -69,6 +92,12 @@ def rewrite(graph: Graph) -> list[str]:
         (cleaned.repeated, "removed {} computed before", "node"),
         (cleaned.dead, "removed {} that nobody used", "node"),
         (cells, f"made {rolled} recurrent nodes of {{}} written out", "cell"),
+        (reversed_, "made a Slice of {}", "reversal of whole sequences"),
+        (lifted, "made recurrent nodes of {}", "Loop or Scan"),
+        (norms, "recognised {}", "norm written out"),
+        (simpler, "replaced {} by simpler operators", "node"),
+        (scaled, "folded {} into the product next to it", "scale, bias or padding"),
+        (turned, "turned {} round", "recurrent node"),
         (joined, "replaced {} of consecutive pieces by a view", "Concat"),
         (lowered, "checked and lowered {}", "recurrent node"),
         (zeros, "dropped {}", "zero initial state"),

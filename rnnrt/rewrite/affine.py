@@ -1,7 +1,8 @@
 """What a value is of products with constant matrices: ``v = sum_s s @ M_s + b``, found through the nodes that make it.
 
 A written-out cell computes the arguments of its gates in this form, in one product or many, added in any order, sliced
-before or after; here all of that becomes one matrix for each source, of which the gates are columns.
+before or after; here all of that becomes one matrix for each source, of which the gates are columns. Axes of size 1
+that come and go between are left out of account: a form says what the rows are, not how they are arranged.
 """
 
 from __future__ import annotations
@@ -159,12 +160,14 @@ class Forms:
             return None
         for view in views:
             rank = len(shape)
+            if view[0] in ("squeeze", "unsqueeze") and _moves_last(view, rank):
+                return None
             last = view[0] in ("slice", "index") and view[1] % rank == rank - 1
             if last and view[0] == "index":
                 return None
             if last:
                 form = form.columns(*view[2:])
-            elif not _whole(view, shape):
+            elif view[0] not in ("squeeze", "unsqueeze") and not _whole(view, shape):
                 pushed = _pushed(view, rank)
                 same = all(self.lead(source) == tuple(shape[:-1]) for source in form.terms)
                 if pushed is None or not same or not form.terms:
@@ -192,6 +195,12 @@ def shape_of(source: Source, known: Known) -> tuple[Size, ...] | None:
     return shape
 
 
+def _moves_last(view: View, rank: int) -> bool:
+    """Whether a squeeze or unsqueeze leaves another axis as the last."""
+    after = rank + (len(view[1]) if view[0] == "unsqueeze" else 0)
+    return any(a % after == after - 1 for a in view[1])
+
+
 def _whole(view: View, shape: Sequence[Size]) -> bool:
     """Whether a slice takes all of an axis."""
     if view[0] != "slice" or not -len(shape) <= view[1] < len(shape):
@@ -206,13 +215,6 @@ def _pushed(view: View, rank: int) -> View | None:
     kind, *args = view
     if kind == "transpose":
         return view if len(args[0]) == rank and args[0][-1] in (rank - 1, -1) else None
-    if kind == "squeeze":
-        axes = tuple(a % rank for a in args[0])
-        return ("squeeze", axes) if rank - 1 not in axes else None
-    if kind == "unsqueeze":
-        after = rank + len(args[0])
-        axes = tuple(a % after for a in args[0])
-        return ("unsqueeze", axes) if after - 1 not in axes else None
     if kind in ("index", "slice") and -rank <= args[0] < rank:
         return (kind, args[0] % rank, *args[1:])
     return None

@@ -13,74 +13,22 @@ Everything has to have the same rows: nothing is broadcast but biases.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import permutations
 
 import numpy as np
 
 from ..graph import Graph, Node
-from .affine import Affine, Forms, Source, shape_of
+from .affine import Affine, Source, shape_of
+from .cell import ACTIVATIONS, Activation, Cell, Reader
 from .known import Known
-from .views import Size
-from .zeros import is_zero
-
-Activation = tuple[str, float, float]
-"""Name, alpha and beta, 0.0 where there is none."""
-
-_PARAMETERS = {"Elu": (1.0, 0.0), "HardSigmoid": (0.2, 0.5), "LeakyRelu": (0.01, 0.0), "ThresholdedRelu": (1.0, 0.0)}
-_ACTIVATIONS = ("Sigmoid", "Tanh", "Relu", "Softsign", "Softplus", *_PARAMETERS)
 
 
-@dataclass(slots=True, eq=False)
-class Cell:
-    """One step of a recurrent layer.
-
-    ``w`` is [G*H, I] for the sources `x` side by side, ``r`` [G*H, H] (None where the cell has no product with h,
-    because h is zero), ``b`` [2*G*H], gates in ONNX's order. ``h`` and ``c`` are the states before, None for zero;
-    ``own`` are the nodes that may use ``c_out`` without being users of the cell.
-    """
-
-    op: str
-    x: tuple[Source, ...]
-    h: str | None
-    c: str | None
-    w: np.ndarray
-    r: np.ndarray | None
-    b: np.ndarray
-    activations: tuple[Activation, ...]
-    linear_before_reset: bool
-    h_out: str
-    c_out: str
-    lead: tuple[Size, ...]
-    own: tuple[Node, ...] = ()
-    key: bytes = b""
-
-    @property
-    def units(self) -> int:
-        """H."""
-        return len(self.w) // {"LSTM": 4, "GRU": 3, "RNN": 1}[self.op]
-
-    def matches(self, later: Cell) -> bool:
-        """Whether `later` has the same weights, as far as this cell has them."""
-        if self.r is not None:
-            return self.key == later.key
-        same = (self.op, self.activations, self.w.shape) == (later.op, later.activations, later.w.shape)
-        return same and np.array_equal(self.w, later.w) and np.allclose(self.b, later.b, 1e-6, 1e-7)
-
-
-def rows(shape: Sequence[Size]) -> tuple[Size, ...] | None:
-    """What is not 1 of a shape but its last axis; None if that is more than one axis."""
-    core = tuple(d for d in shape[:-1] if d != 1)
-    return core if len(core) < 2 else None
-
-
-class Finder:
+class Finder(Reader):
     """Finds the cells of one graph; those of the graphs in it are not looked for."""
 
     def __init__(self, graph: Graph, known: Known) -> None:
-        self.graph, self.known, self.forms = graph, known, Forms(known)
+        super().__init__(graph, known)
         self._found: dict[str, Cell] = {}  # by h_out
         self._readings: dict[str, list[Cell]] = {}  # of RNN cells of which it is open what their h is
         self._by_c: dict[str, Cell] = {}
@@ -96,40 +44,15 @@ class Finder:
                     self._by_c[cell.c_out] = cell
         return list(self._found.values())
 
-    def made(self, name: str, *ops: str) -> Node | None:
-        """The node of this graph that makes `name`, if it is one of `ops`."""
-        found = self.known.producer(name)
-        node = found[0] if found is not None and found[1] is self.known else None
-        return node if node is not None and node.op in ops and not node.domain else None
-
-    def _activation(self, name: str) -> tuple[Activation, str] | None:
-        """The activation that makes `name`, and of what."""
-        node = self.made(name, *_ACTIVATIONS)
-        if node is None:
-            return None
-        alpha, beta = _PARAMETERS.get(node.op, (0.0, 0.0))
-        if alpha:
-            alpha, beta = float(node.attrs.get("alpha", alpha)), float(node.attrs.get("beta", beta))
-        return (node.op, alpha, beta), node.inputs[0]
-
-    def _gate(self, name: str, width: int) -> tuple[Activation, Affine] | None:
-        found = self._activation(name)
-        form = self.forms.of(found[1]) if found is not None else None
-        return (found[0], form) if found is not None and form is not None and form.width == width else None
-
-    def _width(self, name: str) -> int | None:
-        shape = self.known.shape(name)
-        return shape[-1] if shape is not None and len(shape) > 1 and isinstance(shape[-1], int) else None
-
     # ------------------------------------------------------------------------------------------------------------ LSTM
 
     def lstm(self, node: Node) -> Cell | None:
         """The cell whose h' `node` makes, a Mul."""
         for out, squashed in permutations(node.inputs, 2):
-            found = self._activation(squashed)
+            found = self.activation(squashed)
             total = self.made(found[1], "Add") if found is not None else None
-            width = self._width(node.outputs[0])
-            o = self._gate(out, width) if total is not None and width else None
+            width = self.width(node.outputs[0])
+            o = self.gate(out, width) if total is not None and width else None
             if found is None or total is None or o is None or width is None:
                 continue
             for forget, update in permutations(total.inputs, 2):
@@ -137,15 +60,15 @@ class Finder:
                 if kept is None or new is None:
                     continue
                 for f_name, c in permutations(kept.inputs, 2):
-                    f = self._gate(f_name, width)
+                    f = self.gate(f_name, width)
                     for i_name, g_name in permutations(new.inputs, 2) if f is not None else ():
-                        i, g = self._gate(i_name, width), self._gate(g_name, width)
+                        i, g = self.gate(i_name, width), self.gate(g_name, width)
                         if i is None or g is None or f is None or not i[0] == f[0] == o[0]:
                             continue
                         activations = (i[0], g[0], found[0])
                         cell = self._lstm(node, total, c, (i[1], o[1], f[1], g[1]), activations)
                         if cell is not None:
-                            makers = [self.made(squashed, *_ACTIVATIONS), kept, node]
+                            makers = [self.made(squashed, *ACTIVATIONS), kept, node]
                             cell.own = tuple(n for n in makers if n is not None)
                             return cell
         return None
@@ -158,7 +81,7 @@ class Finder:
         if any(s not in sources for s in o.terms):
             return None  # what only o needs may be made of c'
         h = self._state(sources, c, node.outputs[0], g.width)
-        return self._cell("LSTM", node, gates, sources, h, c, activations, total.outputs[0])
+        return self.cell("LSTM", node, gates, sources, h, c, activations, total.outputs[0])
 
     def _state(self, sources: list[Source], c: str, h_out: str, units: int) -> str | None:
         """Which source is h: the partner of `c` in the step before, or else what comes from where `c` comes from."""
@@ -202,11 +125,11 @@ class Finder:
 
     def gru(self, node: Node) -> Cell | None:
         """The cell whose h' `node` makes, an Add or Sub."""
-        width = self._width(node.outputs[0])
+        width = self.width(node.outputs[0])
         if width is None or len(node.inputs) != 2:
             return None
         for z_name, negative, h, n_name in self._mixes(node):
-            z, n = self._gate(z_name, width), self._activation(n_name)
+            z, n = self.gate(z_name, width), self.activation(n_name)
             if z is None or n is None or (negative and z[0][0] != "Sigmoid"):
                 continue
             gate = z[1].scaled(-1) if negative else z[1]
@@ -265,7 +188,7 @@ class Finder:
             return None
         sources = [s for form in (z[1], r[1], n) for s in form.terms]
         gates = (z[1], r[1], n)
-        return self._cell("GRU", node, gates, sources, h, "", (z[0], act), "", recurrent)
+        return self.cell("GRU", node, gates, sources, h, "", (z[0], act), "", recurrent)
 
     def _candidate(self, before: str, width: int, h: str) -> tuple[tuple[Activation, Affine], Affine, Affine] | None:
         """Reset gate, what is not reset, and the product that is; the last has no bias where h is reset itself."""
@@ -274,7 +197,7 @@ class Finder:
             for source, matrix in whole.terms.items():
                 product = self.made(source.name, "Mul") if not source.views else None
                 for r_name, state in permutations(product.inputs, 2) if product is not None else ():
-                    r = self._gate(r_name, width) if state == h else None
+                    r = self.gate(r_name, width) if state == h else None
                     if r is not None:
                         rest = {s: m for s, m in whole.terms.items() if s != source}
                         form = Affine({Source(h): matrix}, np.zeros(0), width)
@@ -286,7 +209,7 @@ class Finder:
         products = [name for name in products if self.forms.bias(name, width) is None]
         product = self.made(products[0], "Mul") if len(products) == 1 else None
         for r_name, reset in permutations(product.inputs, 2) if product is not None else ():
-            r, q = self._gate(r_name, width), self._maybe_constant(reset, width)
+            r, q = self.gate(r_name, width), self._maybe_constant(reset, width)
             if r is None or q is None or any(s != Source(h) for s in q.terms):
                 continue
             rest_form: Affine | None = Affine({}, np.zeros(width), width)
@@ -314,7 +237,7 @@ class Finder:
 
         Which of its sources is h, the steps before tell, or those after; until then it is taken for an input.
         """
-        width = self._width(node.outputs[0])
+        width = self.width(node.outputs[0])
         form = self.forms.of(node.inputs[0]) if width is not None else None
         if form is None or form.width != width or len(form.terms) < 2:
             return None
@@ -334,7 +257,7 @@ class Finder:
         """Whether `name` is h' of the step before `cell`; which is then read as the step that it is."""
         before = self._found.get(name)
         if before is None:
-            node = self.made(name, *_ACTIVATIONS)
+            node = self.made(name, *ACTIVATIONS)
             form = self.forms.of(node.inputs[0]) if node is not None else None
             if node is None or form is None or len(form.terms) != len(cell.x):
                 return False
@@ -348,60 +271,8 @@ class Finder:
         return False
 
     def _rnn(self, node: Node, form: Affine, h: str | None) -> Cell | None:
-        found = self._activation(node.outputs[0])
-        return self._cell("RNN", node, (form,), list(form.terms), h, "", (found[0],), "") if found else None
-
-    # ------------------------------------------------------------------------------------------------------------- all
-
-    def _cell(
-        self,
-        op: str,
-        node: Node,
-        gates: tuple[Affine, ...],
-        sources: list[Source],
-        h: str | None,
-        c: str,
-        activations: tuple[Activation, ...],
-        c_out: str,
-        recurrent: Affine | None = None,
-    ) -> Cell | None:
-        """The cell, if all of its parts have the same rows; `recurrent` is a GRU's product that is reset."""
-        dtype, shape = self.known.dtype(node.outputs[0]), self.known.shape(node.outputs[0])
-        x = tuple(s for s in dict.fromkeys(sources) if s != Source(h or ""))
-        if dtype is None or dtype.kind != "f" or shape is None or not x:
-            return None
-        zero_h, zero_c = h is None or is_zero(h, self.known), not c or is_zero(c, self.known)
-        shapes = [shape_of(s, self.known) for s in x]
-        shapes += [self.known.shape(name) for name, zero in ((h, zero_h), (c, zero_c)) if name and not zero]
-        core = rows(shape)
-        if core is None or any(s is None or len(s) < 2 or rows(s) != core for s in shapes):
-            return None
-        units = gates[0].width
-        if any(name and self._width(name) != units for name in (h, c)):
-            return None
-        w, r, b = self._weights(gates, x, Source(h or ""), recurrent, dtype)
-        unknown = h is None or (zero_h and not any(Source(h) in gate.terms for gate in gates))
-        cell = Cell(
-            op, x, None if zero_h else h, None if zero_c else c, w, None if unknown else r, b, activations,
-            recurrent is None or bool(recurrent.bias.size), node.outputs[0], c_out, tuple(shape[:-1]),
-        )  # fmt: skip
-        text = repr((op, activations, cell.linear_before_reset, w.shape, dtype.str)).encode()
-        cell.key = hashlib.blake2b(b"".join([text, *(a.tobytes() for a in (w, r, b))])).digest()
-        return cell
-
-    def _weights(
-        self, gates: tuple[Affine, ...], x: tuple[Source, ...], h: Source, recurrent: Affine | None, dtype: np.dtype
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        units = gates[0].width
-        sizes = {s: next(len(g.terms[s]) for g in gates if s in g.terms) for s in x}
-        w = [np.concatenate([g.terms.get(s, np.zeros((sizes[s], units))) for s in x]).T for g in gates]
-        r = [g.terms.get(h, np.zeros((units, units))).T for g in gates]
-        b = [g.bias for g in gates]
-        rb = [np.zeros(units) for _ in gates]
-        if recurrent is not None:
-            r[-1] = recurrent.terms.get(h, np.zeros((units, units))).T
-            rb[-1] = recurrent.bias if recurrent.bias.size else rb[-1]
-        return tuple(np.ascontiguousarray(np.concatenate(part), dtype) for part in (w, r, [*b, *rb]))  # type: ignore[return-value]
+        found = self.activation(node.outputs[0])
+        return self.cell("RNN", node, (form,), list(form.terms), h, "", (found[0],), "") if found else None
 
 
-_LOOK = {"Mul": Finder.lstm, "Add": Finder.gru, "Sub": Finder.gru, **dict.fromkeys(_ACTIVATIONS, Finder.rnn)}
+_LOOK = {"Mul": Finder.lstm, "Add": Finder.gru, "Sub": Finder.gru, **dict.fromkeys(ACTIVATIONS, Finder.rnn)}

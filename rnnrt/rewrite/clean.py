@@ -17,8 +17,9 @@ from .edit import NEWEST
 from .known import Known
 from .names import Names, rename_definitions, rename_inputs
 from .shape_rules import element_type
-from .views import END, Size, quotient, views_of
+from .views import END, Size, quotient, turns_round, views_of
 
+_VIEWS = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Slice")
 _SHARED_BYTES = 4096  # constants up to this size are compared by what they hold
 
 
@@ -112,7 +113,7 @@ class _Cleaner:
 
     def _merge(self, node: Node, known: Known, graph: Graph) -> bool:
         """Let a view of a view read the first one's input; whether that was possible."""
-        if node.domain or node.op not in ("Transpose", "Reshape", "Squeeze", "Unsqueeze") or not node.input(0):
+        if node.domain or node.op not in _VIEWS or not node.input(0):
             return False
         found = known.producer(node.inputs[0])
         if found is None or found[1] is not known or found[0].domain or len(found[0].outputs) != 1:
@@ -120,6 +121,8 @@ class _Cleaner:
         first = found[0]
         if node.op == "Transpose" and first.op == "Transpose":
             return _merge_transposes(first, node, known)
+        if node.op == "Slice":
+            return first.op == "Slice" and _cancel_turns(first, node, known)
         if node.op == "Squeeze" and first.op == "Slice":
             return _merge_slice(first, node, known, graph, self.names)
         if node.op in ("Squeeze", "Unsqueeze") and {node.op, first.op} == {"Squeeze", "Unsqueeze"}:
@@ -132,6 +135,17 @@ class _Cleaner:
                 node.inputs[0], node.proto = first.inputs[0], None
                 return True
         return _settle_reshape(node, known, graph, self.names)
+
+
+def _cancel_turns(first: Node, second: Node, known: Known) -> bool:
+    """Turning an axis round twice: `second` becomes an Identity."""
+    a, b, shape = views_of(first, 0, known), views_of(second, 0, known), known.shape(first.inputs[0])
+    if a is None or b is None or shape is None or len(a) != 1 or len(b) != 1 or (a[0][1] - b[0][1]) % len(shape):
+        return False
+    if not (turns_round(a[0][2:]) and turns_round(b[0][2:])):
+        return False
+    second.op, second.inputs, second.attrs, second.proto = "Identity", [first.inputs[0]], {}, None
+    return True
 
 
 def _merge_transposes(first: Node, second: Node, known: Known) -> bool:

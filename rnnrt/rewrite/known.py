@@ -47,6 +47,12 @@ class Known:
         if named and outer is None:
             self._trust_names()
 
+    @staticmethod
+    def has_names(graph: Graph) -> bool:
+        """Whether `named` would make a difference: two axes of inputs are declared under one name."""
+        names = [d for value in graph.inputs for d in value.shape or () if isinstance(d, str)]
+        return len(set(names)) < len(names)
+
     def _trust_names(self) -> None:
         first: dict[str, Size] = {}
         for value in self.graph.inputs:
@@ -147,6 +153,24 @@ class Known:
         if found is None or dtype is None or any(isinstance(v, str) for v in found.flat):
             return None
         return found.astype(dtype)
+
+    def number(self, name: str) -> Size | None:
+        """The one number in `name`, or the size that it is, of whatever type; None if not known."""
+        scope: Known = self
+        for _ in range(8):
+            array = scope.constant(name)
+            if array is not None:
+                value = array.reshape(-1)[0] if array.size == 1 and array.dtype.kind in "iuf" else 0.5
+                return int(value) if value == np.round(value) and abs(value) < 2**53 else None
+            contents = scope.contents(name)
+            if contents is not None and contents.size == 1:
+                found = contents.reshape(-1)[0]
+                return found if isinstance(found, str) else int(found)
+            made = scope.producer(name)
+            if made is None or made[0].op not in ("Cast", "Identity") or made[0].domain:
+                return None
+            name, scope = made[0].inputs[0], made[1]
+        return None
 
     def branch_shapes(self, node: Node) -> list[list[Sequence[Size | None] | None]]:
         """For each subgraph of `node` the shapes of its outputs, without the tokens that mean something inside only."""

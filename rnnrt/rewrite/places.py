@@ -74,9 +74,8 @@ def _turns(views: Sequence[View], axis: int, size: int, rank: int) -> bool:
     return list(range(size)[slice(*views[0][2:])]) == list(range(size))[::-1]
 
 
-def join_places(graph: Graph, known: Known | None = None, names: Names | None = None) -> int:
+def join_places(graph: Graph, known: Known, names: Names | None = None) -> int:
     """Replace Concats of consecutive places of one value by views of it, in place; returns how many."""
-    known = known or Known.of(graph)
     names = names or Names(graph)
     count = 0
     writer = Writer(graph, names)

@@ -14,7 +14,9 @@ import numpy as np
 
 from ..graph import Graph, Node
 from .affine import shape_of
-from .cells import Cell, Finder
+from .bodies import inside
+from .cell import Cell
+from .cells import Finder
 from .edit import NEWEST
 from .known import Known
 from .names import Names
@@ -23,7 +25,7 @@ from .places import Place, place_of
 from .write import Writer
 
 
-def roll(graph: Graph, known: Known | None = None, names: Names | None = None) -> tuple[int, int]:
+def roll(graph: Graph, known: Known, names: Names | None = None) -> tuple[int, int]:
     """Make recurrent nodes of the written-out cells of `graph` and of the graphs in it, in place.
 
     Returns
@@ -31,12 +33,11 @@ def roll(graph: Graph, known: Known | None = None, names: Names | None = None) -
     cells, nodes
         How many cells there were, and how many nodes they became.
     """
-    known = known or Known.of(graph, named=True)
     names = names or Names(graph)
     n_cells = n_nodes = 0
     for node in graph.nodes:
         for _, sub in node.subgraphs():
-            cells, nodes = roll(sub, known.inner[id(sub)], names)
+            cells, nodes = roll(sub, inside(node, sub, known), names)
             n_cells, n_nodes = n_cells + cells, n_nodes + nodes
     while chains := find_chains(graph, known):
         # Steps by themselves wait: what they read may become places of the layer before, and they a layer then.
@@ -143,7 +144,7 @@ def write_chain(chain: Sequence[Cell], writer: Writer, known: Known) -> None:
         reverse = ends[0].at < starts[0].at
         parts = [_sequence(p, min(p.at, q.at), len(chain), writer, known) for p, q in zip(starts, ends, strict=True)]
     x = parts[0] if len(parts) == 1 else writer.node("Concat", parts, parts[0], axis=2)
-    y, h, c = write_node(chain[-1], first, x, writer, known, reverse)
+    y, h, c = write_node(last, (first.h, first.c), x, writer, known, reverse)
     if len(chain) > 1:
         for k, cell in enumerate(chain):
             index = writer.ints(len(chain) - 1 - k if reverse else k)
@@ -174,9 +175,9 @@ def _sequence(start: Place, at: int, steps: int, writer: Writer, known: Known) -
 
 
 def write_node(
-    cell: Cell, first: Cell, x: str, writer: Writer, known: Known, reverse: bool = False
+    cell: Cell, start: Sequence[str | None], x: str, writer: Writer, known: Known, reverse: bool = False
 ) -> tuple[str, str, str]:
-    """Write the node of the weights of `cell` over `x` from the states of `first`; names of Y, Y_h and Y_c."""
+    """Write the node of the weights of `cell` over `x` from h and c at the `start`; names of Y, Y_h and Y_c."""
     units = cell.units
     gates = len(cell.w) // units
     r = cell.r if cell.r is not None else np.zeros((gates * units, units), cell.w.dtype)
@@ -185,7 +186,7 @@ def write_node(
         writer.constant(array[None], (key, what), what) for array, what in ((cell.w, "W"), (r, "R"), (cell.b, "B"))
     ]
     states = []
-    for name in (first.h, first.c) if cell.op == "LSTM" else (first.h,):
+    for name in start if cell.op == "LSTM" else start[:1]:
         states.append(writer.rows(name, known.shape(name) or ()) if name else "")
     names, alphas, betas = zip(*cell.activations, strict=True)
     attrs: dict[str, object] = {
@@ -197,8 +198,8 @@ def write_node(
     }
     if cell.op == "GRU":
         attrs["linear_before_reset"] = int(cell.linear_before_reset)
-    outputs = [writer.names.fresh(f"{first.h_out}__{out}") for out in ("Y", "Y_h", "Y_c")[: 3 if cell.c_out else 2]]
-    name = writer.names.fresh(f"{first.h_out}__{cell.op}")
+    outputs = [writer.names.fresh(f"{cell.h_out}__{out}") for out in ("Y", "Y_h", "Y_c")[: 3 if cell.c_out else 2]]
+    name = writer.names.fresh(f"{cell.h_out}__{cell.op}")
     writer.nodes.append(Node(cell.op, [x, *weights, "", *states], outputs, attrs, version=NEWEST, name=name))
     return outputs[0], outputs[1], outputs[2] if cell.c_out else ""
 

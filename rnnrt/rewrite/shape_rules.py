@@ -301,6 +301,8 @@ def _recurrent(node: Node, known: Known) -> list[Shape | None]:
     both = node.attrs.get("direction", "forward") in ("bidirectional", b"bidirectional")
     weights = known.shape(node.input(2))
     units: Size | None = weights[2] if weights is not None and len(weights) == 3 else None
+    if lowered and units is None:
+        units = node.attrs["hidden_size"] or None  # once packed, a node has no weights
     ends: Shape = (2 if both else 1, batch, units)
     canonical: list[Shape] = [(steps, *ends), ends, ends]
     axes = node.attrs["out_axes"] if lowered else {}

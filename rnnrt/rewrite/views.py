@@ -195,9 +195,15 @@ def view_shape(shape: Sequence[Size | None], view: View) -> tuple[Size | None, .
         return (*shape[:axis], *shape[axis + 1 :])
     size = shape[axis]
     length: Size | None = len(range(*slice(*args[1:]).indices(size))) if isinstance(size, int) else None
-    if length is None and args[1:] == [0, max(args[2] or 0, END), 1]:
+    if length is None and (args[1:] == [0, max(args[2] or 0, END), 1] or turns_round(args[1:])):
         length = size
     return (*shape[:axis], length, *shape[axis + 1 :])
+
+
+def turns_round(bounds: Sequence[int | None]) -> bool:
+    """Whether a slice of these start, stop and step takes all of an axis of any size, backwards."""
+    start, stop, step = bounds
+    return start == step == -1 and stop is not None and stop <= -END
 
 
 def unsqueezed(items: Sequence[Any], axes: Sequence[int], new: Any) -> tuple[Any, ...] | None:

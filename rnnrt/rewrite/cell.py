@@ -1,0 +1,148 @@
+"""One step of a recurrent layer, and what it is put together of from nodes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..graph import Graph, Node
+from .affine import Affine, Forms, Source, shape_of
+from .known import Known
+from .views import Size
+from .zeros import is_zero
+
+Activation = tuple[str, float, float]
+"""Name, alpha and beta, 0.0 where there is none."""
+
+_PARAMETERS = {"Elu": (1.0, 0.0), "HardSigmoid": (0.2, 0.5), "LeakyRelu": (0.01, 0.0), "ThresholdedRelu": (1.0, 0.0)}
+ACTIVATIONS = ("Sigmoid", "Tanh", "Relu", "Softsign", "Softplus", *_PARAMETERS)
+
+
+@dataclass(slots=True, eq=False)
+class Cell:
+    """One step of a recurrent layer.
+
+    ``w`` is [G*H, I] for the sources `x` side by side, ``r`` [G*H, H] (None where the cell has no product with h,
+    because h is zero), ``b`` [2*G*H], gates in ONNX's order. ``h`` and ``c`` are the states before, None for zero;
+    ``own`` are the nodes that may use ``c_out`` without being users of the cell.
+    """
+
+    op: str
+    x: tuple[Source, ...]
+    h: str | None
+    c: str | None
+    w: np.ndarray
+    r: np.ndarray | None
+    b: np.ndarray
+    activations: tuple[Activation, ...]
+    linear_before_reset: bool
+    h_out: str
+    c_out: str
+    lead: tuple[Size, ...]
+    own: tuple[Node, ...] = ()
+    key: bytes = b""
+
+    @property
+    def units(self) -> int:
+        """H."""
+        return len(self.w) // {"LSTM": 4, "GRU": 3, "RNN": 1}[self.op]
+
+    def matches(self, later: Cell) -> bool:
+        """Whether `later` has the same weights, as far as this cell has them."""
+        if self.r is not None:
+            return self.key == later.key
+        same = (self.op, self.activations, self.w.shape) == (later.op, later.activations, later.w.shape)
+        return same and np.array_equal(self.w, later.w) and np.allclose(self.b, later.b, 1e-6, 1e-7)
+
+
+def rows(shape: Sequence[Size]) -> tuple[Size, ...] | None:
+    """What is not 1 of a shape but its last axis; None if that is more than one axis."""
+    core = tuple(d for d in shape[:-1] if d != 1)
+    return core if len(core) < 2 else None
+
+
+class Reader:
+    """Reads the nodes of one graph as parts of cells."""
+
+    def __init__(self, graph: Graph, known: Known) -> None:
+        self.graph, self.known, self.forms = graph, known, Forms(known)
+
+    def made(self, name: str, *ops: str) -> Node | None:
+        """The node of this graph that makes `name`, if it is one of `ops`."""
+        found = self.known.producer(name)
+        node = found[0] if found is not None and found[1] is self.known else None
+        return node if node is not None and node.op in ops and not node.domain else None
+
+    def activation(self, name: str) -> tuple[Activation, str] | None:
+        """The activation that makes `name`, and of what."""
+        node = self.made(name, *ACTIVATIONS)
+        if node is None:
+            return None
+        alpha, beta = _PARAMETERS.get(node.op, (0.0, 0.0))
+        if alpha:
+            alpha, beta = float(node.attrs.get("alpha", alpha)), float(node.attrs.get("beta", beta))
+        return (node.op, alpha, beta), node.inputs[0]
+
+    def gate(self, name: str, width: int) -> tuple[Activation, Affine] | None:
+        """The activation that makes `name`, and the form of its argument."""
+        found = self.activation(name)
+        form = self.forms.of(found[1]) if found is not None else None
+        return (found[0], form) if found is not None and form is not None and form.width == width else None
+
+    def width(self, name: str) -> int | None:
+        """The number of elements on the last axis of `name`, if it has rows."""
+        shape = self.known.shape(name)
+        return shape[-1] if shape is not None and len(shape) > 1 and isinstance(shape[-1], int) else None
+
+    def cell(
+        self,
+        op: str,
+        node: Node,
+        gates: tuple[Affine, ...],
+        sources: list[Source],
+        h: str | None,
+        c: str,
+        activations: tuple[Activation, ...],
+        c_out: str,
+        recurrent: Affine | None = None,
+    ) -> Cell | None:
+        """The cell, if all of its parts have the same rows; `recurrent` is a GRU's product that is reset."""
+        dtype, shape = self.known.dtype(node.outputs[0]), self.known.shape(node.outputs[0])
+        x = tuple(s for s in dict.fromkeys(sources) if s != Source(h or ""))
+        if dtype is None or dtype.kind != "f" or shape is None or not x:
+            return None
+        zero_h, zero_c = h is None or is_zero(h, self.known), not c or is_zero(c, self.known)
+        shapes = [shape_of(s, self.known) for s in x]
+        shapes += [self.known.shape(name) for name, zero in ((h, zero_h), (c, zero_c)) if name and not zero]
+        core = rows(shape)
+        if core is None or any(s is None or len(s) < 2 or rows(s) != core for s in shapes):
+            return None
+        units = gates[0].width
+        if any(name and self.width(name) != units for name in (h, c)):
+            return None
+        w, r, b = self._weights(gates, x, Source(h or ""), recurrent, dtype)
+        unknown = h is None or (zero_h and not any(Source(h) in gate.terms for gate in gates))
+        cell = Cell(
+            op, x, None if zero_h else h, None if zero_c else c, w, None if unknown else r, b, activations,
+            recurrent is None or bool(recurrent.bias.size), node.outputs[0], c_out, tuple(shape[:-1]),
+        )  # fmt: skip
+        text = repr((op, activations, cell.linear_before_reset, w.shape, dtype.str)).encode()
+        cell.key = hashlib.blake2b(b"".join([text, *(a.tobytes() for a in (w, r, b))])).digest()
+        return cell
+
+    def _weights(
+        self, gates: tuple[Affine, ...], x: tuple[Source, ...], h: Source, recurrent: Affine | None, dtype: np.dtype
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        units = gates[0].width
+        sizes = {s: next(len(g.terms[s]) for g in gates if s in g.terms) for s in x}
+        w = [np.concatenate([g.terms.get(s, np.zeros((sizes[s], units))) for s in x]).T for g in gates]
+        r = [g.terms.get(h, np.zeros((units, units))).T for g in gates]
+        b = [g.bias for g in gates]
+        rb = [np.zeros(units) for _ in gates]
+        if recurrent is not None:
+            r[-1] = recurrent.terms.get(h, np.zeros((units, units))).T
+            rb[-1] = recurrent.bias if recurrent.bias.size else rb[-1]
+        return tuple(np.ascontiguousarray(np.concatenate(part), dtype) for part in (w, r, [*b, *rb]))  # type: ignore[return-value]

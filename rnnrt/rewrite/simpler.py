@@ -1,0 +1,167 @@
+"""Operators that constants or known shapes make simpler ones.
+
+* ScatterND to a box that is a part of one axis: Concat of what is before, the updates, and what is after
+* Gather of consecutive places: Slice; of the one place of an axis: Unsqueeze or nothing
+* Pad with nothing: nothing; Pow of 2: Mul
+* Einsum of two operands: MatMul between Transposes
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from ..graph import Graph, Node
+from .known import Known
+from .names import Names
+from .order import put_in_order
+from .views import END
+from .write import Writer
+
+_Rule = Callable[[Node, Known, Writer], bool]
+
+
+def simplify(graph: Graph, known: Known, names: Names | None = None) -> int:
+    """Replace such nodes of `graph`, of which `known` is known, and of the graphs in it, in place; returns how many."""
+    names = names or Names(graph)
+    count = 0
+    writer = Writer(graph, names)
+    gone: set[int] = set()
+    for node in graph.nodes:
+        for _, sub in node.subgraphs():
+            count += simplify(sub, known.inner[id(sub)], names)
+        rule = _RULES.get(node.op) if not node.domain and len(node.outputs) == 1 else None
+        if rule is not None and rule(node, known, writer):
+            gone.add(id(node))
+    if gone:
+        graph.nodes[:] = [node for node in graph.nodes if id(node) not in gone] + writer.nodes
+        put_in_order(graph)
+    return count + len(gone)
+
+
+def _scatter_nd(node: Node, known: Known, writer: Writer) -> bool:
+    indices, shape = known.constant(node.input(1)), known.shape(node.input(0))
+    if indices is None or shape is None or node.attrs.get("reduction", "none") not in ("none", b"none"):
+        return False
+    k = indices.shape[-1] if indices.ndim else 0
+    if not 0 < k <= len(shape) or indices.ndim != k + 1 or indices.size == 0:
+        return False
+    sizes = shape[:k]
+    if not all(isinstance(d, int) for d in sizes):
+        return False
+    wrapped = np.where(indices < 0, indices + np.array(sizes), indices)
+    start = wrapped.reshape(-1, k)[0]
+    box = indices.shape[:-1]
+    grid = np.stack(np.meshgrid(*(s + np.arange(n) for s, n in zip(start, box, strict=True)), indexing="ij"), -1)
+    if not np.array_equal(grid, wrapped) or any(s + n > d for s, n, d in zip(start, box, sizes, strict=True)):  # type: ignore[operator]
+        return False
+    partial = [axis for axis in range(k) if box[axis] != sizes[axis]]
+    if known.shape(node.input(2)) != (*box, *shape[k:]) or len(partial) > 1:
+        return False
+    if not partial:
+        writer.node("Identity", [node.inputs[2]], node.outputs[0], node.outputs[0])
+        return True
+    axis = partial[0]
+    first, last = int(start[axis]), int(start[axis]) + box[axis]
+    parts = [node.inputs[2]]
+    for at, (a, b) in ((0, (0, first)), (len(parts) + 1, (last, shape[axis]))):
+        if a != b:
+            bounds = [writer.ints(int(v)) for v in (a, b, axis, 1)]
+            parts.insert(at, writer.node("Slice", [node.inputs[0], *bounds], node.outputs[0]))
+    writer.node("Concat", parts, node.outputs[0], node.outputs[0], axis=axis)
+    return True
+
+
+def _gather(node: Node, known: Known, writer: Writer) -> bool:
+    index, shape = known.constant(node.input(1)), known.shape(node.input(0))
+    axis = int(node.attrs.get("axis", 0))
+    if index is None or shape is None or not -len(shape) <= axis < len(shape) or index.size == 0:
+        return False
+    axis %= len(shape)
+    size = shape[axis]
+    if not isinstance(size, int) or np.any((index < -size) | (index >= size)):
+        return False
+    places = np.where(index < 0, index + size, index).reshape(-1).astype(np.int64)
+    step = int(places[1] - places[0]) if len(places) > 1 else 1
+    if index.ndim != 1 and not (index.ndim > 1 and index.size == 1 and size == 1):
+        return False
+    if step == 0 or not np.array_equal(places, places[0] + step * np.arange(len(places))):
+        return False
+    name = node.inputs[0]
+    if len(places) != size or step != 1:
+        end = int(places[0]) + step * len(places)
+        bounds = [int(places[0]), end if end >= 0 else -END - 1, axis, step]
+        name = writer.node("Slice", [name, *map(writer.ints, bounds)], node.outputs[0])
+    more = [axis + 1 + k for k in range(index.ndim - 1)]
+    if more:
+        name = writer.node("Unsqueeze", [name, writer.ints(*more)], node.outputs[0])
+    writer.node("Identity", [name], node.outputs[0], node.outputs[0])
+    return True
+
+
+def _pad(node: Node, known: Known, writer: Writer) -> bool:
+    pads = known.ints(node, 1, "pads")
+    if pads is None or any(pads):
+        return False
+    writer.node("Identity", [node.inputs[0]], node.outputs[0], node.outputs[0])
+    return True
+
+
+def _pow(node: Node, known: Known, writer: Writer) -> bool:
+    power, dtype = known.constant(node.input(1)), known.dtype(node.input(0))
+    shape = known.shape(node.input(0))
+    if power is None or dtype is None or dtype.kind != "f" or power.size != 1 or power.reshape(-1)[0] != 2:
+        return False
+    if power.ndim and (shape is None or power.ndim > len(shape)):
+        return False
+    writer.node("Mul", [node.inputs[0]] * 2, node.outputs[0], node.outputs[0])
+    return True
+
+
+def _einsum(node: Node, known: Known, writer: Writer) -> bool:
+    """``[.., batch, m, k] @ [batch, k, n]``: labels of the first alone but the last are broadcast over the second."""
+    equation = node.attrs.get("equation", "")
+    equation = equation.decode() if isinstance(equation, bytes) else equation
+    found = re.fullmatch(r"([a-zA-Z]+),([a-zA-Z]+)->([a-zA-Z]+)", equation.replace(" ", ""))
+    if found is None or len(node.inputs) != 2 or any(len(set(term)) != len(term) for term in found.groups()):
+        return False
+    a, b, out = found.groups()
+    shapes = [known.shape(name) for name in node.inputs]
+    dtype = known.dtype(node.inputs[0])
+    if dtype is None or dtype.kind != "f":
+        return False
+    if any(s is None or len(s) != len(term) for s, term in zip(shapes, (a, b), strict=True)):
+        return False
+    sizes = [dict(zip(term, s or (), strict=True)) for s, term in zip(shapes, (a, b), strict=True)]
+    # A size of 1 may be broadcast by Einsum, even against the other operand's.
+    if any(sizes[0][label] != sizes[1][label] for label in set(a) & set(b)):
+        return False
+    if set(a) - set(b) - set(out) or set(b) - set(a) - set(out) or set(out) - set(a) - set(b):
+        return False
+    shared = [label for label in out if label in a and label in b]
+    summed = [label for label in a if label in b and label not in out]
+    rows = [label for label in a if label not in b]
+    columns = [label for label in b if label not in a]
+    if len(summed) != 1 or len(columns) != 1 or not rows:
+        return False
+    left = [*rows[:-1], *shared, rows[-1], *summed]
+    right = [*shared, *summed, *columns]
+    names = []
+    for name, term, order in ((node.inputs[0], a, left), (node.inputs[1], b, right)):
+        perm = [term.index(label) for label in order]
+        names.append(writer.node("Transpose", [name], node.outputs[0], perm=perm) if perm != sorted(perm) else name)
+    result = [*rows[:-1], *shared, rows[-1], *columns]
+    product = writer.node("MatMul", names, node.outputs[0])
+    writer.node("Transpose", [product], product, node.outputs[0], perm=[result.index(label) for label in out])
+    return True
+
+
+_RULES: dict[str, _Rule] = {
+    "Einsum": _einsum,
+    "Gather": _gather,
+    "Pad": _pad,
+    "Pow": _pow,
+    "ScatterND": _scatter_nd,
+}

@@ -1,0 +1,101 @@
+"""Operators that become simpler ones, and those like them that do not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cell_graphs import Written
+from test_cells import same
+
+
+def grid(*ranges: range) -> np.ndarray:
+    return np.stack(np.meshgrid(*ranges, indexing="ij"), -1).astype(np.int64)
+
+
+@pytest.mark.parametrize(
+    ("indices", "op"),
+    [
+        (grid(range(2), range(1, 3)), "Concat"),
+        (grid(range(2), range(3)), "Concat"),
+        (grid(range(2), range(2, 4)), "Concat"),
+        (grid(range(2), range(4)), None),
+        (grid(range(1, 2)), "Concat"),
+        (grid(range(-1, 0)), "Concat"),
+        (grid(range(1), range(1, 3)), "ScatterND"),
+        (grid(range(2), range(1, 3))[::-1], "ScatterND"),
+        (grid(range(2), range(0, 4, 2)), "ScatterND"),
+    ],
+)
+def test_scatter(indices: np.ndarray, op: str | None) -> None:
+    b = Written(0)
+    data = b.input("data", 2, 4, 3)
+    shape = (*indices.shape[:-1], *(2, 4, 3)[indices.shape[-1] :])
+    updates = b.input("updates", *shape)
+    b.output(b.node("Neg", b.node("ScatterND", data, b.constant(indices), updates)))
+    left = same(b.graph, (2, 4, 3), shape)
+    assert (op or "Neg") in left
+    assert ("ScatterND" in left) == (op == "ScatterND")
+
+
+def test_scatter_that_adds_stays() -> None:
+    b = Written(0)
+    data, updates = b.input("data", 2, 4), b.input("updates", 1, 4)
+    b.output(b.node("ScatterND", data, b.constant(grid(range(1))), updates, reduction="add"))
+    assert same(b.graph, (2, 4), (1, 4)) == ["ScatterND"]
+
+
+@pytest.mark.parametrize(
+    ("index", "axis", "left"),
+    [
+        ([1, 2], 1, "Slice"), ([-3, -2], 1, "Slice"), ([3, 2, 1], 1, "Slice"), ([2, 1, 0], -1, "Slice"),
+        ([0, 2], 1, "Slice"), ([0, 1, 3], 1, "Gather"), ([1, 1], 1, "Gather"), ([[0]], 0, "Unsqueeze"),
+        ([[0]], 1, "Gather"), ([[0, 1]], 1, "Gather"),
+    ],
+)  # fmt: skip
+def test_gather(index: list, axis: int, left: str) -> None:
+    b = Written(0)
+    x = b.input("x", 1, 4, 3)
+    b.output(b.node("Neg", b.node("Gather", x, b.constant(np.array(index, np.int64)), axis=axis)))
+    assert left in same(b.graph, (1, 4, 3))
+
+
+def test_pad_and_pow() -> None:
+    b = Written(0)
+    x = b.input("x", 2, 3)
+    y = b.node("Pad", x, b.ints(0, 0, 0, 0))
+    b.output(b.node("Pow", y, b.constant(np.float32(2))))
+    b.output(b.node("Pow", b.node("Abs", y), b.constant(np.float32(1.5))))
+    assert sorted(same(b.graph, (2, 3))) == ["Abs", "Mul", "Pow"]
+
+
+SIZES = {"b": 2, "t": 3, "g": 4, "i": 5, "h": 6, "j": 2, "d": 3}
+
+
+@pytest.mark.parametrize(
+    ("equation", "simpler"),
+    [
+        ("btgi,gih->btgh", True), ("bhid,bhjd->bhij", True), ("b h i j, b h j d -> b h i d", True), ("bi,ij->bj", True),
+        ("bi,ij->jb", True), ("ti,gi->tg", True), ("bti,bi->bt", False), ("bi,bi->b", False), ("bti,i->bt", False),
+        ("bi,jd->bijd", False), ("bti,bij->bj", False), ("bij,bijh->bh", False),
+    ],
+)  # fmt: skip
+def test_einsum(equation: str, simpler: bool) -> None:
+    b = Written(0)
+    terms = equation.split("->")[0].replace(" ", "").split(",")
+    shapes = [tuple(SIZES[label] for label in term) for term in terms]
+    names = [b.input(name, *shape) for name, shape in zip("xy", shapes, strict=True)]
+    b.output(b.node("Einsum", *names, equation=equation))
+    left = same(b.graph, *shapes, tolerance=1e-5)
+    assert ("Einsum" not in left) == simpler
+
+
+def test_einsum_over_unknown_sizes() -> None:
+    """The unknown size is of one operand alone, or nobody could tell that it is not broadcast."""
+    b = Written(0)
+    x, y = b.input("x", "B", "T", 4, 5), b.constant(b.weights(4, 5, 6))
+    b.output(b.node("Einsum", x, y, equation="btgi,gih->btgh"))
+    assert "MatMul" in same(b.graph, (2, 3, 4, 5), tolerance=1e-5)
+    b = Written(0)
+    x, y = b.input("x", "B", 5), b.input("y", "N", 5, 6)
+    b.output(b.node("Einsum", x, y, equation="bi,bih->bh"))
+    assert "Einsum" in same(b.graph, (1, 5), (4, 5, 6), tolerance=1e-5)
