@@ -3,9 +3,12 @@
 #define RT_CPU_H
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
+
+/* Memory from this size on is aligned to huge pages, and asks for them. */
 
 /* Whether this processor, and the system's saving of registers, allow the kernels of that name. */
 static inline int rt_cpu_has(const char *isa) {

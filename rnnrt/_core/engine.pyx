@@ -102,7 +102,7 @@ def apply(str name, x, isa=None):
 
 
 cdef class Block:
-    """Memory aligned to cache lines, freed with the object."""
+    """Memory aligned to cache lines, or to huge pages where it fills some, freed with the object."""
 
     cdef void *data
     cdef size_t size

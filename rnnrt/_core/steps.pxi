@@ -426,23 +426,29 @@ cdef void finish_row(run_t *q, int row) noexcept nogil:
             memset(<real *> call.y + t * call.ldy_t + b * call.ldy_b, 0, n)
 
 
-cdef void start_chunk(run_t *q) noexcept nogil:
-    """Gather the input rows of the next steps, and project them."""
+cdef int start_chunk(run_t *q) noexcept nogil:
+    """Gather the input rows of the next steps, as many as there is room for, and project them; returns how many steps."""
     cdef const rt_call *call = q.call
-    cdef int step, row
+    cdef ptrdiff_t room = call.n_batch * <ptrdiff_t> q.chunk
+    cdef int step = q.step
     cdef int n_rows = q.n_rows
+    cdef int row
     q.chunk_rows = 0
     q.pre_row = 0
-    for step in range(q.step, min(q.step + max(1, q.chunk), q.n_steps)):
+    while step < q.n_steps:
         while q.length[n_rows - 1] <= step:
             n_rows -= 1
+        if step > q.step and q.chunk_rows + n_rows > room:
+            break
         for row in range(n_rows):
             q.x_rows[q.chunk_rows] = (<const real *> call.x + time_of(q, row, step) * call.ldx_t
                                       + q.order[row] * call.ldx_b)
             q.chunk_rows += 1
+        step += 1
     if q.chunk:
         project(q)
         meet(q)
+    return step - q.step
 
 
 cdef void finish_rows(run_t *q, int step) noexcept nogil:
@@ -471,8 +477,7 @@ cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
     while q.step < q.n_steps:
         finish_rows(&q, q.step)
         if steps_left == 0:
-            start_chunk(&q)
-            steps_left = max(1, q.chunk)
+            steps_left = start_chunk(&q)
         take_step(&q)
         meet(&q)
         q.h, q.h_next = q.h_next, q.h
