@@ -22,9 +22,9 @@ typedef struct {
     int64_t form, m, n, k;
     int64_t a_row, a_k, b_k, b_n, y_row, c_row;
     int64_t n_vec, n_panels, nv; /* vectors in all, panels, vectors of each panel but the last */
-    int64_t block;               /* rows that share a panel while it is in cache */
-    double scale;                /* of b, GEMM_LOOSE only */
-    int64_t activation;          /* ACT_* or -1 */
+    int64_t block; /* rows that share a panel while it is in cache */
+    double scale; /* of b, GEMM_LOOSE only */
+    int64_t activation; /* ACT_* or -1 */
     double alpha, beta;
     int64_t n_batch, n_axes;
     struct {
@@ -269,8 +269,15 @@ static int op_gemm(const int64_t *words, char *const *values, int part, int n_pa
             const ptrdiff_t rows = s->m - row < s->block ? s->m - row : s->block;
             for (int64_t p = 0; p < n_panels; p++, item++) {
                 if (item < first || item >= end) continue;
-                const rt_gemm_tile t = {.a = a + row * s->a_row, .w = b, .init = c ? c + row * s->c_row : NULL, .a_row = s->a_row, .a_k = s->a_k,
-                                        .k = s->k, .ldinit = s->c_row, .y_row = s->y_row, .y = y + row * s->y_row};
+                const rt_gemm_tile t = {.a = a + row * s->a_row,
+                                        .w = b,
+                                        .init = c ? c + row * s->c_row : NULL,
+                                        .a_row = s->a_row,
+                                        .a_k = s->a_k,
+                                        .k = s->k,
+                                        .ldinit = s->c_row,
+                                        .y_row = s->y_row,
+                                        .y = y + row * s->y_row};
                 if (s->form == GEMM_DOTS) {
                     gemm_dots(s, &t, rows);
                     continue;

@@ -27,13 +27,14 @@ typedef struct {
     double alpha, beta;
 } rt_norm;
 
+enum { NORM_ROWS = 4 }; /* rows taken together, so that their chains of sums and roots overlap */
+
+static vf norm_long_squares(const real *x, ptrdiff_t n, vf m);
+
 /* Lanes of sum (x - m)^2. */
-static vf norm_squares(const real *x, ptrdiff_t n, vf m) {
+RT_INLINE vf norm_squares(const real *x, ptrdiff_t n, vf m) {
     vf acc[4] = {v_set1(0), v_set1(0), v_set1(0), v_set1(0)};
-    if (n > REDUCE_RUN) {
-        const ptrdiff_t half = n / 2 / LANES * LANES;
-        return norm_squares(x, half, m) + norm_squares(x + half, n - half, m);
-    }
+    if (n > REDUCE_RUN) return norm_long_squares(x, n, m);
     for (; n >= 4 * LANES; n -= 4 * LANES, x += 4 * LANES) {
         RT_UNROLL
         for (int q = 0; q < 4; q++) {
@@ -50,6 +51,11 @@ static vf norm_squares(const real *x, ptrdiff_t n, vf m) {
         acc[1] = v_fma(d, d, acc[1]);
     }
     return (acc[0] + acc[1]) + (acc[2] + acc[3]);
+}
+
+static __attribute__((noinline)) vf norm_long_squares(const real *x, ptrdiff_t n, vf m) {
+    const ptrdiff_t half = n / 2 / LANES * LANES;
+    return norm_squares(x, half, m) + norm_squares(x + half, n - half, m);
 }
 
 /* y = ((x - m) * r) * a + b over n elements, a and b vectors (NULL: 1 and 0) or one number each. */
@@ -80,28 +86,40 @@ static void act_run(int64_t kind, double alpha, double beta, real *y, ptrdiff_t 
     if (n > 0) v_store_n(y, v_activate((int)kind, (real)alpha, (real)beta, v_load_n(y, (int)n)), (int)n);
 }
 
+/* Row k of a period. */
+RT_INLINE void norm_row(const rt_norm *s, const real *x, real *y, vf m, vf r, const real *scale, const real *bias, int64_t k) {
+    const int64_t n = s->n;
+    if (!s->segments) {
+        norm_vectors(x, y, n, m, r, scale ? scale + k * n : NULL, bias ? bias + k * n : NULL);
+    } else {
+        const int64_t run = n / s->segments;
+        for (int64_t c = 0; c < s->segments; c++) {
+            const vf a = v_set1(scale ? scale[k * s->segments + c] : 1), b = v_set1(bias ? bias[k * s->segments + c] : 0);
+            norm_numbers(x + c * run, y + c * run, run, m, r, a, b);
+        }
+    }
+    if (s->activation >= 0) act_run(s->activation, s->alpha, s->beta, y, n);
+}
+
 static int op_norm(const int64_t *words, char *const *values, int part, int n_parts) {
     const rt_norm *s = (const rt_norm *)words;
     const real *scale = RT_AT(const real, values, s->scale), *bias = RT_AT(const real, values, s->bias);
     const int64_t n = s->n, first = s->rows * part / n_parts, end = s->rows * (part + 1) / n_parts;
     const real *x = RT_AT(const real, values, s->x) + first * n;
     real *y = RT_AT(real, values, s->y) + first * n;
-    for (int64_t row = first; row < end; row++, x += n, y += n) {
-        const int64_t k = s->period == 1 ? 0 : row % s->period;
-        real mean = 0;
-        if (s->flags & NORM_MEAN) mean = v_sum(red_row_RED_SUM(x, n, 1, v_set1(0))) / (real)n;
-        const real spread = v_sum(norm_squares(x, n, v_set1(mean))) / (real)n;
-        const vf m = v_set1(mean), r = v_set1(1.0f / sqrtf(spread + (real)s->epsilon));
-        if (!s->segments) {
-            norm_vectors(x, y, n, m, r, scale ? scale + k * n : NULL, bias ? bias + k * n : NULL);
-        } else {
-            const int64_t run = n / s->segments;
-            for (int64_t c = 0; c < s->segments; c++) {
-                const vf a = v_set1(scale ? scale[k * s->segments + c] : 1), b = v_set1(bias ? bias[k * s->segments + c] : 0);
-                norm_numbers(x + c * run, y + c * run, run, m, r, a, b);
-            }
+    for (int64_t row = first; row < end; row += NORM_ROWS) {
+        const int now = end - row < NORM_ROWS ? (int)(end - row) : NORM_ROWS;
+        real mean[NORM_ROWS] = {0}, factor[NORM_ROWS];
+        for (int r = 0; r < now && s->flags & NORM_MEAN; r++)
+            mean[r] = v_sum(red_run(RED_SUM, red_long_RED_SUM, x + r * n, n, 1, v_set1(0))) / (real)n;
+        for (int r = 0; r < now; r++) {
+            const real spread = v_sum(norm_squares(x + r * n, n, v_set1(mean[r]))) / (real)n;
+            factor[r] = 1.0f / sqrtf(spread + (real)s->epsilon);
         }
-        if (s->activation >= 0) act_run(s->activation, s->alpha, s->beta, y, n);
+        for (int r = 0; r < now; r++, x += n, y += n) {
+            const int64_t k = s->period == 1 ? 0 : (row + r) % s->period;
+            norm_row(s, x, y, v_set1(mean[r]), v_set1(factor[r]), scale, bias, k);
+        }
     }
     return RT_OK;
 }
@@ -160,18 +178,27 @@ RT_INLINE real softmax_sum(const real *x, real *y, ptrdiff_t n, vf m, const int 
     return v_sum(sum);
 }
 
-static void softmax_row(const real *x, real *y, ptrdiff_t n, int logarithm) {
-    vf low = v_set1(-INFINITY), top = low;
-    ptrdiff_t i = 0;
-    for (; i + LANES <= n; i += LANES) top = v_max(top, v_load(x + i));
-    if (i < n) top = v_max(top, v_where(v_lanes((int)(n - i)), v_load_n(x + i, (int)(n - i)), low));
-    const vf m = v_set1(v_top(top));
+/* The maximum of a row; a NaN may be lost, as e^(x - m) finds it. */
+RT_INLINE real softmax_peak(const real *x, ptrdiff_t n) {
+    vf top = v_set1(-INFINITY);
+    for (; n >= LANES; n -= LANES, x += LANES) top = v_max(top, v_load(x));
+    if (n > 0) top = v_max(top, v_where(v_lanes((int)n), v_load_n(x, (int)n), v_set1(-INFINITY)));
+    return v_peak(top);
+}
+
+static void softmax_rows(const real *x, real *y, ptrdiff_t n, int rows, int logarithm) {
+    real peak[NORM_ROWS], sum[NORM_ROWS];
+    for (int r = 0; r < rows; r++) peak[r] = softmax_peak(x + r * n, n);
     if (logarithm) {
-        const vf log_sum = v_set1(logf(softmax_sum(x, y, n, m, 0)));
-        norm_vectors(x, y, n, m, v_set1(1), NULL, NULL);
-        norm_vectors(y, y, n, log_sum, v_set1(1), NULL, NULL);
-    } else
-        norm_vectors(y, y, n, v_set1(0), v_set1(1.0f / softmax_sum(x, y, n, m, 1)), NULL, NULL);
+        for (int r = 0; r < rows; r++) sum[r] = softmax_sum(x + r * n, y + r * n, n, v_set1(peak[r]), 0);
+        for (int r = 0; r < rows; r++) {
+            norm_vectors(x + r * n, y + r * n, n, v_set1(peak[r]), v_set1(1), NULL, NULL);
+            norm_vectors(y + r * n, y + r * n, n, v_set1(logf(sum[r])), v_set1(1), NULL, NULL);
+        }
+        return;
+    }
+    for (int r = 0; r < rows; r++) sum[r] = 1.0f / softmax_sum(x + r * n, y + r * n, n, v_set1(peak[r]), 1);
+    for (int r = 0; r < rows; r++) norm_vectors(y + r * n, y + r * n, n, v_set1(0), v_set1(sum[r]), NULL, NULL);
 }
 
 /* Up to LANES columns, `inner` apart along the axis. */
@@ -187,13 +214,17 @@ static void softmax_columns(const real *x, real *y, ptrdiff_t n, ptrdiff_t inner
     for (ptrdiff_t i = 0; i < n; i++) v_store_n(y + i * inner, (v_load_n(y + i * inner, columns) - log_sum) * factor, columns);
 }
 
-static void lp_row(const real *x, real *y, ptrdiff_t n, int p) {
-    const real sum = v_sum(p == 1 ? red_row_RED_ABS(x, n, 1, v_set1(0)) : red_row_RED_SQUARE(x, n, 1, v_set1(0)));
-    const vf norm = v_set1(p == 1 ? sum : sqrtf(sum)), zero = v_set1(0);
-    const vi none = (vi)(norm == zero);
-    ptrdiff_t i = 0;
-    for (; i + LANES <= n; i += LANES) v_store(y + i, v_where(none, zero, v_load(x + i) / norm));
-    if (i < n) v_store_n(y + i, v_where(none, zero, v_load_n(x + i, (int)(n - i)) / norm), (int)(n - i));
+static void lp_rows(const real *x, real *y, ptrdiff_t n, int rows, int p) {
+    const vf zero = v_set1(0);
+    for (; rows > 0; rows--, x += n, y += n) {
+        const vf lanes =
+            p == 1 ? red_run(RED_ABS, red_long_RED_ABS, x, n, 1, zero) : red_run(RED_SQUARE, red_long_RED_SQUARE, x, n, 1, zero);
+        const vf norm = v_set1(p == 1 ? v_sum(lanes) : sqrtf(v_sum(lanes)));
+        const vi none = (vi)(norm == zero);
+        ptrdiff_t i = 0;
+        for (; i + LANES <= n; i += LANES) v_store(y + i, v_where(none, zero, v_load(x + i) / norm));
+        if (i < n) v_store_n(y + i, v_where(none, zero, v_load_n(x + i, (int)(n - i)) / norm), (int)(n - i));
+    }
 }
 
 static void lp_columns(const real *x, real *y, ptrdiff_t n, ptrdiff_t inner, int columns, int p) {
@@ -208,29 +239,31 @@ static void lp_columns(const real *x, real *y, ptrdiff_t n, ptrdiff_t inner, int
         v_store_n(y + i * inner, v_where((vi)(norm == zero), zero, v_load_n(x + i * inner, columns) / norm), columns);
 }
 
-RT_INLINE int run_along(void (*row)(const real *, real *, ptrdiff_t, int),
-                        void (*columns)(const real *, real *, ptrdiff_t, ptrdiff_t, int, int), const int64_t *words,
+RT_INLINE int run_along(void (*along_rows)(const real *, real *, ptrdiff_t, int, int),
+                        void (*along_columns)(const real *, real *, ptrdiff_t, ptrdiff_t, int, int), const int64_t *words,
                         char *const *values, int part, int n_parts) {
     const rt_along *s = (const rt_along *)words;
     const int64_t n = s->n, inner = s->inner, runs = (inner + LANES - 1) / LANES, total = s->outer * runs;
+    const int64_t first = total * part / n_parts, end = total * (part + 1) / n_parts;
     const real *x = RT_AT(const real, values, s->x);
     real *y = RT_AT(real, values, s->y);
-    for (int64_t item = total * part / n_parts, end = total * (part + 1) / n_parts; item < end; item++) {
-        if (inner == 1) {
-            row(x + item * n, y + item * n, n, (int)s->kind);
-        } else {
-            const int64_t column = item % runs * LANES, at = item / runs * n * inner + column;
-            columns(x + at, y + at, n, inner, inner - column < LANES ? (int)(inner - column) : LANES, (int)s->kind);
-        }
+    if (inner == 1) {
+        for (int64_t row = first; row < end; row += NORM_ROWS)
+            along_rows(x + row * n, y + row * n, n, end - row < NORM_ROWS ? (int)(end - row) : NORM_ROWS, (int)s->kind);
+        return RT_OK;
+    }
+    for (int64_t item = first; item < end; item++) {
+        const int64_t column = item % runs * LANES, at = item / runs * n * inner + column;
+        along_columns(x + at, y + at, n, inner, inner - column < LANES ? (int)(inner - column) : LANES, (int)s->kind);
     }
     return RT_OK;
 }
 
 static int op_softmax(const int64_t *words, char *const *values, int part, int n_parts) {
-    return run_along(softmax_row, softmax_columns, words, values, part, n_parts);
+    return run_along(softmax_rows, softmax_columns, words, values, part, n_parts);
 }
 
 static int op_lp(const int64_t *words, char *const *values, int part, int n_parts) {
-    return run_along(lp_row, lp_columns, words, values, part, n_parts);
+    return run_along(lp_rows, lp_columns, words, values, part, n_parts);
 }
 #endif

@@ -22,7 +22,7 @@ enum { REDUCE_AXES = 6, REDUCE_RUN = 4096 };
 typedef struct {
     rt_ref x, y, shift; /* shift: as y, what RED_EXP subtracts and FIN_LOG_PLUS adds */
     int64_t form, kind, finish;
-    double count;      /* FIN_DIVIDE: by this */
+    double count; /* FIN_DIVIDE: by this */
     int64_t n, stride; /* the axis of vectors */
     int64_t n_kept, n_reduced;
     struct {
@@ -76,8 +76,7 @@ RT_INLINE vf red_row(const int kind, const real *x, ptrdiff_t n, ptrdiff_t strid
             for (int q = 0; q < 4; q++) acc[q] = red_join(kind, acc[q], red_map(kind, v_load(x + q * LANES), shift));
         }
         for (; n >= LANES; n -= LANES, x += LANES) acc[0] = red_join(kind, acc[0], red_map(kind, v_load(x), shift));
-        if (n > 0)
-            acc[1] = red_join(kind, acc[1], v_where(v_lanes((int)n), red_map(kind, v_load_n(x, (int)n), shift), unit));
+        if (n > 0) acc[1] = red_join(kind, acc[1], v_where(v_lanes((int)n), red_map(kind, v_load_n(x, (int)n), shift), unit));
     } else {
         for (; n > 0; n -= LANES, x += LANES * stride) {
             const int now = n < LANES ? (int)n : LANES;
@@ -87,22 +86,27 @@ RT_INLINE vf red_row(const int kind, const real *x, ptrdiff_t n, ptrdiff_t strid
     return red_join(kind, red_join(kind, acc[0], acc[1]), red_join(kind, acc[2], acc[3]));
 }
 
+typedef vf (*red_long)(const real *x, ptrdiff_t n, ptrdiff_t stride, vf shift);
+
+/* As red_row, of any length; `halves` is this for the kind. */
+RT_INLINE vf red_run(const int kind, red_long halves, const real *x, ptrdiff_t n, ptrdiff_t stride, vf shift) {
+    return n > REDUCE_RUN ? halves(x, n, stride, shift) : red_row(kind, x, n, stride, shift);
+}
+
 /* clang-format off */
-#define RED_ROW(kind) \
-    static vf red_row_##kind(const real *x, ptrdiff_t n, ptrdiff_t stride, vf shift) { \
-        if (n > REDUCE_RUN) { \
-            const ptrdiff_t half = n / 2 / LANES * LANES; \
-            return red_join(kind, red_row_##kind(x, half, stride, shift), red_row_##kind(x + half * stride, n - half, stride, shift)); \
-        } \
-        return red_row(kind, x, n, stride, shift); \
+#define RED_LONG(kind) \
+    static __attribute__((noinline)) vf red_long_##kind(const real *x, ptrdiff_t n, ptrdiff_t stride, vf shift) { \
+        const ptrdiff_t half = n / 2 / LANES * LANES; \
+        return red_join(kind, red_run(kind, red_long_##kind, x, half, stride, shift), \
+                        red_run(kind, red_long_##kind, x + half * stride, n - half, stride, shift)); \
     }
-RED_ROW(RED_SUM) RED_ROW(RED_ABS) RED_ROW(RED_SQUARE) RED_ROW(RED_MAX) RED_ROW(RED_MIN) RED_ROW(RED_PRODUCT) RED_ROW(RED_EXP)
+RED_LONG(RED_SUM) RED_LONG(RED_ABS) RED_LONG(RED_SQUARE) RED_LONG(RED_MAX) RED_LONG(RED_MIN) RED_LONG(RED_PRODUCT) RED_LONG(RED_EXP)
 /* clang-format on */
 
 /* Moves on to the next index of the axes; returns 0 after the last one, with x back where it was. */
 #define RED_NEXT(axes, n_axes, at, x) \
     ({ \
-        int k_ = (int)(n_axes) - 1; \
+        int k_ = (int)(n_axes)-1; \
         for (; k_ >= 0; k_--) { \
             (x) += (axes)[k_].x; \
             if (++(at)[k_] < (axes)[k_].size) break; \
@@ -112,14 +116,15 @@ RED_ROW(RED_SUM) RED_ROW(RED_ABS) RED_ROW(RED_SQUARE) RED_ROW(RED_MAX) RED_ROW(R
         k_ >= 0; \
     })
 
-RT_INLINE void reduce_rows(const int kind, vf (*row)(const real *, ptrdiff_t, ptrdiff_t, vf), const rt_reduce *s, const real *x, real *y,
-                           const real *shift, int64_t first, int64_t end) {
+    RT_INLINE void reduce_rows(const int kind, red_long halves, const rt_reduce *s, const real *x, real *y, const real *shift,
+                               int64_t first, int64_t end) {
     int64_t at[REDUCE_AXES] = {0}, inner[REDUCE_AXES] = {0};
     for (int64_t j = 0; j < end; j++) {
         if (j >= first) {
             const vf from = kind == RED_EXP ? v_set1(shift[j]) : v_set1(0);
-            vf acc = row(x, s->n, s->stride, from);
-            while (s->n_reduced && RED_NEXT(s->reduced, s->n_reduced, inner, x)) acc = red_join(kind, acc, row(x, s->n, s->stride, from));
+            vf acc = red_run(kind, halves, x, s->n, s->stride, from);
+            while (s->n_reduced && RED_NEXT(s->reduced, s->n_reduced, inner, x))
+                acc = red_join(kind, acc, red_run(kind, halves, x, s->n, s->stride, from));
             y[j] = red_fold(kind, acc);
         }
         RED_NEXT(s->kept, s->n_kept, at, x);
@@ -176,14 +181,13 @@ RT_INLINE void reduce_pairs(const int kind, const rt_reduce *s, const real *x, i
     v_store_n(y, red_finish(s, red_join(kind, red_map(kind, even, even), red_map(kind, odd, odd)), NULL, (int)n), (int)n);
 }
 
-RT_INLINE void reduce_kind(const int kind, vf (*row)(const real *, ptrdiff_t, ptrdiff_t, vf), const rt_reduce *s, char *const *values,
-                           int part, int n_parts) {
+RT_INLINE void reduce_kind(const int kind, red_long halves, const rt_reduce *s, char *const *values, int part, int n_parts) {
     const real *x = RT_AT(const real, values, s->x), *shift = RT_AT(const real, values, s->shift);
     real *y = RT_AT(real, values, s->y);
     int64_t kept = 1, at[REDUCE_AXES] = {0}, item = 0;
     for (int k = 0; k < s->n_kept; k++) kept *= s->kept[k].size;
     if (s->form == REDUCE_ROWS) {
-        reduce_rows(kind, row, s, x, y, shift, kept * part / n_parts, kept * (part + 1) / n_parts);
+        reduce_rows(kind, halves, s, x, y, shift, kept * part / n_parts, kept * (part + 1) / n_parts);
         return;
     }
     const int64_t run = s->form == REDUCE_PAIRS ? 64 * LANES : 4 * LANES, n_runs = (s->n + run - 1) / run, total = kept * n_runs;
@@ -205,13 +209,13 @@ RT_INLINE void reduce_kind(const int kind, vf (*row)(const real *, ptrdiff_t, pt
 static int op_reduce(const int64_t *words, char *const *values, int part, int n_parts) {
     const rt_reduce *s = (const rt_reduce *)words;
     switch (s->kind) {
-    case RED_SUM: reduce_kind(RED_SUM, red_row_RED_SUM, s, values, part, n_parts); break;
-    case RED_ABS: reduce_kind(RED_ABS, red_row_RED_ABS, s, values, part, n_parts); break;
-    case RED_SQUARE: reduce_kind(RED_SQUARE, red_row_RED_SQUARE, s, values, part, n_parts); break;
-    case RED_MAX: reduce_kind(RED_MAX, red_row_RED_MAX, s, values, part, n_parts); break;
-    case RED_MIN: reduce_kind(RED_MIN, red_row_RED_MIN, s, values, part, n_parts); break;
-    case RED_PRODUCT: reduce_kind(RED_PRODUCT, red_row_RED_PRODUCT, s, values, part, n_parts); break;
-    default: reduce_kind(RED_EXP, red_row_RED_EXP, s, values, part, n_parts);
+    case RED_SUM: reduce_kind(RED_SUM, red_long_RED_SUM, s, values, part, n_parts); break;
+    case RED_ABS: reduce_kind(RED_ABS, red_long_RED_ABS, s, values, part, n_parts); break;
+    case RED_SQUARE: reduce_kind(RED_SQUARE, red_long_RED_SQUARE, s, values, part, n_parts); break;
+    case RED_MAX: reduce_kind(RED_MAX, red_long_RED_MAX, s, values, part, n_parts); break;
+    case RED_MIN: reduce_kind(RED_MIN, red_long_RED_MIN, s, values, part, n_parts); break;
+    case RED_PRODUCT: reduce_kind(RED_PRODUCT, red_long_RED_PRODUCT, s, values, part, n_parts); break;
+    default: reduce_kind(RED_EXP, red_long_RED_EXP, s, values, part, n_parts);
     }
     return RT_OK;
 }

@@ -10,7 +10,7 @@
 
 enum { SCAN_FLOAT, SCAN_INT32, SCAN_INT64 };
 enum { SCAN_REVERSE = 1, SCAN_EXCLUSIVE = 2, SCAN_PRODUCT = 4 }; /* op_cumulate */
-enum { SCAN_LAST = 1, SCAN_LEAST = 2 };                          /* op_arg */
+enum { SCAN_LAST = 1, SCAN_LEAST = 2 }; /* op_arg */
 enum { INT_SUM, INT_ABS, INT_SQUARE, INT_MAX_, INT_MIN_, INT_PRODUCT };
 
 typedef struct {

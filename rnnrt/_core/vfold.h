@@ -1,5 +1,5 @@
 /* Vector words for reductions, made of those of vmath.h: lanes folded to one number, partial and strided loads.
- *   v_sum v_top v_low v_product   of all lanes; v_top and v_low are NaN where a lane is
+ *   v_sum v_top v_low v_product   of all lanes; v_top and v_low are NaN where a lane is; v_peak: as v_top, NaN or not
  *   v_larger v_smaller            of two vectors, NaN where either is (v_max and v_min lose a NaN bound)
  *   v_lanes(n)                    all ones in the first n lanes
  *   v_load_every(p, s, n)         p[0], p[s], ... p[(n - 1) s], zeros in the other lanes
@@ -25,27 +25,25 @@
 #define V_LOW1(a, b) ((a) < (b) || (a) != (a) ? (a) : (b))
 #if defined(__AVX512F__)
 static inline real v_sum(vf x) { return _mm512_reduce_add_ps(x); }
-static inline real v_top(vf x) {
-    return _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q) ? NAN : _mm512_reduce_max_ps(x);
-}
-static inline real v_low(vf x) {
-    return _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q) ? NAN : _mm512_reduce_min_ps(x);
-}
+static inline real v_peak(vf x) { return _mm512_reduce_max_ps(x); }
+static inline real v_top(vf x) { return _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q) ? NAN : v_peak(x); }
+static inline real v_low(vf x) { return _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q) ? NAN : _mm512_reduce_min_ps(x); }
 #elif defined(__AVX2__)
 #define V_FOLD8(join) \
     __m128 t = join(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1)); \
     t = join(t, _mm_movehl_ps(t, t)); \
     return _mm_cvtss_f32(join(t, _mm_shuffle_ps(t, t, 1)))
 static inline real v_sum(vf x) { V_FOLD8(_mm_add_ps); }
-static inline real fold_top(vf x) { V_FOLD8(_mm_max_ps); }
+static inline real v_peak(vf x) { V_FOLD8(_mm_max_ps); }
 static inline real fold_low(vf x) { V_FOLD8(_mm_min_ps); }
 static inline int any_nan(vf x) { return _mm256_movemask_ps(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)); }
-static inline real v_top(vf x) { return any_nan(x) ? NAN : fold_top(x); }
+static inline real v_top(vf x) { return any_nan(x) ? NAN : v_peak(x); }
 static inline real v_low(vf x) { return any_nan(x) ? NAN : fold_low(x); }
 #else
 V_FOLD(v_sum, V_ADD1)
 V_FOLD(v_top, V_TOP1)
 V_FOLD(v_low, V_LOW1)
+static inline real v_peak(vf x) { return v_top(x); }
 #endif
 V_FOLD(v_product, V_MUL1)
 

@@ -110,12 +110,12 @@ def gemm(emitter: Emitter, node: Node, a: Tensor, b: Tensor, c: Tensor | None = 
     if not y.size:
         return y
     swap = _better_swapped(a, b, m, n, emitter.lanes)
-    c_strides_ = _repeated(c.shape, c.strides, (m, n))
+    c_row, c_column = _repeated(c.shape, c.strides, (m, n))
     rows, columns = [(m, a.strides[0], 1 if swap else n)], [(n, b.strides[1], m if swap else 1)]
     product = Product(a, b, y, [], rows, columns, [(k, a.strides[1], b.strides[0])], alpha)
     if swap:
-        product, c_strides_ = product.swapped(), (c_strides_[1], c_strides_[0])
-    product.c, product.c_row = padded(emitter, c, (n, m) if swap else (m, n), c_strides_, beta)
+        product, c_row, c_column = product.swapped(), c_column, c_row
+    product.c, product.c_row = padded(emitter, c, (n, m) if swap else (m, n), (c_row, c_column), beta)
     product.emit(emitter)
     return y if not swap or n == 1 else emitter.view(y, (m, n), (1, m))
 

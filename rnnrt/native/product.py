@@ -26,7 +26,7 @@ _FOLD = 6
 _NEAR = 1 << 14
 """A right operand of no more numbers is read where it is, if it can be; a larger one by few rows only."""
 
-Axes = list[tuple[int, ...]]
+Axes = Sequence[tuple[int, ...]]
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ class Product:
 
 def _merged(axes: Axes, operands: int) -> Axes:
     """The fewest axes, none of size 1 but a single one."""
-    merged = merged_axes([axis[0] for axis in axes], *([axis[k + 1] for axis in axes] for k in range(operands)))
+    merged = merged_axes(tuple(axis[0] for axis in axes), *([axis[k + 1] for axis in axes] for k in range(operands)))
     assert merged is not None
     return merged
 
@@ -110,11 +110,12 @@ def _emit(
     if emitter.threads > 1 and form != LOOSE:
         block = min(block, max(24, -(-m // (4 * emitter.threads))))
     words: list[Word] = [p.a, b, p.c, p.y, scratch, form, m, n, k, a_row, a_k, b_k, b_n, y_row, p.c_row]
-    words += [n_vec, n_panels, nv, block, float(scale), -1, 0.0, 0.0, math.prod(axis[0] for axis in batch), len(batch)]
+    n_batch = math.prod(axis[0] for axis in batch)
+    words += [n_vec, n_panels, nv, block, float(scale), -1, 0.0, 0.0, n_batch, len(batch)]
     for size, a, b_step, y in batch:
         words += (size, a, b_step, 0, y)
     words += [0] * (5 * (AXES - len(batch)))
-    step = emitter.emit("gemm", words, m * n * k * words[23])
+    step = emitter.emit("gemm", words, m * n * k * n_batch)
     if p.y.contiguous():
         step.epilogue = EPILOGUE
         p.y.producer = step
@@ -135,6 +136,7 @@ def _packed(
     emitter: Emitter, p: Product, batch: Axes, inner: tuple[int, int], column: tuple[int, int], form: int
 ) -> tuple[Tensor, Axes]:
     """The right operand as op_gemm.h wants it, and the batch axes with its new strides."""
+    assert p.b.value is not None
     own = [(size, b) for size, _, b, _ in batch if b != 0]
     (k, b_k), (n, b_n), lanes = inner, column, emitter.lanes
     shape = (*(size for size, _ in own), k, n)
@@ -179,9 +181,9 @@ def aligned(array: np.ndarray) -> np.ndarray:
 def padded(
     emitter: Emitter, c: Tensor, shape: tuple[int, int], strides: tuple[int, int], beta: float
 ) -> tuple[Tensor, int]:
-    """``beta * c`` as `Product.c` and `Product.c_row`, from a view of c as (rows, columns); a step copies a variable one.
+    """``beta * c`` as `Product.c` and `Product.c_row`, from a view of c as (rows, columns).
 
-    beta has to be 1 for a variable c.
+    A step copies a variable c, whose beta has to be 1.
     """
     (m, n), (row, column), lanes = shape, strides, emitter.lanes
     width = -(-n // lanes) * lanes
