@@ -99,3 +99,36 @@ def test_einsum_over_unknown_sizes() -> None:
     x, y = b.input("x", "B", 5), b.input("y", "N", 5, 6)
     b.output(b.node("Einsum", x, y, equation="bi,bih->bh"))
     assert "Einsum" in same(b.graph, (1, 5), (4, 5, 6), tolerance=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "left"),
+    [(0, 2, []), (2, 5, []), (3, 5, ["Slice"]), (0, 5, ["Concat"]), (2, 9, ["Concat"]), (1, 4, ["Concat", "Slice"])],
+)
+def test_slice_of_concat(start: int, end: int, left: list[str]) -> None:
+    b = Written(0)
+    names = [b.input(name, "B", size, 3) for name, size in (("x", 2), ("y", 3), ("z", 4))]
+    joined = b.node("Concat", *names, axis=-2)
+    b.output(b.node("Neg", b.node("Slice", joined, b.ints(start), b.ints(end), b.ints(1))))
+    assert sorted(same(b.graph, (2, 2, 3), (2, 3, 3), (2, 4, 3))) == sorted([*left, "Neg"])
+
+
+def test_slice_of_slice_and_concat_of_concat() -> None:
+    b = Written(0)
+    x, y = b.input("x", "B", 9), b.input("y", "B", 2)
+    z = b.node("Slice", b.node("Slice", x, b.ints(2), b.ints(8), b.ints(1)), b.ints(1), b.ints(-1), b.ints(-1))
+    b.output(b.node("Concat", b.node("Concat", y, z, axis=1), y, axis=-1))
+    assert same(b.graph, (2, 9), (2, 2)) == ["Slice", "Concat"]
+
+
+def test_a_cache_filled_bit_by_bit() -> None:
+    """Each step writes its part and reads the next: what is read comes from outside, and the whole is one Concat."""
+    b = Written(0)
+    cache = b.input("cache", 2, 6, 3)
+    news, now = [], cache
+    for start in (0, 2, 4):
+        old = b.node("Slice", now, b.ints(start), b.ints(start + 2), b.ints(1))
+        news.append(b.node("Neg", old))
+        now = b.node("ScatterND", now, b.constant(grid(range(2), range(start, start + 2))), news[-1])
+    b.output(now)
+    assert sorted(same(b.graph, (2, 6, 3))) == ["Concat", *["Neg"] * 3, *["Slice"] * 3]

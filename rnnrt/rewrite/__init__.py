@@ -77,6 +77,7 @@ def rewrite(graph: Graph) -> list[str]:
     turned, simpler, scaled, norms, joined = changes
     if any(changes):
         cleaned.add(Cleaned(), remove_dead(graph))
+        folded += fold(graph).nodes
         cleaned.add(clean(graph), remove_dead(graph))
     lowered, known = lower(graph)
     zeros = drop_zero_states(graph, known)
