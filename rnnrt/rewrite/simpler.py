@@ -2,7 +2,7 @@
 
 * ScatterND to a box that is a part of one axis: Concat of what is before, the updates, and what is after
 * Gather of consecutive places: Slice; of the one place of an axis: Unsqueeze or nothing
-* Slice of a Concat, or of a Slice, on one axis: of the part that it takes from; Concat of Concats: one
+* Slice of such a Concat, or of a Slice, on one axis: of the part that it takes from; Concat of Concats: one
 * Pad with nothing: nothing; Pow of 2: Mul
 * Einsum of two operands: MatMul between Transposes
 """
@@ -21,7 +21,16 @@ from .names import Names, rename_inputs
 from .views import END, views_of
 from .write import Writer
 
-_Rule = Callable[[Node, Known, Writer], bool]
+
+class _Writer(Writer):
+    """`filled` are the Concats that stand for ScatterND."""
+
+    def __init__(self, graph: Graph, names: Names) -> None:
+        super().__init__(graph, names)
+        self.filled: set[str] = set()
+
+
+_Rule = Callable[[Node, Known, _Writer], bool]
 
 
 def simplify(graph: Graph, known: Known, names: Names | None = None) -> int:
@@ -33,7 +42,7 @@ def simplify(graph: Graph, known: Known, names: Names | None = None) -> int:
     names = names or Names(graph)
     known = Known(graph, known.outer)
     outputs = {v.name for v in graph.outputs}
-    writer = Writer(graph, names)
+    writer = _Writer(graph, names)
     alias: dict[str, str] = {}
     waiting, kept = deque(graph.nodes), []
     count = 0
@@ -58,7 +67,7 @@ def simplify(graph: Graph, known: Known, names: Names | None = None) -> int:
     return count
 
 
-def _scatter_nd(node: Node, known: Known, writer: Writer) -> bool:
+def _scatter_nd(node: Node, known: Known, writer: _Writer) -> bool:
     indices, shape = known.constant(node.input(1)), known.shape(node.input(0))
     if indices is None or shape is None or node.attrs.get("reduction", "none") not in ("none", b"none"):
         return False
@@ -88,10 +97,11 @@ def _scatter_nd(node: Node, known: Known, writer: Writer) -> bool:
             bounds = [writer.ints(int(v)) for v in (a, b, axis, 1)]
             parts.insert(at, writer.node("Slice", [node.inputs[0], *bounds], node.outputs[0]))
     writer.node("Concat", parts, node.outputs[0], node.outputs[0], axis=axis)
+    writer.filled.add(node.outputs[0])
     return True
 
 
-def _gather(node: Node, known: Known, writer: Writer) -> bool:
+def _gather(node: Node, known: Known, writer: _Writer) -> bool:
     index, shape = known.constant(node.input(1)), known.shape(node.input(0))
     axis = int(node.attrs.get("axis", 0))
     if index is None or shape is None or not -len(shape) <= axis < len(shape) or index.size == 0:
@@ -118,8 +128,11 @@ def _gather(node: Node, known: Known, writer: Writer) -> bool:
     return True
 
 
-def _slice(node: Node, known: Known, writer: Writer) -> bool:
-    """A slice of one axis of a Concat on it takes whole parts, or from within one; of a Slice, it is one."""
+def _slice(node: Node, known: Known, writer: _Writer) -> bool:
+    """A slice of one axis of a Concat on it takes whole parts, or from within one; of a Slice, it is one.
+
+    Only of a Concat that was a ScatterND: in others, a cache and what is new to it, one may have to see the cache.
+    """
     views = views_of(node, 0, known)
     shape, found = known.shape(node.inputs[0]), known.producer(node.inputs[0])
     if views is None or len(views) != 1 or shape is None or found is None or found[1] is not known or found[0].domain:
@@ -129,6 +142,8 @@ def _slice(node: Node, known: Known, writer: Writer) -> bool:
     if not isinstance(size, int) or where[2] != 1:
         return False
     taken, made = range(size)[slice(*where)], found[0]
+    if made.op == "Concat" and made.outputs[0] not in writer.filled:
+        return False
     parts = _parts(made, axis % len(shape), known)
     if not taken or parts is None:
         return False
@@ -142,6 +157,8 @@ def _slice(node: Node, known: Known, writer: Writer) -> bool:
             if not whole and len(parts) > 1 and (a, b) != (taken[0], taken[-1] + 1):
                 return False  # the rest of one part and something of the next: as it is
     joined = chosen[0] if len(chosen) == 1 else writer.node("Concat", chosen, node.outputs[0], axis=axis)
+    if len(chosen) > 1:
+        writer.filled.add(joined)
     writer.node("Identity", [joined], node.outputs[0], node.outputs[0])
     return True
 
@@ -168,7 +185,7 @@ def _parts(made: Node, axis: int, known: Known) -> list[tuple[str, int, int, int
     return [(made.inputs[0], 0, len(taken), taken[0])]
 
 
-def _concat(node: Node, known: Known, writer: Writer) -> bool:
+def _concat(node: Node, known: Known, writer: _Writer) -> bool:
     """A Concat of Concats on the same axis is one."""
     shape = known.shape(node.inputs[0])
     if shape is None:
@@ -181,11 +198,13 @@ def _concat(node: Node, known: Known, writer: Writer) -> bool:
         parts += inner.inputs if inner is not None and axes[0] == axes[-1] and not inner.domain else [name]
     if len(parts) == len(node.inputs):
         return False
+    if any(name in writer.filled for name in node.inputs):
+        writer.filled.add(node.outputs[0])
     writer.node("Concat", parts, node.outputs[0], node.outputs[0], axis=int(node.attrs.get("axis", 0)))
     return True
 
 
-def _pad(node: Node, known: Known, writer: Writer) -> bool:
+def _pad(node: Node, known: Known, writer: _Writer) -> bool:
     pads = known.ints(node, 1, "pads")
     if pads is None or any(pads):
         return False
@@ -193,7 +212,7 @@ def _pad(node: Node, known: Known, writer: Writer) -> bool:
     return True
 
 
-def _pow(node: Node, known: Known, writer: Writer) -> bool:
+def _pow(node: Node, known: Known, writer: _Writer) -> bool:
     power, dtype = known.constant(node.input(1)), known.dtype(node.input(0))
     shape = known.shape(node.input(0))
     if power is None or dtype is None or dtype.kind != "f" or power.size != 1 or power.reshape(-1)[0] != 2:
@@ -204,7 +223,7 @@ def _pow(node: Node, known: Known, writer: Writer) -> bool:
     return True
 
 
-def _einsum(node: Node, known: Known, writer: Writer) -> bool:
+def _einsum(node: Node, known: Known, writer: _Writer) -> bool:
     """``[.., batch, m, k] @ [batch, k, n]``: labels of the first alone but the last are broadcast over the second."""
     equation = node.attrs.get("equation", "")
     equation = equation.decode() if isinstance(equation, bytes) else equation
