@@ -112,3 +112,34 @@ def test_other_padding_stays(what: str) -> None:
     weights = b.constant(b.weights(3, 6 if what == "channels" else 4, 3, 2))
     b.output(b.node("Conv", padded, weights, **({"auto_pad": "SAME_UPPER"} if what == "automatic" else {})))
     assert "Pad" in same(b.graph, (2, 4, 5, 6), tolerance=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["Gemm", "turnedGemm", "MatMul"])
+@pytest.mark.parametrize("chain", ["Mul", "Add", "Mul Add", "Add Mul Sub", "BatchNormalization"])
+def test_into_the_product_after(kind: str, chain: str) -> None:
+    b = Written(2)
+    y = b.input("x", "B", 4)
+    for op in chain.split():
+        if op == "BatchNormalization":
+            arrays = [b.constant(a) for a in (b.weights(4), b.weights(4), b.weights(4), np.abs(b.weights(4)) + 0.1)]
+            y = b.node(op, y, *arrays)
+        else:
+            y = b.node(op, y, b.constant(b.weights(4)))
+    if kind == "MatMul":
+        b.output(b.node("MatMul", y, b.constant(b.weights(4, 6))))
+    else:
+        turned = kind == "turnedGemm"
+        weights = b.weights(*((6, 4) if turned else (4, 6)))
+        b.output(b.node("Gemm", y, b.constant(weights), b.constant(b.weights(6)), transB=int(turned)))
+    assert same(b.graph, (3, 4), tolerance=1e-5) == ["MatMul" if (kind, chain) == ("MatMul", "Mul") else "Gemm"]
+
+
+@pytest.mark.parametrize("what", ["used", "rows", "rank"])
+def test_what_stays_before_a_product(what: str) -> None:
+    b = Written(2)
+    x = b.input("x", *((2, 3, 4) if what == "rank" else (3, 4)))
+    y = b.node("Add", x, b.constant(b.weights(*((3, 1) if what == "rows" else (4,)))))
+    b.output(b.node("MatMul", y, b.constant(b.weights(4, 6))))
+    if what == "used":
+        b.output(b.node("Neg", y))
+    assert "Add" in same(b.graph, (2, 3, 4) if what == "rank" else (3, 4), tolerance=1e-5)

@@ -99,3 +99,46 @@ def test_einsum_over_unknown_sizes() -> None:
     x, y = b.input("x", "B", 5), b.input("y", "N", 5, 6)
     b.output(b.node("Einsum", x, y, equation="bi,bih->bh"))
     assert "Einsum" in same(b.graph, (1, 5), (4, 5, 6), tolerance=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "left"),
+    [(0, 2, []), (2, 5, []), (3, 5, ["Slice"]), (1, 4, ["Concat", "Slice", "Slice"]), (5, 9, ["Slice"])],
+)
+def test_slice_of_what_was_scattered(start: int, end: int, left: list[str]) -> None:
+    b = Written(0)
+    x, y, z = b.input("x", 2, 9, 3), b.input("y", 2, 2, 3), b.input("z", 2, 3, 3)
+    filled = b.node("ScatterND", x, b.constant(grid(range(2), range(2))), y)
+    filled = b.node("ScatterND", filled, b.constant(grid(range(2), range(2, 5))), z)
+    b.output(b.node("Neg", b.node("Slice", filled, b.ints(start), b.ints(end), b.ints(1))))
+    assert sorted(op for op in same(b.graph, (2, 9, 3), (2, 2, 3), (2, 3, 3)) if op != "Neg") == left
+
+
+def test_slice_of_a_cache_and_what_is_new_stays() -> None:
+    """Or the cache would not be seen to be one."""
+    b = Written(0)
+    cache, x = b.input("cache", "B", 2, 3), b.input("x", "B", 4, 3)
+    joined = b.node("Concat", cache, x, axis=1)
+    b.output(b.node("Slice", joined, b.ints(-2), b.ints(9), b.ints(1)))
+    assert same(b.graph, (2, 2, 3), (2, 4, 3)) == ["Concat", "Slice"]
+
+
+def test_slice_of_slice_and_concat_of_concat() -> None:
+    b = Written(0)
+    x, y = b.input("x", "B", 9), b.input("y", "B", 2)
+    z = b.node("Slice", b.node("Slice", x, b.ints(2), b.ints(8), b.ints(1)), b.ints(1), b.ints(-1), b.ints(-1))
+    b.output(b.node("Concat", b.node("Concat", y, z, axis=1), y, axis=-1))
+    assert same(b.graph, (2, 9), (2, 2)) == ["Slice", "Concat"]
+
+
+def test_a_cache_filled_bit_by_bit() -> None:
+    """Each step writes its part and reads the next: what is read comes from outside, and the whole is one Concat."""
+    b = Written(0)
+    cache = b.input("cache", 2, 6, 3)
+    news, now = [], cache
+    for start in (0, 2, 4):
+        old = b.node("Slice", now, b.ints(start), b.ints(start + 2), b.ints(1))
+        news.append(b.node("Neg", old))
+        now = b.node("ScatterND", now, b.constant(grid(range(2), range(start, start + 2))), news[-1])
+    b.output(now)
+    assert sorted(same(b.graph, (2, 6, 3))) == ["Concat", *["Neg"] * 3, *["Slice"] * 3]

@@ -12,7 +12,8 @@ The passes, in order, each in a file of its own:
 5. :mod:`.lower`: LSTM, GRU and RNN checked and written out in full.
 6. :mod:`.zeros`: initial states that are zero made absent.
 7. :mod:`.absorb`: views round recurrent nodes made part of them.
-8. :mod:`.clean` and :mod:`.dead` once more.
+8. :mod:`.reshapes`: changes of shape in a row made one.
+9. :mod:`.clean` and :mod:`.dead` once more.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from .lower import lower
 from .normalise import normalise
 from .norms import name_norms
 from .places import join_places
+from .reshapes import merge_reshapes
 from .reverse import slice_whole_reversals, turn_nodes
 from .roll import roll
 from .scale import fold_scales
@@ -77,12 +79,18 @@ def rewrite(graph: Graph) -> list[str]:
     turned, simpler, scaled, norms, joined = changes
     if any(changes):
         cleaned.add(Cleaned(), remove_dead(graph))
+        folded += fold(graph).nodes
         cleaned.add(clean(graph), remove_dead(graph))
     lowered, known = lower(graph)
     zeros = drop_zero_states(graph, known)
     if lowered:
         cleaned.add(Cleaned(), remove_dead(graph))
         absorbed = absorb_views(graph, known)
+        cleaned.add(clean(graph), remove_dead(graph))
+        known = Known.of(graph)
+    reshaped = merge_reshapes(graph, known)
+    if reshaped:
+        cleaned.add(Cleaned(), remove_dead(graph))
         cleaned.add(clean(graph), remove_dead(graph))
     counts = [
         (folded, "folded {} into constants", "node"),
@@ -101,6 +109,7 @@ def rewrite(graph: Graph) -> list[str]:
         (joined, "replaced {} of consecutive pieces by a view", "Concat"),
         (lowered, "checked and lowered {}", "recurrent node"),
         (zeros, "dropped {}", "zero initial state"),
+        (reshaped, "made one Reshape of {} and those before", "change of shape"),
         (absorbed, "absorbed {} into recurrent nodes", "view"),
     ]
     return [text.format(f"{count} {what}{'s' if count != 1 else ''}") for count, text, what in counts if count]

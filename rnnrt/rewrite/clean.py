@@ -200,7 +200,7 @@ def _settle_reshape(node: Node, known: Known, graph: Graph, names: Names) -> boo
     shape, target = known.shape(node.inputs[0]), known.contents(node.input(1))
     if shape is None or target is None or target.ndim != 1:
         return False
-    constant = _constant_target(shape, list(target))
+    constant = constant_target(shape, list(target))
     if constant is None:
         return False
     name = names.fresh(f"{node.inputs[1]}__constant")
@@ -209,7 +209,8 @@ def _settle_reshape(node: Node, known: Known, graph: Graph, names: Names) -> boo
     return True
 
 
-def _constant_target(shape: tuple[Size, ...], target: list[Size]) -> list[int] | None:
+def constant_target(shape: tuple[Size, ...], target: list[Size]) -> list[int] | None:
+    """What lets Reshape give a value of `shape` the shape `target`; sizes not known are copied or inferred."""
     if any(d == 0 and k >= len(shape) for k, d in enumerate(target)):
         return None
     result = [0 if isinstance(d, str) and k < len(shape) and shape[k] == d else d for k, d in enumerate(target)]

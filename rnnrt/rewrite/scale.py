@@ -2,8 +2,9 @@
 
 ``(W x + b) * s + t = (s W) x + (s b + t)`` with s and t a number for each channel, where nobody else reads W x + b.
 Products are Conv, ConvTranspose, Gemm and MatMul with constant weights; a MatMul of matrices that gets a bias becomes a
-Gemm, others get none. It is computed in float64 and rounded once, and left as it was if it would overflow. A Pad with
-zeros goes into the Conv that alone reads it.
+Gemm, others get none. What scales and shifts the rows that a Gemm or MatMul alone reads goes into it just so:
+``W (s x + t) + b = (W s) x + (W t + b)``. It is computed in float64 and rounded once, and left as it was if it would
+overflow. A Pad with zeros goes into the Conv that alone reads it.
 """
 
 from __future__ import annotations
@@ -48,9 +49,57 @@ class _Scaler:
                     before.outputs = node.outputs[:1]
                     makers[node.outputs[0]] = before
                     continue
+            while (
+                not node.domain and node.op in ("Gemm", "MatMul") and (made := makers.get(node.inputs[0])) is not None
+            ):
+                alone = len(users.get(node.inputs[0], ())) == 1 and node.inputs[0] not in outputs
+                if not alone or not self._take(made, node, graph, known):
+                    break
+                count += 1
             kept.append(node)
         graph.nodes[:] = kept
         return count
+
+    def _take(self, before: Node, node: Node, graph: Graph, known: Known) -> bool:
+        """Let the product `node` do what `before` does to its rows."""
+        weights, shape = known.constant(node.input(1)), known.shape(node.inputs[0])
+        if before.domain or before.op not in _OPS or weights is None or weights.ndim != 2 or weights.dtype.kind != "f":
+            return False
+        attrs = node.attrs
+        if shape is None or attrs.get("transA", 0) or attrs.get("alpha", 1.0) != 1.0 or attrs.get("beta", 1.0) != 1.0:
+            return False
+        turned = bool(attrs.get("transB", 0))
+        rows = int(weights.shape[1 if turned else 0])
+        columns = int(weights.shape[0 if turned else 1])
+        k = self._data(before, known)
+        if (
+            known.shape(before.inputs[k]) != shape
+            or shape[-1] != rows
+            or known.dtype(before.inputs[k]) != weights.dtype
+        ):
+            return False
+        found = _scale_and_shift(before, Node("MatMul", [], before.outputs), rows, len(shape), known)
+        bias = known.constant(node.input(2)) if node.input(2) else np.zeros(columns)
+        if found is None or bias is None or bias.ndim > 1 or bias.size not in (1, columns):
+            return False
+        scale, shift = found
+        if shift is not None and node.op == "MatMul" and len(shape) != 2:
+            return False
+        wide = weights.astype(np.float64).T if turned else weights.astype(np.float64)
+        scaled = wide if scale is None else wide * scale[:, None]
+        new = np.broadcast_to(bias, columns).astype(np.float64) + (0.0 if shift is None else shift @ wide)
+        with np.errstate(over="ignore"):
+            new, scaled = new.astype(weights.dtype), (scaled.T if turned else scaled).astype(weights.dtype)
+        if not (np.all(np.isfinite(new)) and np.all(np.isfinite(scaled))):
+            return False
+        inputs = [before.inputs[k], node.inputs[1]]
+        if scale is not None:
+            inputs[1] = self._constant(scaled, node.inputs[1], graph)
+        if shift is not None or node.input(2):
+            inputs.append(self._constant(new, node.input(2) or f"{node.inputs[1]}__bias", graph))
+            node.op, node.version = "Gemm", NEWEST
+        node.inputs, node.proto = inputs, None
+        return True
 
     def _data(self, node: Node, known: Known) -> int:
         """Which input of `node` is not a constant."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..graph import Node
-from .views import Size, arrangement_shape, reshaped, view_shape, views_of
+from .views import Size, arrangement_shape, quotient, reshaped, view_shape, views_of
 
 if TYPE_CHECKING:
     from .known import Known
@@ -50,7 +50,8 @@ def broadcast(*shapes: Shape | None) -> Shape | None:
 
 @_shapes(
     "Abs", "Acos", "Asin", "Atan", "BatchNormalization", "Cast", "Ceil", "Clip", "Cos", "CumSum", "Dropout", "Elu",
-    "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Hardmax", "Identity", "InstanceNormalization",
+    "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Hardmax", "Identity", "InstanceNormalization", "IsInf",
+    "IsNaN", "ReverseSequence", "Trilu",
     "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "Mish", "Neg", "Not", "PRelu", "QuantizeLinear",
     "DequantizeLinear", "Reciprocal", "Relu", "Round", "ScatterElements", "ScatterND", "Selu", "Sigmoid", "Sign",
     "Sin", "Softmax", "Softplus", "Softsign", "Sqrt", "Tan", "Tanh", "ThresholdedRelu",
@@ -157,6 +158,33 @@ def _matmul(node: Node, known: Known) -> list[Shape | None]:
     return [None if stack is None else (*stack, a[-2], b[-1])]
 
 
+@_shapes("Einsum")
+def _einsum(node: Node, known: Known) -> list[Shape | None]:
+    equation = node.attrs.get("equation", "")
+    equation = (equation.decode() if isinstance(equation, bytes) else equation).replace(" ", "")
+    given, _, out = equation.partition("->")
+    terms, shapes = given.split(","), [known.shape(name) for name in node.inputs]
+    if not out or "." in equation or len(terms) != len(shapes):
+        return [None]
+    sizes: dict[str, Shape | None] = {}
+    for term, shape in zip(terms, shapes, strict=True):
+        if shape is None or len(shape) != len(term):
+            return [None]
+        for label, size in zip(term, shape, strict=True):
+            sizes[label] = broadcast(sizes[label], (size,)) if label in sizes else (size,)
+    found = [sizes.get(label) for label in out]
+    return [[shape[0] if shape is not None else None for shape in found]]
+
+
+@_shapes("Flatten")
+def _flatten(node: Node, known: Known) -> list[Shape | None]:
+    shape, axis = known.shape(node.input(0)), int(node.attrs.get("axis", 1))
+    if shape is None or not -len(shape) <= axis <= len(shape):
+        return [(None, None)]
+    axis = axis % len(shape) if axis < 0 else axis
+    return [(quotient(shape[:axis], []), quotient(shape[axis:], []))]
+
+
 @_shapes("Gemm")
 def _gemm(node: Node, known: Known) -> list[Shape | None]:
     a, b = known.shape(node.input(0)), known.shape(node.input(1))
@@ -174,21 +202,22 @@ def _conv(node: Node, known: Known) -> list[Shape | None]:
     return [(x[0], w[0], *spatial)]
 
 
-def _windows(size: Size, kernel: Size | None, node: Node, k: int, n: int) -> Size | None:
+def _windows(size: Size | None, kernel: Size | None, node: Node, k: int, n: int) -> Size | None:
     """How often the window of a convolution or pooling fits along spatial axis `k` of `n`."""
     attrs = node.attrs
     stride = int((attrs.get("strides") or [1] * n)[k])
     dilation = int((attrs.get("dilations") or [1] * n)[k])
     pads = attrs.get("pads") or [0] * (2 * n)
-    if not (isinstance(size, int) and isinstance(kernel, int)) or len(pads) != 2 * n or stride < 1:
+    if not isinstance(kernel, int) or len(pads) != 2 * n or stride < 1:
         return None
     automatic = attrs.get("auto_pad", "NOTSET")
     automatic = automatic.decode() if isinstance(automatic, bytes) else automatic
-    if automatic in ("SAME_UPPER", "SAME_LOWER"):
-        return -(-size // stride)
+    same = automatic in ("SAME_UPPER", "SAME_LOWER")
     padding = pads[k] + pads[n + k] if automatic == "NOTSET" else 0
-    room = size + padding - dilation * (kernel - 1) - 1
-    return room // stride + 1 if room >= 0 else None
+    more = padding - dilation * (kernel - 1)
+    if not isinstance(size, int):
+        return size if stride == 1 and (same or more == 0) else None
+    return -(-size // stride) if same else (size + more - 1) // stride + 1 if size + more > 0 else None
 
 
 @_shapes("ConvTranspose")
@@ -315,12 +344,13 @@ _LIKE_SECOND = {"Where"}
 _ALL_ALIKE = {"GRU", "LSTM", "RNN", "Split"}
 _TYPED = {
     "Abs", "Add", "AveragePool", "BatchNormalization", "Ceil", "Clip", "Concat", "Conv", "ConvTranspose", "Cos",
-    "Div", "Elu", "Erf", "Exp", "Expand", "Flatten", "Floor", "GRU", "Gather", "GatherElements", "GatherND", "Gemm",
-    "Identity", "InstanceNormalization", "LSTM", "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "MatMul",
-    "Max", "Mean", "Min", "Mul", "Neg", "PRelu", "Pad", "Pow", "RNN", "Reciprocal", "ReduceL2", "ReduceMax",
-    "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Relu", "Reshape", "Round", "ScatterElements",
-    "ScatterND", "Sigmoid", "Sign", "Sin", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Squeeze", "Sub", "Sum",
-    "Tanh", "Tile", "Transpose", "Unsqueeze",
+    "CumSum", "Div", "Einsum", "Elu", "Erf", "Exp", "Expand", "Flatten", "Floor", "GRU", "Gather", "GatherElements",
+    "GatherND", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Identity",
+    "InstanceNormalization", "LSTM", "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "MatMul", "Max", "Mean",
+    "Min", "Mul", "Neg", "PRelu", "Pad", "Pow", "RNN", "Reciprocal", "ReduceL1", "ReduceL2", "ReduceMax",
+    "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "ReverseSequence",
+    "Round", "ScatterElements", "ScatterND", "Sigmoid", "Sign", "Sin", "Slice", "Softmax", "Softplus", "Split",
+    "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Tile", "Transpose", "Unsqueeze",
 }  # fmt: skip
 
 

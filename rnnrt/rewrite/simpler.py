@@ -2,6 +2,7 @@
 
 * ScatterND to a box that is a part of one axis: Concat of what is before, the updates, and what is after
 * Gather of consecutive places: Slice; of the one place of an axis: Unsqueeze or nothing
+* Slice of such a Concat, or of a Slice, on one axis: of the part that it takes from; Concat of Concats: one
 * Pad with nothing: nothing; Pow of 2: Mul
 * Einsum of two operands: MatMul between Transposes
 """
@@ -9,39 +10,64 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
 
 from ..graph import Graph, Node
 from .known import Known
-from .names import Names
-from .order import put_in_order
-from .views import END
+from .names import Names, rename_inputs
+from .views import END, views_of
 from .write import Writer
 
-_Rule = Callable[[Node, Known, Writer], bool]
+
+class _Writer(Writer):
+    """`filled` are the Concats that stand for ScatterND."""
+
+    def __init__(self, graph: Graph, names: Names) -> None:
+        super().__init__(graph, names)
+        self.filled: set[str] = set()
+
+
+_Rule = Callable[[Node, Known, _Writer], bool]
 
 
 def simplify(graph: Graph, known: Known, names: Names | None = None) -> int:
-    """Replace such nodes of `graph`, of which `known` is known, and of the graphs in it, in place; returns how many."""
+    """Replace such nodes of `graph` and of the graphs in it, in place; returns how many.
+
+    `known` is a scope to be filled, or what is known already, which is worth nothing then: what takes the place of one
+    node is looked at by the next.
+    """
     names = names or Names(graph)
+    known = Known(graph, known.outer)
+    outputs = {v.name for v in graph.outputs}
+    writer = _Writer(graph, names)
+    alias: dict[str, str] = {}
+    waiting, kept = deque(graph.nodes), []
     count = 0
-    writer = Writer(graph, names)
-    gone: set[int] = set()
-    for node in graph.nodes:
+    while waiting:
+        node = waiting.popleft()
+        rename_inputs(node, alias)
         for _, sub in node.subgraphs():
-            count += simplify(sub, known.inner[id(sub)], names)
+            known.inner[id(sub)] = inner = Known(sub, known)
+            count += simplify(sub, inner, names)
+        if node.op == "Identity" and not node.domain and node.outputs[0] not in outputs:
+            alias[node.outputs[0]] = node.inputs[0]
+            continue
         rule = _RULES.get(node.op) if not node.domain and len(node.outputs) == 1 else None
         if rule is not None and rule(node, known, writer):
-            gone.add(id(node))
-    if gone:
-        graph.nodes[:] = [node for node in graph.nodes if id(node) not in gone] + writer.nodes
-        put_in_order(graph)
-    return count + len(gone)
+            waiting.extendleft(reversed(writer.nodes))
+            count += 1
+        else:
+            known.learn(node)
+            kept.append(node)
+        writer.nodes.clear()
+    graph.nodes[:] = kept
+    return count
 
 
-def _scatter_nd(node: Node, known: Known, writer: Writer) -> bool:
+def _scatter_nd(node: Node, known: Known, writer: _Writer) -> bool:
     indices, shape = known.constant(node.input(1)), known.shape(node.input(0))
     if indices is None or shape is None or node.attrs.get("reduction", "none") not in ("none", b"none"):
         return False
@@ -71,10 +97,11 @@ def _scatter_nd(node: Node, known: Known, writer: Writer) -> bool:
             bounds = [writer.ints(int(v)) for v in (a, b, axis, 1)]
             parts.insert(at, writer.node("Slice", [node.inputs[0], *bounds], node.outputs[0]))
     writer.node("Concat", parts, node.outputs[0], node.outputs[0], axis=axis)
+    writer.filled.add(node.outputs[0])
     return True
 
 
-def _gather(node: Node, known: Known, writer: Writer) -> bool:
+def _gather(node: Node, known: Known, writer: _Writer) -> bool:
     index, shape = known.constant(node.input(1)), known.shape(node.input(0))
     axis = int(node.attrs.get("axis", 0))
     if index is None or shape is None or not -len(shape) <= axis < len(shape) or index.size == 0:
@@ -101,7 +128,83 @@ def _gather(node: Node, known: Known, writer: Writer) -> bool:
     return True
 
 
-def _pad(node: Node, known: Known, writer: Writer) -> bool:
+def _slice(node: Node, known: Known, writer: _Writer) -> bool:
+    """A slice of one axis of a Concat on it takes whole parts, or from within one; of a Slice, it is one.
+
+    Only of a Concat that was a ScatterND: in others, a cache and what is new to it, one may have to see the cache.
+    """
+    views = views_of(node, 0, known)
+    shape, found = known.shape(node.inputs[0]), known.producer(node.inputs[0])
+    if views is None or len(views) != 1 or shape is None or found is None or found[1] is not known or found[0].domain:
+        return False
+    _, axis, *where = views[0]
+    size = shape[axis] if -len(shape) <= axis < len(shape) else None
+    if not isinstance(size, int) or where[2] != 1:
+        return False
+    taken, made = range(size)[slice(*where)], found[0]
+    if made.op == "Concat" and made.outputs[0] not in writer.filled:
+        return False
+    parts = _parts(made, axis % len(shape), known)
+    if not taken or parts is None:
+        return False
+    chosen: list[str] = []
+    for name, start, end, within in parts:
+        a, b = max(start, taken[0]), min(end, taken[-1] + 1)
+        if a < b:
+            whole = (a, b) == (start, end) and within is None
+            bounds = [writer.ints(v) for v in (a - start + (within or 0), b - start + (within or 0), axis, 1)]
+            chosen.append(name if whole else writer.node("Slice", [name, *bounds], node.outputs[0]))
+            if not whole and len(parts) > 1 and (a, b) != (taken[0], taken[-1] + 1):
+                return False  # the rest of one part and something of the next: as it is
+    joined = chosen[0] if len(chosen) == 1 else writer.node("Concat", chosen, node.outputs[0], axis=axis)
+    if len(chosen) > 1:
+        writer.filled.add(joined)
+    writer.node("Identity", [joined], node.outputs[0], node.outputs[0])
+    return True
+
+
+def _parts(made: Node, axis: int, known: Known) -> list[tuple[str, int, int, int | None]] | None:
+    """What is put together on `axis` by `made`: name, start, end, and where it starts in a value that is sliced."""
+    shape = known.shape(made.inputs[0]) if made.inputs and made.inputs[0] else None
+    if shape is None:
+        return None
+    if made.op == "Concat":
+        if int(made.attrs.get("axis", 0)) % len(shape) != axis:
+            return None
+        shapes = [known.shape(name) for name in made.inputs]
+        if any(s is None or not isinstance(s[axis], int) for s in shapes):
+            return None
+        ends = np.cumsum([s[axis] for s in shapes])  # type: ignore[index]
+        return [(n, int(e - s[axis]), int(e), None) for n, s, e in zip(made.inputs, shapes, ends, strict=True)]  # type: ignore[index]
+    views = views_of(made, 0, known) if made.op == "Slice" else None
+    if views is None or len(views) != 1 or views[0][1] % len(shape) != axis or not isinstance(shape[axis], int):
+        return None
+    taken = range(int(shape[axis]))[slice(*views[0][2:])]
+    if not taken or views[0][4] != 1:
+        return None
+    return [(made.inputs[0], 0, len(taken), taken[0])]
+
+
+def _concat(node: Node, known: Known, writer: _Writer) -> bool:
+    """A Concat of Concats on the same axis is one."""
+    shape = known.shape(node.inputs[0])
+    if shape is None:
+        return False
+    parts: list[str] = []
+    for name in node.inputs:
+        found = known.producer(name)
+        inner = found[0] if found is not None and found[1] is known and found[0].op == "Concat" else None
+        axes = [int(n.attrs.get("axis", 0)) % len(shape) for n in (node, inner) if n is not None]
+        parts += inner.inputs if inner is not None and axes[0] == axes[-1] and not inner.domain else [name]
+    if len(parts) == len(node.inputs):
+        return False
+    if any(name in writer.filled for name in node.inputs):
+        writer.filled.add(node.outputs[0])
+    writer.node("Concat", parts, node.outputs[0], node.outputs[0], axis=int(node.attrs.get("axis", 0)))
+    return True
+
+
+def _pad(node: Node, known: Known, writer: _Writer) -> bool:
     pads = known.ints(node, 1, "pads")
     if pads is None or any(pads):
         return False
@@ -109,7 +212,7 @@ def _pad(node: Node, known: Known, writer: Writer) -> bool:
     return True
 
 
-def _pow(node: Node, known: Known, writer: Writer) -> bool:
+def _pow(node: Node, known: Known, writer: _Writer) -> bool:
     power, dtype = known.constant(node.input(1)), known.dtype(node.input(0))
     shape = known.shape(node.input(0))
     if power is None or dtype is None or dtype.kind != "f" or power.size != 1 or power.reshape(-1)[0] != 2:
@@ -120,7 +223,7 @@ def _pow(node: Node, known: Known, writer: Writer) -> bool:
     return True
 
 
-def _einsum(node: Node, known: Known, writer: Writer) -> bool:
+def _einsum(node: Node, known: Known, writer: _Writer) -> bool:
     """``[.., batch, m, k] @ [batch, k, n]``: labels of the first alone but the last are broadcast over the second."""
     equation = node.attrs.get("equation", "")
     equation = equation.decode() if isinstance(equation, bytes) else equation
@@ -159,9 +262,11 @@ def _einsum(node: Node, known: Known, writer: Writer) -> bool:
 
 
 _RULES: dict[str, _Rule] = {
+    "Concat": _concat,
     "Einsum": _einsum,
     "Gather": _gather,
     "Pad": _pad,
     "Pow": _pow,
     "ScatterND": _scatter_nd,
+    "Slice": _slice,
 }
