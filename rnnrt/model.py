@@ -15,6 +15,7 @@ from .plan import Plan
 from .processors import usable
 from .recurrent import release
 from .rewrite import rewrite
+from .rewrite.known import Known
 from .shared import share_constants
 from .states import find_states
 
@@ -76,9 +77,10 @@ class Model:
         file = read_model(source)
         graph = file.graph
         notes = rewrite(graph)
+        known = Known.of(graph)
         self.inputs: tuple[Value, ...] = tuple(graph.inputs)
         self.outputs: tuple[Value, ...] = tuple(graph.outputs)
-        self.states = find_states(graph) if states is None else self._checked_states(states)
+        self.states = find_states(graph, known) if states is None else self._checked_states(states)
         self.metadata: dict[str, Any] = {
             "producer_name": file.producer,
             "producer_version": file.producer_version,
@@ -93,7 +95,7 @@ class Model:
         }
         self._source = _kept(source if file.path is None else os.path.abspath(file.path))
         share_constants(graph)
-        self._plan = Plan(graph, notes, self.threads)
+        self._plan = Plan(graph, notes, self.threads, known=known)
         release(graph)
         self._graph = graph
         self._ragged: Ragged | None = None
