@@ -15,7 +15,6 @@ from .plan import Plan
 from .processors import usable
 from .recurrent import release
 from .rewrite import rewrite
-from .rewrite.known import Known
 from .shared import share_constants
 from .states import find_states
 
@@ -64,8 +63,6 @@ class Model:
     ----------
     inputs, outputs : tuple of Value
         Name, shape (ints, names of unknown sizes, None) and dtype of each.
-    states : dict
-        ``{input: output}`` pairs that carry state, as found or given.
     metadata : dict
         What the file says about itself: producer_name, graph_name, version, opsets, custom_metadata_map, …
     threads : int
@@ -77,10 +74,9 @@ class Model:
         file = read_model(source)
         graph = file.graph
         notes = rewrite(graph)
-        known = Known.of(graph)
         self.inputs: tuple[Value, ...] = tuple(graph.inputs)
         self.outputs: tuple[Value, ...] = tuple(graph.outputs)
-        self.states = find_states(graph, known) if states is None else self._checked_states(states)
+        self._states = None if states is None else self._checked_states(states)
         self.metadata: dict[str, Any] = {
             "producer_name": file.producer,
             "producer_version": file.producer_version,
@@ -95,12 +91,19 @@ class Model:
         }
         self._source = _kept(source if file.path is None else os.path.abspath(file.path))
         share_constants(graph)
-        self._plan = Plan(graph, notes, self.threads, known=known)
+        self._plan = Plan(graph, notes, self.threads)
         release(graph)
         self._graph = graph
         self._ragged: Ragged | None = None
         self._checks = tuple(_Check(value) for value in self.inputs)
         self._output_names = tuple(value.name for value in self.outputs)
+
+    @property
+    def states(self) -> dict[str, str]:
+        """``{input: output}`` pairs that carry state: those given, or those found when they are first asked for."""
+        if self._states is None:
+            self._states = find_states(self._graph)
+        return self._states
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         """Run the model.

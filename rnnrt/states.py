@@ -44,11 +44,11 @@ _PRODUCTS = {"Gemm", "MatMul", "FusedMatMul"}
 _SURE, _LIKELY = 0.3, 0.1  # evidence: that which is enough, and that of names
 
 
-def find_states(graph: Graph, known: Known | None = None) -> dict[str, str]:
-    """The state inputs of a rewritten graph, of which `known` is known: input name -> output that is its next value."""
+def find_states(graph: Graph) -> dict[str, str]:
+    """The state inputs of a rewritten graph: input name -> name of the output that is its next value."""
     if len(graph.inputs) * len(graph.outputs) > _PAIRS:
         return {}
-    known = known or Known.of(graph)
+    known = Known.of(graph)
     flow = _Flow(graph, known)
     flow.follow(graph, known, {v.name: frozenset([("input", v.name)]) for v in graph.inputs})
     pairs = []
