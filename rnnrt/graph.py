@@ -71,11 +71,9 @@ class Node:
         where = self.name or next((o for o in self.outputs if o), "")
         return f"{op} {where!r}" if where else op
 
-    def subgraphs(self) -> Iterator[tuple[str, Graph]]:
+    def subgraphs(self) -> list[tuple[str, Graph]]:
         """The graphs among the attributes, with the attribute's name."""
-        for key, value in self.attrs.items():
-            if isinstance(value, Graph):
-                yield key, value
+        return [(key, value) for key, value in self.attrs.items() if value.__class__ is Graph] if self.attrs else []
 
 
 @dataclass(slots=True, eq=False)

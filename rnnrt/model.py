@@ -64,8 +64,6 @@ class Model:
     ----------
     inputs, outputs : tuple of Value
         Name, shape (ints, names of unknown sizes, None) and dtype of each.
-    states : dict
-        ``{input: output}`` pairs that carry state, as found or given.
     metadata : dict
         What the file says about itself: producer_name, graph_name, version, opsets, custom_metadata_map, …
     threads : int
@@ -79,7 +77,7 @@ class Model:
         notes = rewrite(graph)
         self.inputs: tuple[Value, ...] = tuple(graph.inputs)
         self.outputs: tuple[Value, ...] = tuple(graph.outputs)
-        self.states = find_states(graph) if states is None else self._checked_states(states)
+        self._states = None if states is None else self._checked_states(states)
         self.metadata: dict[str, Any] = {
             "producer_name": file.producer,
             "producer_version": file.producer_version,
@@ -103,6 +101,13 @@ class Model:
         self._input_names = tuple(value.name for value in self.inputs)
         self._output_names = tuple(value.name for value in self.outputs)
         self._opaque = any(value.dtype is None or value.dtype == object for value in self.outputs)
+
+    @property
+    def states(self) -> dict[str, str]:
+        """``{input: output}`` pairs that carry state: those given, or those found when they are first asked for."""
+        if self._states is None:
+            self._states = find_states(self._graph)
+        return self._states
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         """Run the model.

@@ -88,8 +88,8 @@ def read_model(source: str | os.PathLike[str] | bytes | bytearray | memoryview |
     opsets = _check_versions(model)
     about = _about(model)
     proto, where = model.graph, f"graph {about['graph_name']!r}"
-    reader = GraphReader(opsets, TensorReader(ExternalData(path)))
-    constants = reader.constants(proto, where, data)
+    reader = GraphReader(opsets, TensorReader(ExternalData(path), data))
+    constants = reader.constants(proto, where)
     # Nodes are kept, and a message keeps all that was parsed with it: copied, they let go of the initializers.
     if model.functions:
         proto = _inlined(model)
@@ -100,8 +100,8 @@ def read_model(source: str | os.PathLike[str] | bytes | bytearray | memoryview |
     return File(graph=graph, opsets=opsets, path=path, **about)
 
 
-def _open(source: Any) -> tuple[Any, int, dict[int, np.ndarray], str | None]:
-    """The ModelProto, its size in bytes, the data of its initializers that is not in it, and its path.
+def _open(source: Any) -> tuple[Any, int, dict[bytes, np.ndarray], str | None]:
+    """The ModelProto, its size in bytes, the data of its tensors that is not in it, and its path.
 
     The size is 0 where the message is the caller's, so that nothing of it may be kept.
     """

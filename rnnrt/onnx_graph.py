@@ -46,24 +46,18 @@ class GraphReader:
         self._renamed: set[str] = set()
         self._tries: dict[str, int] = {}
 
-    def constants(self, proto: Any, where: str, data: Mapping[int, np.ndarray] | None = None) -> dict[str, np.ndarray]:
-        """The initializers of a GraphProto, sparse ones made dense, by their names in the file.
-
-        `data` is what was taken out of them (:mod:`rnnrt.wire`), by number.
-        """
-        data = data or {}
+    def constants(self, proto: Any, where: str) -> dict[str, np.ndarray]:
+        """The initializers of a GraphProto, sparse ones made dense, by their names in the file."""
         found: dict[str, np.ndarray] = {}
-        sparse = ((s.values.name, s) for s in proto.sparse_initializer)
-        for k, (raw_name, tensor) in enumerate((*((t.name, t) for t in proto.initializer), *sparse)):
+        sparse = ((s.values.name, s, self._tensors.sparse) for s in proto.sparse_initializer)
+        dense = ((t.name, t, self._tensors.array) for t in proto.initializer)
+        for raw_name, tensor, read in (*dense, *sparse):
             name = text(raw_name, f"an initializer of {where}")
             if not name:
                 raise ModelError(f"{where}: an initializer has no name")
             if name in found:
                 raise ModelError(f"{where}: two initializers are named {name!r}")
-            inside, is_dense = f"initializer {name!r}", k < len(proto.initializer)
-            found[name] = (
-                self._tensors.array(tensor, inside, data.get(k)) if is_dense else self._tensors.sparse(tensor, inside)
-            )
+            found[name] = read(tensor, f"initializer {name!r}")
         return found
 
     def graph(
@@ -174,12 +168,14 @@ class GraphReader:
             tensors = [value] if kind == "TENSOR" else value
             arrays = [self._tensors.array(t, where) for t in tensors]
             node.attrs[key] = arrays[0] if kind == "TENSOR" else arrays
-            if any(is_external(t) for t in tensors):
+            if any(is_external(t) or self._tensors.was_taken(t) for t in tensors):
                 node.proto = None  # it does not hold the data, and only we know where that is
         elif kind == "GRAPH":
             inside = f"{key} of {label}"
             sub = self.graph(value, value.node, self.constants(value, inside), names, inside, depth + 1)
             node.attrs[key] = sub
+            if self._tensors.is_slim and node.op in ("If", "Loop", "Scan"):
+                node.proto = None  # it does not hold the data of the constants in it
         elif kind == "SPARSE_TENSOR" and (node.op, node.domain, key) == ("Constant", "", "sparse_value"):
             node.attrs["value"], node.proto = self._tensors.sparse(value, where), None
         elif kind == "GRAPHS":

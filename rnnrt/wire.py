@@ -1,28 +1,33 @@
 """The large tensors of a serialized model, taken out before protobuf sees it.
 
 Protobuf copies what it parses, and Python's access to a bytes field copies it once more. So the model is gone through
-here first: the data of large initializers is read to where it stays, and what is left, small, is parsed. Only the
-fields on the way to that data are looked at; whatever is not as it should be leaves the model to protobuf as it is,
-which then says what is wrong.
+here first: the data of large initializers and Constant nodes is read to where it stays, and the rest is parsed, with a
+mark in the place of each. Only the fields on the way to that data are looked at; whatever is not as it should be leaves
+the model to protobuf as it is, which then says what is wrong.
 
 A message is a row of fields: a varint of field number * 8 + kind, then a varint (kind 0), 8 or 4 bytes (1, 5), or a
-varint and as many bytes (2). The way is ModelProto.graph (7), GraphProto.initializer (5), TensorProto.raw_data (9).
+varint and as many bytes (2). The numbers are those of ONNX's messages.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 
 LARGE_MODEL, LARGE = 1 << 20, 1 << 15
-"""Bytes of a model, and of one initializer's data, from which on it pays."""
+"""Bytes of a model, and of one tensor's data, from which on it pays."""
 
-_GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
+_GRAPH = 7  # of ModelProto
+_NODE, _INITIALIZER = 1, 5  # of GraphProto
+_OPERATOR, _ATTRIBUTE = 4, 5  # of NodeProto
+_TENSOR, _SUBGRAPH = 5, 6  # of AttributeProto
+_RAW_DATA = 9  # of TensorProto
+_MOST_DEPTH = 64
 _WINDOW = 1 << 16
 _MOST_VARINT = 10
 _ALIGNED = 64
@@ -91,10 +96,10 @@ def _memory(size: int) -> np.ndarray:
 
 @dataclass(slots=True)
 class Slim:
-    """A serialized model without the data of its large initializers, and that data by the initializer's number."""
+    """A serialized model in which a mark stands for the data of each large tensor, and the data by mark."""
 
     model: bytes
-    data: dict[int, np.ndarray] = field(default_factory=dict)
+    data: dict[bytes, np.ndarray] = field(default_factory=dict)
 
 
 _Field = tuple[int, int, int, int, int]
@@ -102,41 +107,71 @@ _Field = tuple[int, int, int, int, int]
 
 
 def slim(source: Bytes | Opened) -> Slim | None:
-    """Take out the data of large initializers; None if there is none, or the model is not as it should be."""
+    """Take out the data of large tensors; None if there is none, or the model is not as it should be."""
     if source.size < LARGE_MODEL:
         return None
+    found: dict[bytes, np.ndarray] = {}
     try:
         graphs = [f for f in _fields(source, 0, source.size) if f[0] == _GRAPH]
-        if len(graphs) != 1 or graphs[0][1] != 2:
+        if len(graphs) != 1:
             return None
-        _, _, start, body, stop = graphs[0]
-        found: dict[int, np.ndarray] = {}
-        graph = _without_data(source, body, stop, found)
-        parts = [source.at(0, start), _header(_GRAPH, len(graph)), graph, source.at(stop, source.size)]
-        return Slim(b"".join(parts), found) if found else None
+        model = _Taker(source, found).message(0, source.size, {_GRAPH: _Taker.graph})
+        return Slim(model, found) if found else None
     except _Strange:
         return None
 
 
-def _without_data(source: Bytes | Opened, copied: int, stop: int, found: dict[int, np.ndarray]) -> bytes:
-    """The content of a graph, which goes from `copied` to `stop`, without the data that goes into `found`."""
-    parts: list[bytes] = []
-    count = -1
-    for number, kind, start, body, end in _fields(source, copied, stop):
-        if number != _INITIALIZER or kind != 2:
-            continue
-        count += 1
-        if end - body < LARGE:
-            continue
-        data = [f for f in _fields(source, body, end) if f[0] == _RAW_DATA]
-        if len(data) != 1 or data[0][1] != 2 or data[0][4] - data[0][3] < LARGE:
-            continue
-        _, _, field_start, first, last = data[0]
-        before, after = source.at(body, field_start), source.at(last, end)
-        parts += [source.at(copied, start), _header(_INITIALIZER, len(before) + len(after)), before, after]
-        copied = end
-        found[count] = source.array(first, last)
-    return b"".join([*parts, source.at(copied, stop)])
+class _Taker:
+    """Writes messages anew, with marks for the large data in them; each method is given where a message lies."""
+
+    def __init__(self, source: Bytes | Opened, found: dict[bytes, np.ndarray]) -> None:
+        self.source, self.found = source, found
+        self.nonce = os.urandom(16)  # so that no data is a mark by chance
+        self.depth = 0
+
+    def message(self, start: int, stop: int, inner: Mapping[int, Callable[[_Taker, int, int], bytes]]) -> bytes:
+        """The message with its large fields of the numbers in `inner` written anew."""
+        parts: list[bytes] = []
+        copied = start
+        for number, kind, first, body, end in _fields(self.source, start, stop):
+            if end - body >= LARGE and kind == 2 and number in inner:
+                content = inner[number](self, body, end)
+                parts += [self.source.at(copied, first), _header(number, len(content)), content]
+                copied = end
+        return b"".join([*parts, self.source.at(copied, stop)]) if parts else self.source.at(start, stop)
+
+    def graph(self, start: int, stop: int) -> bytes:
+        if self.depth > _MOST_DEPTH:
+            raise _Strange
+        return self.message(start, stop, {_INITIALIZER: _Taker.tensor, _NODE: _Taker.node})
+
+    def node(self, start: int, stop: int) -> bytes:
+        operators = [self.source.at(f[3], f[4]) for f in _fields(self.source, start, stop) if f[:2] == (_OPERATOR, 2)]
+        # Other nodes may be run from their messages, in which data has to be.
+        inner = {b"Constant": _Taker.constant, b"If": _Taker.body, b"Loop": _Taker.body, b"Scan": _Taker.body}
+        if len(operators) != 1 or operators[0] not in inner:
+            return self.source.at(start, stop)
+        return self.message(start, stop, {_ATTRIBUTE: inner[operators[0]]})
+
+    def constant(self, start: int, stop: int) -> bytes:
+        return self.message(start, stop, {_TENSOR: _Taker.tensor})
+
+    def body(self, start: int, stop: int) -> bytes:
+        self.depth += 1
+        content = self.message(start, stop, {_SUBGRAPH: _Taker.graph})
+        self.depth -= 1
+        return content
+
+    def tensor(self, start: int, stop: int) -> bytes:
+        data = [f for f in _fields(self.source, start, stop) if f[0] == _RAW_DATA]
+        if len(data) != 1:
+            return self.source.at(start, stop)
+        return self.message(start, stop, {_RAW_DATA: _Taker.raw_data})
+
+    def raw_data(self, start: int, stop: int) -> bytes:
+        mark = self.nonce + len(self.found).to_bytes(8, "little")
+        self.found[mark] = self.source.array(start, stop)
+        return mark
 
 
 def _fields(source: Bytes | Opened, start: int, stop: int) -> Iterator[_Field]:

@@ -34,6 +34,8 @@ def _shapes(*ops: str, domain: str = "") -> Callable[[Rule], Rule]:
 
 def broadcast(*shapes: Shape | None) -> Shape | None:
     """The shape to which all of `shapes` broadcast; None if one is unknown or they cannot."""
+    if len(shapes) == 2 and (shapes[0] == shapes[1] or (shapes[1] == () and shapes[0] is not None)):
+        return shapes[0]
     known = [s for s in shapes if s is not None]
     if len(known) < len(shapes):
         return None
@@ -359,15 +361,17 @@ def element_type(node: Node, known: Known) -> dict[str, np.dtype]:
     if node.domain not in ("", "rnnrt") or not node.outputs:
         return {}
     dtype: np.dtype | None = None
-    if node.op in _BOOLEAN:
+    if node.op in _TYPED:
+        dtype = known.dtype(node.inputs[0]) if node.inputs else None
+    elif node.op in _BOOLEAN:
         dtype = np.dtype(bool)
     elif node.op in _INT64:
         dtype = np.dtype(np.int64)
     elif node.op == "Cast":
         # ONNX's numbers of the types that NumPy has, as in onnx.TensorProto.DataType.
         dtype = _CAST.get(node.attrs.get("to", 0))
-    elif node.op in _TYPED or node.op in _LIKE_SECOND:
-        dtype = known.dtype(node.input(1 if node.op in _LIKE_SECOND else 0))
+    elif node.op in _LIKE_SECOND:
+        dtype = known.dtype(node.input(1))
     elif node.op == "ConstantOfShape":
         dtype = np.asarray(node.attrs.get("value", np.float32(0))).dtype
     outputs = node.outputs if node.op in _ALL_ALIKE else node.outputs[:1]
