@@ -18,7 +18,6 @@ from ._core import program
 from .errors import InputError, RnnrtError, UnsupportedError
 from .native import arena
 from .native.emitter import Emitter
-from .native.registry import NATIVE
 from .native.tensor import Buffer, Opaque, Tensor, c_strides, constant
 from .ops.limits import FOLD_BYTES, limit, quiet
 
@@ -155,6 +154,7 @@ class Binding:
             for x in given:
                 if x is not None and x.pending is not None:
                     x.force(emitter)
+        assert step.node is not None
         results = step.bind.bind(emitter, step.node, *given)
         if results is None or type(results) is tuple:
             return results
@@ -205,6 +205,7 @@ class Binding:
 
         terminal = Branch(step.label, (0, 0, 0), after)
         segment, kept = self._finish(place, emitter, terminal, [condition])
+        assert condition.buffer is not None
         base, offset = condition.buffer.place()
         terminal.condition = (base, offset + condition.offset * condition.dtype.itemsize, condition.dtype.itemsize)
         return segment
@@ -272,11 +273,9 @@ class Binding:
         base = place.n_bases
         size, peak = arena.place(emitter.steps, [x.buffer for x in live if x.buffer is not None], base)
         n_bases = base + 1 + n_results
-        used = {x.buffer.root().base for x in live}
+        used = {x.buffer.root().base for x in live if x.buffer is not None}
         drops = sorted(base for base in place.held if base not in used)
-        segment = program.Segment(
-            emitter.steps, size, peak, base, n_bases, terminal, emitter.keep, drops, self.threads
-        )
+        segment = program.Segment(emitter.steps, size, peak, base, n_bases, terminal, emitter.keep, drops, self.threads)
         after = _Place(place.levels, n_bases, place.n_objects + n_results, place.held.difference(drops))
         return segment, after
 
@@ -308,7 +307,7 @@ def _folded(step: Step, given: list[Any]) -> list[Any] | None:
     except Exception:
         return None
     arrays = results if step.multiple else (results,)
-    made = []
+    made: list[Tensor | None] = []
     for k in range(len(step.outputs)):
         array = arrays[k] if k < len(arrays) else None
         if array is None:

@@ -21,8 +21,8 @@ from .states import find_states
 if TYPE_CHECKING:
     import onnx
 
-    from .ragged import Ragged
     from .profile import Profile
+    from .ragged import Ragged
     from .stream import Stream
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview

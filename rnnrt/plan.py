@@ -19,7 +19,7 @@ import numpy as np
 from ._core import program
 from .bind import Binding
 from .control import CONTROL
-from .errors import InputError, ModelError, RnnrtError, UnsupportedError
+from .errors import ModelError, UnsupportedError
 from .graph import Graph, Node, captured
 from .native.recurrent import RecurrentBinder
 from .native.registry import NATIVE, Native

@@ -56,7 +56,7 @@ class StepTime:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What `profile` found: `steps` in order, `seconds` of a whole run with and of one without a clock at every step."""
+    """What `profile` found: `steps` in order; seconds of a run with a clock at every step, and of one without."""
 
     steps: tuple[StepTime, ...]
     seconds: float
@@ -96,7 +96,9 @@ class Profile:
 
     def __str__(self) -> str:
         width = max((len(s.label) for s in self.steps), default=4)
-        lines = [f"{'step':{width}s}  {'tier':9s} {'operator':16s} {'µs':>9s} {'share':>6s} {'kFLOP':>9s} {'kB':>9s}  floor"]
+        lines = [
+            f"{'step':{width}s}  {'tier':9s} {'operator':16s} {'µs':>9s} {'share':>6s} {'kFLOP':>9s} {'kB':>9s}  floor"
+        ]
         for s in self.steps:
             floor = "" if s.times_floor is None else f"{s.times_floor:.1f} x"
             lines.append(
@@ -134,7 +136,9 @@ def profile(model: Model, feeds: Mapping[str, Any], runs: int = 50) -> Profile:
             at += 1
         if segment.terminal.kind == 1:
             end = segment.terminal
-            steps.append(StepTime(end.label, end.op, end.tier, nanoseconds[at] * 1e-9, nanoseconds[at] / total, 0.0, 0, None))
+            steps.append(
+                StepTime(end.label, end.op, end.tier, nanoseconds[at] * 1e-9, nanoseconds[at] / total, 0.0, 0, None)
+            )
         at += 1
     return Profile(tuple(steps), total * 1e-9, float(np.median(whole)))
 
@@ -146,12 +150,14 @@ def _native(segment: Any, k: int, seconds: float, share: float) -> StepTime:
     peak, bandwidth = limits()
     floor = max(flops / peak, segment.traffic[k] / bandwidth)
     times = float(seconds / floor) if floor > 0 else None
-    return StepTime(segment.labels[k], segment.names[k], "native", float(seconds), float(share), flops, segment.traffic[k], times)
+    return StepTime(
+        segment.labels[k], segment.names[k], "native", float(seconds), float(share), flops, segment.traffic[k], times
+    )
 
 
 @cache
 def limits() -> tuple[float, float]:
-    """Operations a second at peak, and bytes a second out of the L2 cache, of one core; measured in some milliseconds."""
+    """Operations a second at peak, and bytes a second out of the L2 cache, of one core; measured in milliseconds."""
     x = np.ones(1 << 16, np.float32)  # 256 KiB: in L2, not in L1
     y = np.empty(program.LANES, np.float32)
     peak = FMA_CHAINS * program.LANES * 2 * 20000 / _best("limit_fma", [x, y, x.size, 20000])

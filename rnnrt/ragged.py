@@ -152,7 +152,7 @@ def run_ragged(model: Model, sequences: Sequence[Any]) -> list[Any]:
         results = _run_batch(ragged, [given[k] for k in batch]) if len(batch) > 1 and ragged.proof else None
         for place, k in enumerate(batch):
             try:
-                found = results[place] if results else model._plan.run_fresh(given[k].values)
+                found = results[place] if results else model._plan.run(given[k].values)
             except InputError as error:
                 raise InputError(f"sequence {k}: {error}") from None
             answers[k] = _answer(model, ragged.proof, given[k], found)
@@ -314,7 +314,7 @@ def _run_batch(ragged: Ragged, sequences: Sequence[_Sequence]) -> list[list[Any]
     lengths = np.repeat([s.steps for s in sequences], [s.rows for s in sequences])
     values += [lengths.astype(np.int32), lengths[:, None] - 1]
     try:
-        results = ragged.plan().run_fresh(values)
+        results = ragged.plan().run(values)
     except (InputError, ModelError, UnsupportedError):
         return None
     sizes: dict[Any, int] = {proof.time: longest, proof.batch: len(lengths)}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from dataclasses import replace
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest

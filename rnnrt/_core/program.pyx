@@ -135,14 +135,6 @@ cdef class Program:
             given.append(value)
         return self.run_from(root, given, None, None)
 
-    def run_into(self, values, targets):
-        """As `run`; `targets` has an array for each output that is to be written into it, None for the others.
-
-        A target that does not fit its output, or lies in the memory of an input, is left alone: a fresh array comes back.
-        """
-        cdef list given = list(values)
-        return self.run_from(self.root_of(given), given, list(targets), None)
-
     def profile(self, values):
         """As `run`; returns the outputs and a list of (segment, nanoseconds of each step, nanoseconds of its call)."""
         cdef list given = list(values)

@@ -53,10 +53,6 @@ cdef class Stepper:
         """End what `enter` began."""
         self.busy = 0
 
-    def taken(self):
-        """Whether somebody is in the middle of a step."""
-        return self.busy == generation
-
     def get(self):
         """The state's arrays by number; empty before the first step."""
         return self.current

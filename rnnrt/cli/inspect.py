@@ -54,7 +54,7 @@ def inspect(
         found = loaded.profile(feed.arrays, runs)
         out.print(_profile(found))
         out.print(
-            f"{len(found.steps)} steps, {number(found.seconds * 1e6)} µs, {found.native_share:.1%} of it in native steps; "
+            f"{len(found.steps)} steps, {number(found.seconds * 1e6)} µs, {found.native_share:.1%} of it native; "
             f"a run without clocks takes {number(found.run_seconds * 1e6)} µs"
         )
         if trace is not None:

@@ -14,8 +14,8 @@ from ..graph import Node
 from ..ops.arguments import integer
 from ..ops.conv_transpose import Placement
 from ..ops.windows import Windows
-from .emitter import FLOAT, Emitted, Emitter, Word
 from .conv_planes import convolve_planes
+from .emitter import FLOAT, Emitted, Emitter, Word
 from .margin import MOST, Margin, Planes, cropped, margin, planes_of, with_margin
 from .registry import native
 from .sums import Sums, aligned, taken

@@ -31,7 +31,7 @@ class Emitted:
         The node it comes from.
     """
 
-    __slots__ = ("epilogue", "label", "op", "work", "words")
+    __slots__ = ("epilogue", "label", "op", "words", "work")
 
     def __init__(self, op: str | int, words: list[Word], work: float, label: str) -> None:
         self.op, self.words, self.work, self.label = op, words, work, label

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .emitter import Emitter, Word
-from .tensor import Tensor
 from .taps import Phase, distances, margins
+from .tensor import Tensor
 
 MOST = 2**31 - 1
 """Distances between taps are int32."""
@@ -91,9 +91,7 @@ class Margin(NamedTuple):
         return Planes(target, x.n, x.c, x.h, x.w, strides, self.top, self.left, self.piece, self.rows * self.pitch)
 
 
-def margin(
-    x: Planes, rows: list[Phase], columns: list[Phase], piece: int, copy: bool, most: int = 0
-) -> Margin | None:
+def margin(x: Planes, rows: list[Phase], columns: list[Phase], piece: int, copy: bool, most: int = 0) -> Margin | None:
     """The copy that the phases need; None if they read nothing but the planes, and `copy` is false.
 
     Where there are `most` and one phase of rows, a copy of all channels has no more elements, if it can, but is of the
