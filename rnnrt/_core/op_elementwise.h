@@ -188,6 +188,11 @@ static inline int ew_compute_f32(const int64_t *ops, int64_t n_ops, char *const 
 
 /* Rows of float32 into a register: copied, one element spread, or picked up with a stride. */
 static inline void ew_fill_rows(const char *p, float *y, int64_t n, int64_t run, int64_t row, int64_t step) {
+    if (run <= 4) {
+        for (int64_t i = 0; i < run; i++)
+            for (int64_t r = 0; r * run < n; r++) y[r * run + i] = *(const float *)(p + r * row + i * step);
+        return;
+    }
     for (int64_t r = 0; r < n; r += run, p += row, y += run) {
         const float *x = (const float *)p;
         int64_t i = 0;

@@ -11,11 +11,12 @@ from __future__ import annotations
 import functools
 import math
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from .emitter import Emitter, Word, merged_axes
+from .emitter import Emitter, Word
 from .tensor import Buffer, Shape, Tensor, c_strides
 
 OPERANDS = 8
@@ -155,8 +156,9 @@ def emit_program(emitter: Emitter, name: str, y: Tensor, operands: list[Tensor],
         kind = TYPES[x.dtype]
         if x.shape == shape and (x.strides == strides or x.contiguous()):
             layouts.append((DIRECT if kind == native else EXPANDED, kind, 0, 1, ()))
-        elif size > 1 and x.size == 1:
-            layouts.append((SCALAR if kind == native else EXPANDED, kind, 0, 0, ()))
+        elif x.size == 1:
+            form = DIRECT if size == 1 else SCALAR
+            layouts.append((form if kind == native else EXPANDED, kind, 0, 0, ()))
         else:
             outer, n, run, layouts = walk(shape, operands, native, capacity)
             break
@@ -186,22 +188,33 @@ def walk(
 
     Short rows are taken together, as many as a register holds; long ones one by one.
     """
-    padded = [(0,) * (len(shape) - x.ndim) + x.strides for x in operands]
-    spread = [
-        tuple([0 if size == 1 else s for size, s in zip((1,) * (len(shape) - x.ndim) + x.shape, strides, strict=True)])
-        for x, strides in zip(operands, padded, strict=True)
-    ]
-    axes = merged_axes(shape, *spread)
-    assert axes is not None
-    run, *steps = axes.pop()
-    n, rows = run, [0] * len(operands)
-    if axes and 2 * run <= capacity:
-        count, *rows = axes.pop()
-        n = count * run
-    outer = tuple([axis[0] for axis in axes])
+    spread = []
+    for x in operands:
+        own: Sequence[int] = x.strides
+        if x.shape != shape:
+            own = [0] * (len(shape) - x.ndim) + [0 if n == 1 else s for n, s in zip(x.shape, own, strict=True)]
+        spread.append(own)
+    # innermost first: sizes, and the strides of all operands; an axis that continues the one inside it joins it
+    sizes: list[int] = []
+    steps: list[list[int]] = []
+    for axis in range(len(shape) - 1, -1, -1):
+        if shape[axis] == 1:
+            continue
+        here = [strides[axis] for strides in spread]
+        if sizes and here == [s * sizes[-1] for s in steps[-1]]:
+            sizes[-1] *= shape[axis]
+        else:
+            sizes.append(shape[axis])
+            steps.append(here)
+    n = run = sizes[0]
+    inner = 1
+    rows = [0] * len(operands)
+    if len(sizes) > 1 and 2 * run <= capacity:
+        n, rows, inner = sizes[1] * run, steps[1], 2
+    outer = tuple(sizes[: inner - 1 : -1])
     layouts = []
     for k, x in enumerate(operands):
-        kind, row, step = TYPES[x.dtype], rows[k], steps[k]
+        kind, row, step = TYPES[x.dtype], rows[k], steps[0][k]
         if kind != native:
             form = EXPANDED
         elif step == 1 and (n == run or row == run):
@@ -210,7 +223,7 @@ def walk(
             form = SCALAR
         else:
             form = EXPANDED
-        layouts.append((form, kind, row, step, tuple([axis[1 + k] for axis in axes])))
+        layouts.append((form, kind, row, step, tuple([here[k] for here in steps[: inner - 1 : -1]])))
     return outer, n, run, layouts
 
 

@@ -21,10 +21,10 @@ BOOL, INT64, DOUBLE = np.dtype(np.bool_), np.dtype(np.int64), np.dtype(np.float6
 INTEGERS = frozenset(np.dtype(t) for t in (np.int64, np.int32, np.int8, np.uint8))
 
 _F32 = """
-copy is_true neg abs sqrt reciprocal square sign floor ceil round not is_nan is_inf relu sigmoid tanh exp log sin cos tan
-asin acos atan sinh cosh asinh acosh atanh erf softplus softsign mish gelu gelu_tanh leaky_relu thresholded_relu elu selu
-celu hard_sigmoid hard_swish swish clip shrink power_of integer_power add sub mul div min max pow mod fmod prelu less
-less_or_equal equal xor where"""
+copy is_true neg abs sqrt reciprocal square sign floor ceil round not is_nan is_inf relu sigmoid tanh exp log sin
+cos tan asin acos atan sinh cosh asinh acosh atanh erf softplus softsign mish gelu gelu_tanh leaky_relu
+thresholded_relu elu selu celu hard_sigmoid hard_swish swish clip shrink power_of integer_power add sub mul div min
+max pow mod fmod prelu less less_or_equal equal xor where"""
 _I64 = """
 copy is_true neg abs sign not invert add sub mul div min max mod fmod less less_or_equal equal and or xor where"""
 
