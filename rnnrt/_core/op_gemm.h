@@ -12,6 +12,7 @@
 #define RT_OP_GEMM_H
 #include "ops.h"
 #include "panel.h"
+#include "transpose.h"
 #include "vfold.h"
 
 enum { GEMM_PACKED, GEMM_DIRECT, GEMM_LOOSE, GEMM_DOTS };
@@ -130,21 +131,6 @@ static void gemm_activate(const rt_gemm *s, real *y, ptrdiff_t n) {
     if (n > 0) v_store_n(y, v_activate(kind, alpha, beta, v_load_n(y, (int)n)), (int)n);
 }
 
-/* y[j][i] = x[i][j] for i, j < 4. */
-static inline void transpose4(const real *x, ptrdiff_t ldx, real *y, ptrdiff_t ldy) {
-#if defined(__SSE2__)
-    __m128 a = _mm_loadu_ps(x), b = _mm_loadu_ps(x + ldx), c = _mm_loadu_ps(x + 2 * ldx), d = _mm_loadu_ps(x + 3 * ldx);
-    _MM_TRANSPOSE4_PS(a, b, c, d);
-    _mm_storeu_ps(y, a);
-    _mm_storeu_ps(y + ldy, b);
-    _mm_storeu_ps(y + 2 * ldy, c);
-    _mm_storeu_ps(y + 3 * ldy, d);
-#else
-    for (int i = 0; i < 4; i++)
-        for (int j = 0; j < 4; j++) y[j * ldy + i] = x[i * ldx + j];
-#endif
-}
-
 /* Pack n columns of b, k rows, into a panel of nv vectors; columns that are missing are zeros. */
 static void gemm_pack(const rt_gemm *s, const real *b, int nv, ptrdiff_t n, real *w) {
     const ptrdiff_t ldw = nv * LANES, n_k = s->k, b_k = s->b_k, b_n = s->b_n;
@@ -160,11 +146,12 @@ static void gemm_pack(const rt_gemm *s, const real *b, int nv, ptrdiff_t n, real
     for (int v = 0; v < nv; v++, b += LANES * b_n) {
         const int columns = (int)(n - v * LANES < LANES ? n - v * LANES : LANES);
         real *to = w + v * LANES;
-        ptrdiff_t k = 0;
-        if (columns == LANES && b_k == 1)
-            for (; k + 4 <= n_k; k += 4)
-                for (int u = 0; u < LANES; u += 4) transpose4(b + k + u * b_n, b_n, to + k * ldw + u, ldw);
-        for (; k < n_k; k++) v_store(to + k * ldw, v_load_every(b + k * b_k, b_n, columns));
+        if (b_k == 1) {
+            for (ptrdiff_t k = 0; columns < LANES && k < n_k; k++) v_store(to + k * ldw, v_set1(0));
+            rt_transpose_f32(b, b_n, to, ldw, columns, (int)n_k);
+        } else {
+            for (ptrdiff_t k = 0; k < n_k; k++) v_store(to + k * ldw, v_load_every(b + k * b_k, b_n, columns));
+        }
     }
     if (s->scale != 1.0)
         for (ptrdiff_t i = 0; i < n_k * ldw; i += LANES) v_store(w + i, scale * v_load(w + i));

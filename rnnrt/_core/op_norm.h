@@ -14,6 +14,7 @@
  */
 #ifndef RT_OP_NORM_H
 #define RT_OP_NORM_H
+#include "element_functions.h"
 #include "op_reduce.h"
 
 enum { NORM_MEAN = 1 };

@@ -9,6 +9,7 @@
  */
 #ifndef RT_OP_REDUCE_H
 #define RT_OP_REDUCE_H
+#include "element_functions.h"
 #include "ops.h"
 #include "panel.h"
 #include "vfold.h"

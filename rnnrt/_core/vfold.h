@@ -63,20 +63,6 @@ static inline vf v_load_every(const real *p, ptrdiff_t stride, int n) {
     return v_load(t);
 }
 
-static inline vf v_sqrt(vf x) {
-    real t[LANES];
-    v_store(t, x);
-    for (int u = 0; u < LANES; u++) t[u] = sqrtf(t[u]);
-    return v_load(t);
-}
-
-static inline vf v_log(vf x) {
-    real t[LANES];
-    v_store(t, x);
-    for (int u = 0; u < LANES; u++) t[u] = logf(t[u]);
-    return v_load(t);
-}
-
 static inline void v_unzip(vf a, vf b, vf *even, vf *odd) {
 #if defined(__AVX512F__)
     const __m512i from = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
