@@ -86,7 +86,7 @@ def bind_unary(emitter: Emitter, node: Node, x: Tensor) -> Tensor | None:
 
 
 def biased(emitter: Emitter, a: Tensor, b: Tensor) -> Tensor | None:
-    """a + b as one of them, if the step that makes it takes on the other."""
+    """The sum as one of the two, if the step that makes it takes on the other."""
     if a.producer is not None and add_bias(emitter, a, b):
         return a
     if b.producer is not None and add_bias(emitter, b, a):
