@@ -58,10 +58,10 @@ RT_INLINE real red_fold(const int kind, vf x) {
 static inline vf red_finish(const rt_reduce *s, vf x, const real *shift, int n) {
     switch (s->finish) {
     case FIN_DIVIDE: return x / v_set1((real)s->count);
-    case FIN_SQRT: return v_sqrt(x);
-    case FIN_LOG: return v_log(x);
+    case FIN_SQRT: return ew_sqrt(x);
+    case FIN_LOG: return ew_log(x);
     case FIN_FINITE: return v_where((vi)(x - x == v_set1(0)), x, v_set1(0));
-    case FIN_LOG_PLUS: return v_log(x) + v_load_n(shift, n);
+    case FIN_LOG_PLUS: return ew_log(x) + v_load_n(shift, n);
     default: return x;
     }
 }
