@@ -188,14 +188,17 @@ def test_no_two_live_buffers_overlap(seed):
 
 
 def test_outputs_that_are_views_inputs_or_constants_are_fresh_arrays():
-    text = "(float[2, 3] x) => (float[3, 2] t, float[2, 3] x, float[2] k, float[6] r) { t = Transpose(x)  r = Reshape(x, six) }"
+    outputs = "float[3, 2] t, float[2, 3] x, float[2] k, float[6] r"
+    text = f"(float[2, 3] x) => ({outputs}) {{ t = Transpose(x)  r = Reshape(x, six) }}"
     model = rnnrt.load(parsed(text, six=np.array([6], np.int64), k=np.array([1, 2], F)))
     x = np.arange(6, dtype=F).reshape(2, 3)
     got = model.run({"x": x})
-    assert np.array_equal(got["t"], x.T) and np.array_equal(got["r"], x.ravel())
+    assert np.array_equal(got["t"], x.T)
+    assert np.array_equal(got["r"], x.ravel())
     arrays = [x, *got.values()]
     for k, a in enumerate(arrays):
-        assert a.flags.writeable and a.flags.c_contiguous
+        assert a.flags.writeable
+        assert a.flags.c_contiguous
         assert not any(np.shares_memory(a, b) for b in arrays[k + 1 :])
     again = model.run({"x": x})
     assert not any(np.shares_memory(a, b) for a in got.values() for b in again.values())
@@ -272,7 +275,8 @@ def test_a_stream_writes_into_given_arrays_even_where_they_overlap_what_is_fed()
         want = plain.step({"x": x[k : k + 1]})["y"]
         out = np.full_like(want, np.nan)
         answer = given.step({"x": x[k : k + 1]}, out={"y": out})
-        assert answer["y"] is out and np.array_equal(out, want)
+        assert answer["y"] is out
+        assert np.array_equal(out, want)
     memory = np.zeros(4096, F)
     for k in range(6):
         frame = memory[: x[0].size].reshape(x[:1].shape)
@@ -294,7 +298,8 @@ def test_a_refused_out_changes_neither_state_nor_arrays():
     for out in ({"y": bad}, {"y": read_only}, {"y": y.astype(float)}, {"z": y}, [y]):
         with pytest.raises(InputError):
             stream.step({"x": frames(1)}, out=out)
-    assert np.all(bad == 7) and np.all(read_only == 7)
+    assert np.all(bad == 7)
+    assert np.all(read_only == 7)
     assert all(np.array_equal(stream.state[k], before[k]) for k in before)
 
 
@@ -307,12 +312,15 @@ def test_a_profile_accounts_for_every_step(tmp_path):
     found = model.profile({"x": np.ones((16, 8), F)}, runs=5)
     assert sum(s.share for s in found.steps) == pytest.approx(1)
     tiers = {s.label.split()[0]: s.tier for s in found.steps}
-    assert tiers["NonZero"] == "NumPy" and "native" in tiers.values()
+    assert tiers["NonZero"] == "NumPy"
+    assert "native" in tiers.values()
     product = next(s for s in found.steps if s.operator == "gemm")
     assert product.flops == 2 * 16 * 8 * 4
-    assert product.bytes >= 4 * (16 * 8 + 16 * 4) and product.times_floor > 0
+    assert product.bytes >= 4 * (16 * 8 + 16 * 4)
+    assert product.times_floor > 0
     assert 0 < found.native_share < 1
-    assert "NonZero" in str(found) and "µs" in str(found)
+    assert "NonZero" in str(found)
+    assert "µs" in str(found)
     found.save(tmp_path / "trace.json")
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     assert [e["name"] for e in events] == [s.label for s in found.steps]
