@@ -1,4 +1,4 @@
-"""An input as windows read it: the tensor itself, or a copy with a margin, taken apart by the stride of its last axis."""
+"""An input as windows read it: the tensor itself, or a copy with a margin, its last axis taken apart by the stride."""
 
 from __future__ import annotations
 
