@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from native_steps import LANES, bind, execute, run_native, strided
-from ops_util import run_op
+from ops_util import make_node, run_op
 
 from rnnrt.native.product import add_bias
+from rnnrt.native.registry import NATIVE
 from rnnrt.native.tensor import constant
 
 SIZES = [1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 33, 48, 64, 65, 100, 130]
@@ -183,3 +184,14 @@ def test_lanes_are_those_of_the_instruction_set():
     from rnnrt._core import engine, program
 
     assert LANES[engine.in_use] == program.LANES
+
+
+def test_product_addend_and_activation_are_one_step():
+    rng = np.random.default_rng(10)
+    a, b, c = strided(rng, (4, 9), 0), strided(rng, (9, 21), 0), strided(rng, (21,), 0)
+    emitter, x, _ = bind("MatMul", a, b, isa="baseline", known=(1,))
+    for op, operands in [("Add", [constant(c)]), ("Relu", [])]:
+        x.uses = 1
+        x = NATIVE["", op].bind(emitter, make_node(op, 1 + len(operands)), x, *operands)
+    assert [step.op for step in emitter.steps] == ["gemm"]
+    assert x.pending is None

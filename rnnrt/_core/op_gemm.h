@@ -10,8 +10,10 @@
  */
 #ifndef RT_OP_GEMM_H
 #define RT_OP_GEMM_H
+#include "op_activate.h"
 #include "ops.h"
 #include "panel.h"
+#include "transpose.h"
 #include "vfold.h"
 
 enum { GEMM_PACKED, GEMM_DIRECT, GEMM_LOOSE, GEMM_DOTS };
@@ -122,29 +124,6 @@ typedef void (*gemm_fn)(const rt_gemm_tile *);
 static const gemm_fn gemm_tiles[MAX_NV + 1][MAX_ROWS + 1] = {{0}, GEMM_ROW(1), GEMM_ROW(2), GEMM_ROW(3), GEMM_ROW(4)};
 /* clang-format on */
 
-/* Apply an activation to a row of n columns. */
-static void gemm_activate(const rt_gemm *s, real *y, ptrdiff_t n) {
-    const int kind = (int)s->activation;
-    const real alpha = (real)s->alpha, beta = (real)s->beta;
-    for (; n >= LANES; n -= LANES, y += LANES) v_store(y, v_activate(kind, alpha, beta, v_load(y)));
-    if (n > 0) v_store_n(y, v_activate(kind, alpha, beta, v_load_n(y, (int)n)), (int)n);
-}
-
-/* y[j][i] = x[i][j] for i, j < 4. */
-static inline void transpose4(const real *x, ptrdiff_t ldx, real *y, ptrdiff_t ldy) {
-#if defined(__SSE2__)
-    __m128 a = _mm_loadu_ps(x), b = _mm_loadu_ps(x + ldx), c = _mm_loadu_ps(x + 2 * ldx), d = _mm_loadu_ps(x + 3 * ldx);
-    _MM_TRANSPOSE4_PS(a, b, c, d);
-    _mm_storeu_ps(y, a);
-    _mm_storeu_ps(y + ldy, b);
-    _mm_storeu_ps(y + 2 * ldy, c);
-    _mm_storeu_ps(y + 3 * ldy, d);
-#else
-    for (int i = 0; i < 4; i++)
-        for (int j = 0; j < 4; j++) y[j * ldy + i] = x[i * ldx + j];
-#endif
-}
-
 /* Pack n columns of b, k rows, into a panel of nv vectors; columns that are missing are zeros. */
 static void gemm_pack(const rt_gemm *s, const real *b, int nv, ptrdiff_t n, real *w) {
     const ptrdiff_t ldw = nv * LANES, n_k = s->k, b_k = s->b_k, b_n = s->b_n;
@@ -160,11 +139,12 @@ static void gemm_pack(const rt_gemm *s, const real *b, int nv, ptrdiff_t n, real
     for (int v = 0; v < nv; v++, b += LANES * b_n) {
         const int columns = (int)(n - v * LANES < LANES ? n - v * LANES : LANES);
         real *to = w + v * LANES;
-        ptrdiff_t k = 0;
-        if (columns == LANES && b_k == 1)
-            for (; k + 4 <= n_k; k += 4)
-                for (int u = 0; u < LANES; u += 4) transpose4(b + k + u * b_n, b_n, to + k * ldw + u, ldw);
-        for (; k < n_k; k++) v_store(to + k * ldw, v_load_every(b + k * b_k, b_n, columns));
+        if (b_k == 1) {
+            for (ptrdiff_t k = 0; columns < LANES && k < n_k; k++) v_store(to + k * ldw, v_set1(0));
+            rt_transpose_f32(b, b_n, to, ldw, columns, (int)n_k);
+        } else {
+            for (ptrdiff_t k = 0; k < n_k; k++) v_store(to + k * ldw, v_load_every(b + k * b_k, b_n, columns));
+        }
     }
     if (s->scale != 1.0)
         for (ptrdiff_t i = 0; i < n_k * ldw; i += LANES) v_store(w + i, scale * v_load(w + i));
@@ -193,7 +173,7 @@ static void gemm_panel(const rt_gemm *s, rt_gemm_tile t, const real *b, ptrdiff_
         const ptrdiff_t now = left <= GEMM_ROWS ? left : left >= 2 * GEMM_ROWS ? GEMM_ROWS : (left + 1) / 2;
         tiles[now](&t);
         if (s->activation >= 0)
-            for (ptrdiff_t r = 0; r < now; r++) gemm_activate(s, t.y + r * t.y_row, columns);
+            for (ptrdiff_t r = 0; r < now; r++) activate_row(s->activation, s->alpha, s->beta, t.y + r * t.y_row, columns);
         t.a += now * t.a_row;
         t.y += now * t.y_row;
         if (t.init) t.init += now * t.ldinit;
@@ -248,7 +228,7 @@ static void gemm_dots(const rt_gemm *s, const rt_gemm_tile *t, ptrdiff_t rows) {
     if (s->n - j == 2) gemm_dot(2, t, s->b_n, rows, j);
     if (s->n - j == 1) gemm_dot(1, t, s->b_n, rows, j);
     if (s->activation < 0) return;
-    for (ptrdiff_t r = 0; r < rows; r++) gemm_activate(s, t->y + r * t->y_row, s->n);
+    for (ptrdiff_t r = 0; r < rows; r++) activate_row(s->activation, s->alpha, s->beta, t->y + r * t->y_row, s->n);
 }
 
 static int op_gemm(const int64_t *words, char *const *values, int part, int n_parts) {

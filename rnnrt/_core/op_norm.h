@@ -15,6 +15,7 @@
 #ifndef RT_OP_NORM_H
 #define RT_OP_NORM_H
 #include "element_functions.h"
+#include "op_activate.h"
 #include "op_reduce.h"
 
 enum { NORM_MEAN = 1 };
@@ -81,11 +82,6 @@ RT_INLINE void norm_numbers(const real *x, real *y, ptrdiff_t n, vf m, vf r, vf 
     if (n > 0) v_store_n(y, (v_load_n(x, (int)n) - m) * r * a + b, (int)n);
 }
 
-static void act_run(int64_t kind, double alpha, double beta, real *y, ptrdiff_t n) {
-    for (; n >= LANES; n -= LANES, y += LANES) v_store(y, v_activate((int)kind, (real)alpha, (real)beta, v_load(y)));
-    if (n > 0) v_store_n(y, v_activate((int)kind, (real)alpha, (real)beta, v_load_n(y, (int)n)), (int)n);
-}
-
 /* Row k of a period. */
 RT_INLINE void norm_row(const rt_norm *s, const real *x, real *y, vf m, vf r, const real *scale, const real *bias, int64_t k) {
     const int64_t n = s->n;
@@ -98,7 +94,7 @@ RT_INLINE void norm_row(const rt_norm *s, const real *x, real *y, vf m, vf r, co
             norm_numbers(x + c * run, y + c * run, run, m, r, a, b);
         }
     }
-    if (s->activation >= 0) act_run(s->activation, s->alpha, s->beta, y, n);
+    if (s->activation >= 0) activate_row(s->activation, s->alpha, s->beta, y, n);
 }
 
 static int op_norm(const int64_t *words, char *const *values, int part, int n_parts) {
@@ -152,7 +148,7 @@ static int op_affine(const int64_t *words, char *const *values, int part, int n_
             norm_numbers(x, y, n, v_set1(mean[c]), v_set1(1), v_set1(factor[c]), v_set1(bias[c]));
             if (++c == s->channels) c = 0;
         }
-        if (s->activation >= 0) act_run(s->activation, s->alpha, s->beta, y, n);
+        if (s->activation >= 0) activate_row(s->activation, s->alpha, s->beta, y, n);
     }
     return RT_OK;
 }
@@ -210,7 +206,7 @@ static void softmax_columns(const real *x, real *y, ptrdiff_t n, ptrdiff_t inner
         sum = sum + e;
         v_store_n(y + i * inner, logarithm ? d : e, columns);
     }
-    const vf log_sum = logarithm ? v_log(sum) : v_set1(0), factor = logarithm ? v_set1(1) : (vf)(v_set1(1) / sum);
+    const vf log_sum = logarithm ? ew_log(sum) : v_set1(0), factor = logarithm ? v_set1(1) : (vf)(v_set1(1) / sum);
     for (ptrdiff_t i = 0; i < n; i++) v_store_n(y + i * inner, (v_load_n(y + i * inner, columns) - log_sum) * factor, columns);
 }
 
@@ -234,7 +230,7 @@ static void lp_columns(const real *x, real *y, ptrdiff_t n, ptrdiff_t inner, int
         const vf e = v_load_n(x + i * inner, columns);
         norm = norm + (p == 1 ? v_max(e, -e) : (vf)(e * e));
     }
-    if (p == 2) norm = v_sqrt(norm);
+    if (p == 2) norm = ew_sqrt(norm);
     for (ptrdiff_t i = 0; i < n; i++)
         v_store_n(y + i * inner, v_where((vi)(norm == zero), zero, v_load_n(x + i * inner, columns) / norm), columns);
 }

@@ -58,10 +58,10 @@ RT_INLINE real red_fold(const int kind, vf x) {
 static inline vf red_finish(const rt_reduce *s, vf x, const real *shift, int n) {
     switch (s->finish) {
     case FIN_DIVIDE: return x / v_set1((real)s->count);
-    case FIN_SQRT: return v_sqrt(x);
-    case FIN_LOG: return v_log(x);
+    case FIN_SQRT: return ew_sqrt(x);
+    case FIN_LOG: return ew_log(x);
     case FIN_FINITE: return v_where((vi)(x - x == v_set1(0)), x, v_set1(0));
-    case FIN_LOG_PLUS: return v_log(x) + v_load_n(shift, n);
+    case FIN_LOG_PLUS: return ew_log(x) + v_load_n(shift, n);
     default: return x;
     }
 }
@@ -173,12 +173,12 @@ RT_INLINE void reduce_pairs(const int kind, const rt_reduce *s, const real *x, i
     vf even, odd;
     for (; n >= LANES; n -= LANES, x += 2 * LANES, y += LANES) {
         v_unzip(v_load(x), v_load(x + LANES), &even, &odd);
-        v_store(y, red_finish(s, red_join(kind, red_map(kind, even, even), red_map(kind, odd, odd)), NULL, LANES));
+        v_store(y, red_finish(s, red_join(kind, red_map(kind, even, even), red_map(kind, odd, odd)), y, LANES));
     }
     if (n <= 0) return;
     even = v_load_every(x, 2, (int)n);
     odd = v_load_every(x + 1, 2, (int)n);
-    v_store_n(y, red_finish(s, red_join(kind, red_map(kind, even, even), red_map(kind, odd, odd)), NULL, (int)n), (int)n);
+    v_store_n(y, red_finish(s, red_join(kind, red_map(kind, even, even), red_map(kind, odd, odd)), y, (int)n), (int)n);
 }
 
 RT_INLINE void reduce_kind(const int kind, red_long halves, const rt_reduce *s, char *const *values, int part, int n_parts) {

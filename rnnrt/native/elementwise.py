@@ -14,6 +14,7 @@ from ..graph import Node
 from ..ops.common import dtype_of
 from .chain import LEAF, OPERANDS, TYPES, Op, Tokens, broadcast_shape, chain, now
 from .emitter import FLOAT, Emitter
+from .product import add_bias
 from .registry import native
 from .tensor import Tensor
 
@@ -84,6 +85,15 @@ def bind_unary(emitter: Emitter, node: Node, x: Tensor) -> Tensor | None:
     return None
 
 
+def biased(emitter: Emitter, a: Tensor, b: Tensor) -> Tensor | None:
+    """The sum as one of the two, if the step that makes it takes on the other."""
+    if a.producer is not None and add_bias(emitter, a, b):
+        return a
+    if b.producer is not None and add_bias(emitter, b, a):
+        return b
+    return None
+
+
 @native(*INTEGER_BINARY, lazy=True)
 def bind_binary(emitter: Emitter, node: Node, a: Tensor, b: Tensor) -> Tensor | None:
     """Arithmetic and operations on bits."""
@@ -91,6 +101,8 @@ def bind_binary(emitter: Emitter, node: Node, a: Tensor, b: Tensor) -> Tensor | 
     if dtype != b.dtype:
         return None
     if dtype == FLOAT and node.op in FLOAT_BINARY:
+        if node.op == "Add" and (x := biased(emitter, a, b)) is not None:
+            return x
         return chain(emitter, FLOAT, [a, b], FLOAT_BINARY[node.op])
     if dtype in INTEGERS:
         return now(emitter, "integers", dtype, [a, b], INTEGER_BINARY[node.op])
