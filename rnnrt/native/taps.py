@@ -19,7 +19,7 @@ class Phase(NamedTuple):
 
     first: int
     step: int
-    count: int
+    count: int  # type: ignore[assignment]
     stride: int
     tap: int
     tap_step: int
