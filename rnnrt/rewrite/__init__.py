@@ -66,30 +66,29 @@ def rewrite(graph: Graph) -> list[str]:
     if reversed_ or lifted:
         cleaned.add(Cleaned(), remove_dead(graph))
         cleaned.add(clean(graph), remove_dead(graph))
-    known = Known.of(graph)
+    known = Known(graph)
+    simpler = simplify(graph, known)
     cells, rolled = roll(graph, Known.of(graph, named=True) if Known.has_names(graph) else known)
     if cells:
         cleaned.add(Cleaned(), remove_dead(graph))
         cleaned.add(clean(graph), remove_dead(graph))
         known = Known.of(graph)
     changes = []
-    for change in (turn_nodes, simplify, fold_scales, name_norms, join_places):
+    for change in (turn_nodes, fold_scales, name_norms, join_places):
         changes.append(change(graph, known))
         known = Known.of(graph) if changes[-1] else known
-    turned, simpler, scaled, norms, joined = changes
-    if any(changes):
+    turned, scaled, norms, joined = changes
+    if simpler or any(changes):
         cleaned.add(Cleaned(), remove_dead(graph))
-        folded += fold(graph).nodes
+        folded += fold(graph).nodes if simpler else 0
         cleaned.add(clean(graph), remove_dead(graph))
     lowered, known = lower(graph)
     zeros = drop_zero_states(graph, known)
     if lowered:
         cleaned.add(Cleaned(), remove_dead(graph))
-        absorbed = absorb_views(graph, known)
-        cleaned.add(clean(graph), remove_dead(graph))
-        known = Known.of(graph)
+        absorbed, known = absorb_views(graph, known)
     reshaped = merge_reshapes(graph, known)
-    if reshaped:
+    if lowered or reshaped:
         cleaned.add(Cleaned(), remove_dead(graph))
         cleaned.add(clean(graph), remove_dead(graph))
     counts = [

@@ -80,15 +80,16 @@ class Known:
 
     def learn(self, node: Node) -> None:
         """Conclude what the inputs of `node` tell about its outputs; its subgraphs must be in `inner` already."""
-        self.producers.update((out, node) for out in node.outputs if out)
-        self._own.update(out for out in node.outputs if out)
-        for out, dtype in element_type(node, self).items():
-            self._dtypes[out] = dtype
+        for out in node.outputs:
+            if out:
+                self.producers[out] = node
+                self._own.add(out)
+        element_type(node, self, self._dtypes)
         rule = SHAPES.get((node.domain, node.op))
         shapes = rule(node, self) if rule else None
         for out, shape in zip(node.outputs, shapes or (), strict=False):
             if out and shape is not None:
-                self._shapes[out] = tuple(f"{out}[{k}]" if d is None else d for k, d in enumerate(shape))
+                self._shapes[out] = tuple([f"{out}[{k}]" if d is None else d for k, d in enumerate(shape)])
         look = CONTENTS.get(node.op) if node.domain == "" else None
         found = look(node, self) if look else None
         if found is not None and found.size <= _SMALL:
