@@ -98,6 +98,8 @@ class Known:
     def _home(self, name: str) -> Known | None:
         """The innermost graph that defines `name`."""
         scope: Known | None = self
+        if name in self._own:
+            return self
         while scope is not None and name not in scope._own and name not in scope.graph.constants:
             scope = scope.outer
         return scope
@@ -146,7 +148,7 @@ class Known:
             value = self.constant(node.input(k))
         if value is None or (isinstance(value, np.ndarray) and (value.dtype.kind not in "iu" or value.ndim > 1)):
             return None
-        return [int(v) for v in np.atleast_1d(np.asarray(value))]
+        return [int(v) for v in np.asarray(value).reshape(-1).tolist()]
 
     def settled(self, name: str) -> np.ndarray | None:
         """The value of `name` as an array where `contents` holds no token."""
