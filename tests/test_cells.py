@@ -294,6 +294,14 @@ def test_slices_put_together_again(cut: tuple, left: int) -> None:
     assert same(b.graph, (2, 5)).count("Concat") == left
 
 
+def test_runs_of_slices_in_a_longer_concat() -> None:
+    b = Written(0)
+    x, y = b.input("x", "N", 5), b.input("y", "N", 2)
+    parts = [b.node("Slice", x, b.ints(s), b.ints(e), b.ints(1)) for s, e in ((0, 2), (2, 5), (0, 1))]
+    b.output(b.node("Concat", y, *parts, y, axis=1))
+    assert same(b.graph, (2, 5), (2, 2)) == ["Slice", "Concat"]
+
+
 def test_last_step_besides_all_steps() -> None:
     b = Written(0)
     x = b.input("x", 4, "B", 3)

@@ -6,7 +6,8 @@ The passes, in order, each in a file of its own:
 2. :mod:`.bodies`, :mod:`.fold`, :mod:`.clean`, :mod:`.dead`: what a Loop only hands on taken from outside, constants
    folded, empty and repeated nodes removed; again while that helps.
 3. :mod:`.loops`, :mod:`.roll`: Loops over cells, cells written out, and layers unrolled over time, made LSTM, GRU and
-   RNN again; :mod:`.reverse` and :mod:`.places` take reversals and Concats of steps away.
+   RNN again; :mod:`.reverse`, :mod:`.directions` and :mod:`.places` take reversals, pairs of directions and Concats of
+   steps away.
 4. :mod:`.simpler`, :mod:`.scale`, :mod:`.norms`: simpler operators, BatchNormalization and other scales folded into
    weights, norms called by their names.
 5. :mod:`.lower`: LSTM, GRU and RNN checked and written out in full.
@@ -23,6 +24,7 @@ from .absorb import absorb_views
 from .bodies import free_invariants
 from .clean import Cleaned, clean
 from .dead import remove_dead
+from .directions import join_directions
 from .fold import fold
 from .known import Known
 from .loops import lift_loops
@@ -66,30 +68,36 @@ def rewrite(graph: Graph) -> list[str]:
     if reversed_ or lifted:
         cleaned.add(Cleaned(), remove_dead(graph))
         cleaned.add(clean(graph), remove_dead(graph))
-    known = Known.of(graph)
+    known = Known(graph)
+    simpler = simplify(graph, known)
     cells, rolled = roll(graph, Known.of(graph, named=True) if Known.has_names(graph) else known)
     if cells:
         cleaned.add(Cleaned(), remove_dead(graph))
         cleaned.add(clean(graph), remove_dead(graph))
         known = Known.of(graph)
     changes = []
-    for change in (turn_nodes, simplify, fold_scales, name_norms, join_places):
+    for change in (turn_nodes, fold_scales, name_norms, join_places):
         changes.append(change(graph, known))
         known = Known.of(graph) if changes[-1] else known
-    turned, simpler, scaled, norms, joined = changes
-    if any(changes):
+    turned, scaled, norms, joined = changes
+    if simpler or any(changes):
         cleaned.add(Cleaned(), remove_dead(graph))
-        folded += fold(graph).nodes
+        folded += fold(graph).nodes if simpler else 0
+        cleaned.add(clean(graph), remove_dead(graph))
+    paired = join_directions(graph)
+    if paired:
+        cleaned.add(Cleaned(), remove_dead(graph))
+        cleaned.add(clean(graph), remove_dead(graph))
+        joined += join_places(graph, Known.of(graph))
+        cleaned.add(Cleaned(), remove_dead(graph))
         cleaned.add(clean(graph), remove_dead(graph))
     lowered, known = lower(graph)
     zeros = drop_zero_states(graph, known)
     if lowered:
         cleaned.add(Cleaned(), remove_dead(graph))
         absorbed = absorb_views(graph, known)
-        cleaned.add(clean(graph), remove_dead(graph))
-        known = Known.of(graph)
     reshaped = merge_reshapes(graph, known)
-    if reshaped:
+    if lowered or reshaped:
         cleaned.add(Cleaned(), remove_dead(graph))
         cleaned.add(clean(graph), remove_dead(graph))
     counts = [
@@ -106,6 +114,7 @@ def rewrite(graph: Graph) -> list[str]:
         (simpler, "replaced {} by simpler operators", "node"),
         (scaled, "folded {} into the product next to it", "scale, bias or padding"),
         (turned, "turned {} round", "recurrent node"),
+        (paired, "made bidirectional nodes of {}", "pair of layers"),
         (joined, "replaced {} of consecutive pieces by a view", "Concat"),
         (lowered, "checked and lowered {}", "recurrent node"),
         (zeros, "dropped {}", "zero initial state"),

@@ -218,7 +218,7 @@ def _take_last_step(node: Node, k: int, reader: Node, known: Known, only: bool =
     kind, axis, *where = views[0]
     if not -len(groups) <= axis < len(groups) or groups[axis] != (0,):
         return False
-    if not _is_last(kind, where, node.attrs["direction"] == "reverse", sizes[0]):
+    if not is_last(kind, where, node.attrs["direction"] == "reverse", sizes[0]):
         return False
     axis %= len(groups)
     kept = (*groups[:axis], *(((),) if kind == "slice" else ()), *groups[axis + 1 :])
@@ -232,7 +232,8 @@ def _take_last_step(node: Node, k: int, reader: Node, known: Known, only: bool =
     return True
 
 
-def _is_last(kind: str, where: Sequence[int], reverse: bool, steps: Size | None) -> bool:
+def is_last(kind: str, where: Sequence[int], reverse: bool, steps: Size | None) -> bool:
+    """Whether an ``index`` or ``slice`` of Y's first axis takes just what is computed last."""
     if kind == "index":
         last = (0 if reverse else -1, None if not isinstance(steps, int) else -steps if reverse else steps - 1)
         return steps != 0 and where[0] in last

@@ -16,7 +16,7 @@ from ..ops.reference import RANDOM
 from .edit import NEWEST
 from .known import Known
 from .names import Names, rename_definitions, rename_inputs
-from .shape_rules import element_type
+from .shape_rules import CAST
 from .views import END, Size, quotient, turns_round, views_of
 
 _VIEWS = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Slice")
@@ -230,7 +230,7 @@ def leaves_alone(node: Node, known: Known) -> bool:
     if node.op == "Identity":
         return True
     if node.op == "Cast":
-        before, after = known.dtype(node.inputs[0]), element_type(node, known).get(node.outputs[0])
+        before, after = known.dtype(node.inputs[0]), CAST.get(node.attrs.get("to", 0))
         return before is not None and before == after
     if node.op == "Concat":
         return len(node.inputs) == 1

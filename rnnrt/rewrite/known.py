@@ -84,7 +84,7 @@ class Known:
             if out:
                 self.producers[out] = node
                 self._own.add(out)
-        self._dtypes.update(element_type(node, self))
+        element_type(node, self, self._dtypes)
         rule = SHAPES.get((node.domain, node.op))
         shapes = rule(node, self) if rule else None
         for out, shape in zip(node.outputs, shapes or (), strict=False):
@@ -100,6 +100,8 @@ class Known:
     def _home(self, name: str) -> Known | None:
         """The innermost graph that defines `name`."""
         scope: Known | None = self
+        if name in self._own:
+            return self
         while scope is not None and name not in scope._own and name not in scope.graph.constants:
             scope = scope.outer
         return scope

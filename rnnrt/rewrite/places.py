@@ -143,22 +143,38 @@ def _fit(
 
 
 def _join_slices(node: Node, known: Known, writer: Writer) -> bool:
-    """Write ``Concat(base[0:3], base[3:8])`` of one axis as a slice of base."""
-    base, end, start = "", 0, 0
-    for k, name in enumerate(node.inputs):
-        made = known.producer(name)
-        views = views_of(made[0], made[0].outputs.index(name), made[1]) if made is not None else None
-        shape = known.shape(made[0].inputs[0]) if made is not None and views is not None else None
-        if made is None or views is None or shape is None or len(views) != 1 or views[0][0] != "slice":
-            return False
-        _, axis, *where = views[0]
-        if not -len(shape) <= axis < len(shape) or (axis - int(node.attrs.get("axis", 0))) % len(shape):
-            return False
-        size = shape[axis]
-        taken = range(size)[slice(*where)] if isinstance(size, int) and where[2] == 1 else None
-        if not taken or (k and (made[0].inputs[0] != base or taken[0] != end)):
-            return False
-        base, end, start = made[0].inputs[0], taken[-1] + 1, start if k else taken[0]
-    bounds = [start, end, int(node.attrs.get("axis", 0)), 1]
-    writer.node("Slice", [base, *map(writer.ints, bounds)], base, node.outputs[0])
+    """Write ``base[0:3], base[3:8]`` of one axis, next to each other in a Concat, as a slice of base."""
+    shape, axis = known.shape(node.inputs[0]), int(node.attrs.get("axis", 0))
+    if shape is None or not -len(shape) <= axis < len(shape):
+        return False
+    runs: list[tuple[str, int, int, str]] = []  # base, start, end; the name of what is by itself
+    for name in node.inputs:
+        part = _part(name, axis % len(shape), known)
+        if part is not None and runs and runs[-1][0] == part[0] and runs[-1][2] == part[1]:
+            runs[-1] = (part[0], runs[-1][1], part[2], "")
+        else:
+            runs.append((*part, name) if part is not None else ("", 0, 0, name))
+    if len(runs) == len(node.inputs):
+        return False
+    parts = []
+    for base, start, end, name in runs:
+        bounds = [writer.ints(v) for v in (start, end, axis, 1)] if not name else []
+        parts.append(name or writer.node("Slice", [base, *bounds], base))
+    op = "Concat" if len(parts) > 1 else "Identity"
+    writer.node(op, parts, node.outputs[0], node.outputs[0], **({"axis": axis} if len(parts) > 1 else {}))
     return True
+
+
+def _part(name: str, axis: int, known: Known) -> tuple[str, int, int] | None:
+    """Base, start and end, if `name` is a slice of that axis of a value."""
+    made = known.producer(name)
+    views = views_of(made[0], made[0].outputs.index(name), made[1]) if made is not None else None
+    shape = known.shape(made[0].inputs[0]) if made is not None and views is not None else None
+    if made is None or views is None or shape is None or len(views) != 1 or views[0][0] != "slice":
+        return None
+    _, where_axis, *where = views[0]
+    if not -len(shape) <= where_axis < len(shape) or where_axis % len(shape) != axis or where[2] != 1:
+        return None
+    size = shape[axis]
+    taken = range(size)[slice(*where)] if isinstance(size, int) else None
+    return (made[0].inputs[0], taken[0], taken[-1] + 1) if taken else None

@@ -356,29 +356,32 @@ _TYPED = {
 }  # fmt: skip
 
 
-def element_type(node: Node, known: Known) -> dict[str, np.dtype]:
-    """The element types of the outputs of `node`, as far as the operator and its inputs tell."""
+def element_type(node: Node, known: Known, into: dict[str, np.dtype]) -> None:
+    """Put the element types of the outputs of `node` `into` a dict, as far as the operator and its inputs tell."""
+    op = node.op
     if node.domain not in ("", "rnnrt") or not node.outputs:
-        return {}
+        return
     dtype: np.dtype | None = None
-    if node.op in _TYPED:
+    if op in _TYPED:
         dtype = known.dtype(node.inputs[0]) if node.inputs else None
-    elif node.op in _BOOLEAN:
+    elif op in _BOOLEAN:
         dtype = np.dtype(bool)
-    elif node.op in _INT64:
+    elif op in _INT64:
         dtype = np.dtype(np.int64)
-    elif node.op == "Cast":
+    elif op == "Cast":
         # ONNX's numbers of the types that NumPy has, as in onnx.TensorProto.DataType.
-        dtype = _CAST.get(node.attrs.get("to", 0))
-    elif node.op in _LIKE_SECOND:
+        dtype = CAST.get(node.attrs.get("to", 0))
+    elif op in _LIKE_SECOND:
         dtype = known.dtype(node.input(1))
-    elif node.op == "ConstantOfShape":
+    elif op == "ConstantOfShape":
         dtype = np.asarray(node.attrs.get("value", np.float32(0))).dtype
-    outputs = node.outputs if node.op in _ALL_ALIKE else node.outputs[:1]
-    return {} if dtype is None else {out: dtype for out in outputs if out}
+    if dtype is not None:
+        for out in node.outputs if op in _ALL_ALIKE else node.outputs[:1]:
+            if out:
+                into[out] = dtype
 
 
-_CAST = {
+CAST: dict[object, np.dtype] = {
     number: np.dtype(name)
     for number, name in {
         1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16",

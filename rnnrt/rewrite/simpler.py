@@ -36,11 +36,10 @@ _Rule = Callable[[Node, Known, _Writer], bool]
 def simplify(graph: Graph, known: Known, names: Names | None = None) -> int:
     """Replace such nodes of `graph` and of the graphs in it, in place; returns how many.
 
-    `known` is a scope to be filled, or what is known already, which is worth nothing then: what takes the place of one
-    node is looked at by the next.
+    `known` is to be empty; it learns all of the graph as it is then, so that what takes the place of one node is looked
+    at by the next.
     """
     names = names or Names(graph)
-    known = Known(graph, known.outer)
     outputs = {v.name for v in graph.outputs}
     writer = _Writer(graph, names)
     alias: dict[str, str] = {}
