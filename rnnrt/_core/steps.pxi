@@ -16,8 +16,8 @@ cdef extern from "panel.h" nogil:
         ptrdiff_t ldinit[4]
         real *out
         const char *ahead
-    const int *rt_tile_rows
-    void panel_run(int far, int nv, int rows, const rt_tile *t)
+    int panel_rows(int nv, ptrdiff_t n_rows)
+    void panel_run(int far, int nv, int rows, rt_tile *t)
 
 cdef extern from *:
     """
@@ -40,7 +40,8 @@ cdef struct split_t:              # rows cut into tiles of nearly equal height
 
 cdef inline split_t split_rows(ptrdiff_t n_rows, int nv) noexcept nogil:
     cdef split_t s
-    s.n_tiles = <int> ((n_rows + rt_tile_rows[nv] - 1) // rt_tile_rows[nv])
+    cdef int most = panel_rows(nv, n_rows)
+    s.n_tiles = <int> ((n_rows + most - 1) // most)
     s.height = <int> (n_rows // s.n_tiles)
     s.n_taller = <int> (n_rows - <ptrdiff_t> s.n_tiles * s.height)
     return s
