@@ -24,8 +24,8 @@ FORMS = {
     "rnn": ("RNN", {}),
     "rnn-relu": ("RNN", {"activations": ["Relu"], "clip": 3.0}),
 }
-SIZES = ((1, 1), (3, 7), (7, 16), (16, 17), (40, 33), (24, 64), (65, 50))
-"""I and H: below, at and past the vector widths; with and without an input projection done ahead."""
+SIZES = ((1, 1), (3, 7), (7, 16), (16, 17), (40, 33), (24, 64), (65, 70))
+"""I and H: below, at and past the vector widths and the blocks of a sum; with and without an input projection done ahead."""
 
 T, B = 40, 40
 STATES = ("initial_h", "initial_c")
@@ -106,6 +106,23 @@ def test_every_batch_size(form, isa):
         pick = list(range(B - n, B))
         for got, want in zip(ref.layer.run(**rows(ref.case, pick)), ref.whole, strict=True):
             same(got, want[..., pick, :], f"batch of {n}")
+
+
+@pytest.mark.parametrize("form", ["lstm", "gru", "gru-linear", "rnn"])
+def test_weights_beyond_the_cache(form, isa):
+    """Other tiles, which fetch ahead: the same bits alone, in any batch, and step by step."""
+    case = case_of(form, 40, 1200 if form == "rnn" else 400, T=3, B=15)
+    layer = Layer(case, isa)
+    whole = layer.run()
+    for n in (1, 2, 3, 4, 7, 9, 14):
+        pick = list(range(15 - n, 15))
+        for got, want in zip(layer.run(**rows(case, pick)), whole, strict=True):
+            same(got, want[..., pick, :], f"batch of {n}")
+        state = rows(case, pick)
+        for t in range(3):
+            Y, *last = layer.run(**(state | steps(case, pick, t, t + 1)))
+            same(Y, whole[0][t : t + 1][:, :, pick], f"step {t} of {n} rows")
+            state |= zip(STATES, last, strict=False)
 
 
 @pytest.mark.parametrize("form", FORMS)

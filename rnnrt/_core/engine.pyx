@@ -42,9 +42,14 @@ N_FUNCTIONS = {"LSTM": 3, "GRU": 2, "RNN": 1}
 
 # A call of fewer multiply-adds is over in a few microseconds and keeps the GIL.
 cdef double GIL_WORK = 5e4
-# What one thread must have to do, in all and between two barriers, for another to be worth waking.
-cdef double THREAD_WORK = 1e6
-cdef double STEP_WORK = 3e4
+# A guess at the time of a step: multiply-adds a nanosecond of one thread, and bytes of weights from the L2 cache and beyond.
+cdef double MULTIPLY_RATE = 60
+cdef double NEAR_RATE = 80
+cdef double FAR_RATE = 20
+cdef double FAR_BYTES = 1 << 20
+# Nanoseconds that one thread must have to do, in all and between two barriers, for another to be worth waking.
+cdef double THREAD_NS = 15e3
+cdef double STEP_NS = 1e3
 cdef int THREAD_ROWS = 4
 
 cdef rt_pool shared_pool
@@ -337,7 +342,7 @@ cdef class Recurrent:
         """
         cdef rt_call calls[2]
         cdef double work = self.step_work * n_time * n_batch
-        cdef int wanted = useful_threads(work, threads)
+        cdef int wanted = useful_threads(self.kernels, self.layers, self.num_directions, n_time, n_batch, threads)
         cdef int d
         memset(calls, 0, sizeof(calls))
         for d in range(self.num_directions):

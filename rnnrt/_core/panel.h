@@ -9,7 +9,9 @@
  * bits of a row do not depend on the rows computed with it, and a sum may stop after w1, be stored, and go on with w2 later.
  * (Rounding errors grow with the length of a chain: blocks of 64 give a third of the error of one chain of 512.)
  *
- * The caller guarantees: rows <= rt_tile_rows[nv], a1 and a2 readable for K1 and K2 reals a row, out rows*nv*LANES reals and
+ * A tile may take some of a panel's vectors only: `ldw` and `ldout` are the strides of k in w and of r in out.
+ *
+ * The caller guarantees: rows <= panel_rows(nv, rows), a1 and a2 readable for K1 and K2 reals a row, out rows*nv*LANES reals and
  * apart from init.
  */
 #ifndef RT_PANEL_H
@@ -25,6 +27,7 @@ typedef struct {
     const real *init[MAX_NV];
     ptrdiff_t ldinit[MAX_NV];
     real *out;
+    ptrdiff_t ldw, ldout; /* set by panel_run */
     const char *ahead; /* far tiles of 4 rows and more: one cache line a term to bring into L2, those from here on */
 } rt_tile;
 
@@ -76,6 +79,7 @@ RT_INLINE vf panel_join(const int safe, vf a, vf b) {
 RT_INLINE int panel_sum(const int mr, const int nv, const int prefetch, const int safe, const real *const *rows, const real *w,
                         ptrdiff_t n_k, const rt_tile *t, const char *ahead, int begun) {
     const real *a[MAX_ROWS];
+    const ptrdiff_t ldw = t->ldw, ldout = t->ldout;
     real *out = t->out;
     RT_UNROLL
     for (int r = 0; r < mr; r++) a[r] = rows[r];
@@ -88,18 +92,23 @@ RT_INLINE int panel_sum(const int mr, const int nv, const int prefetch, const in
             if (prefetch) {
                 RT_UNROLL
                 for (int v = 0; v < nv; v++)
-                    if (v * sizeof(vf) % 64 == 0) __builtin_prefetch((const char *)(w + (k * nv + v) * LANES) + PREFETCH_BYTES);
+                    if (v * sizeof(vf) % 64 == 0) __builtin_prefetch((const char *)(w + k * ldw + v * LANES) + PREFETCH_BYTES);
             }
             if (prefetch == 2) __builtin_prefetch(ahead + 64 * k, 0, 2);
-            panel_term(mr, nv, a, k, w + k * nv * LANES, acc);
+            panel_term(mr, nv, a, k, w + k * ldw, acc);
         }
         if (begun) {
             RT_UNROLL
-            for (int i = 0; i < mr * nv; i++) v_store(out + i * LANES, panel_join(safe, v_load(out + i * LANES), acc[i]));
+            for (int i = 0; i < mr * nv; i++) {
+                real *o = out + i / nv * ldout + i % nv * LANES;
+                v_store(o, panel_join(safe, v_load(o), acc[i]));
+            }
         } else {
             RT_UNROLL
-            for (int i = 0; i < mr * nv; i++)
-                v_store(out + i * LANES, panel_join(safe, v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]), acc[i]));
+            for (int i = 0; i < mr * nv; i++) {
+                const vf init = v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]);
+                v_store(out + i / nv * ldout + i % nv * LANES, panel_join(safe, init, acc[i]));
+            }
         }
         begun = 1;
     }
@@ -111,7 +120,8 @@ RT_INLINE void panel_sums(const int mr, const int nv, const int prefetch, const 
     begun = panel_sum(mr, nv, prefetch, safe, t->a2, t->w2, t->k2, t, t->ahead + 64 * t->k1, begun);
     if (!begun) {
         RT_UNROLL
-        for (int i = 0; i < mr * nv; i++) v_store(t->out + i * LANES, v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]));
+        for (int i = 0; i < mr * nv; i++)
+            v_store(t->out + i / nv * t->ldout + i % nv * LANES, v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]));
     }
 }
 
@@ -121,7 +131,7 @@ RT_INLINE void panel_sums(const int mr, const int nv, const int prefetch, const 
     static __attribute__((noinline)) void panel_safe_##nv(const rt_tile *t, int rows) { \
         for (int r = 0; r < rows; r++) { \
             rt_tile one = *t; \
-            one.a1 += r, one.a2 += r, one.out += r * nv * LANES; \
+            one.a1 += r, one.a2 += r, one.out += r * t->ldout; \
             for (int v = 0; v < nv; v++) one.init[v] += r * t->ldinit[v]; \
             panel_sums(1, nv, 0, 1, &one); \
         } \
@@ -135,7 +145,10 @@ RT_INLINE void panel_tile(const int mr, const int nv, const int prefetch, const 
     panel_sums(mr, nv, prefetch, 0, t);
     vf nans[4] = {v_set1(0), v_set1(0), v_set1(0), v_set1(0)};
     RT_UNROLL
-    for (int i = 0; i < mr * nv; i++) nans[i % 4] = v_fma(v_load(t->out + i * LANES), v_set1(0), nans[i % 4]);
+    for (int i = 0; i < mr * nv; i++) {
+        const vf sum = v_load(t->out + i / nv * t->ldout + i % nv * LANES);
+        nans[i % 4] = v_fma(sum, v_set1(0), nans[i % 4]);
+    }
     if (__builtin_expect(v_any_nan((nans[0] + nans[1]) + (nans[2] + nans[3])), 0)) {
         if (nv == 1) panel_safe_1(t, mr);
         if (nv == 2) panel_safe_2(t, mr);
@@ -164,6 +177,22 @@ typedef void (*panel_fn)(const rt_tile *);
 static const panel_fn rt_tiles[2][MAX_NV + 1][MAX_ROWS + 1] = {RT_SHAPES(panel_), RT_SHAPES(panel_far_)};
 /* clang-format on */
 
+/* How many rows a tile may have. Four vectors may be taken two by two, with as many rows as go with two. */
+static inline int panel_rows(int nv, ptrdiff_t n_rows) {
+    return nv == 4 && n_rows <= rt_tile_rows[2] ? rt_tile_rows[2] : rt_tile_rows[nv];
+}
+
 /* Run one tile of `rows` rows and `nv` vectors. */
-static inline void panel_run(int far, int nv, int rows, const rt_tile *t) { rt_tiles[far][nv][rows](t); }
+static inline void panel_run(int far, int nv, int rows, rt_tile *t) {
+    t->ldw = t->ldout = nv * LANES;
+    if (rows <= rt_tile_rows[nv]) {
+        rt_tiles[far][nv][rows](t);
+        return;
+    }
+    rt_tile half = *t;
+    rt_tiles[far][2][rows](&half);
+    half.w1 += 2 * LANES, half.w2 += 2 * LANES, half.out += 2 * LANES, half.ahead += 64 * (t->k1 + t->k2);
+    for (int v = 0; v < 2; v++) half.init[v] = t->init[v + 2], half.ldinit[v] = t->ldinit[v + 2];
+    rt_tiles[far][2][rows](&half);
+}
 #endif

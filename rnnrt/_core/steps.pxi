@@ -16,8 +16,8 @@ cdef extern from "panel.h" nogil:
         ptrdiff_t ldinit[4]
         real *out
         const char *ahead
-    const int *rt_tile_rows
-    void panel_run(int far, int nv, int rows, const rt_tile *t)
+    int panel_rows(int nv, ptrdiff_t n_rows)
+    void panel_run(int far, int nv, int rows, rt_tile *t)
 
 cdef extern from *:
     """
@@ -27,9 +27,11 @@ cdef extern from *:
     #define CHUNK_ROWS 192
     /* Weights of one step beyond this do not stay in the L2 cache: 1 MiB is common. */
     #define FAR_BYTES (5 << 18)
+    /* Weights of both that stay in it beside all else: full tiles then read W as fast as they can use it, step by step. */
+    #define FUSED_BYTES (3 << 18)
     """
     enum:
-        SCRATCH_REALS, CHUNK_BYTES, CHUNK_ROWS, FAR_BYTES
+        SCRATCH_REALS, CHUNK_BYTES, CHUNK_ROWS, FAR_BYTES, FUSED_BYTES
 
 
 cdef struct split_t:              # rows cut into tiles of nearly equal height
@@ -38,7 +40,8 @@ cdef struct split_t:              # rows cut into tiles of nearly equal height
 
 cdef inline split_t split_rows(ptrdiff_t n_rows, int nv) noexcept nogil:
     cdef split_t s
-    s.n_tiles = <int> ((n_rows + rt_tile_rows[nv] - 1) // rt_tile_rows[nv])
+    cdef int most = panel_rows(nv, n_rows)
+    s.n_tiles = <int> ((n_rows + most - 1) // most)
     s.height = <int> (n_rows // s.n_tiles)
     s.n_taller = <int> (n_rows - <ptrdiff_t> s.n_tiles * s.height)
     return s
@@ -324,7 +327,12 @@ cdef ptrdiff_t step_bytes(const rt_layer *layer, int n_batch) noexcept nogil:
 
 cdef int steps_in_chunk(const rt_layer *layer, int n_time, int n_batch) noexcept nogil:
     """How many steps' inputs are projected at once; 0 where x and h are better taken in one pass over a panel."""
-    if n_time == 1 and (layer.kind != RT_GRU or layer.linear_before_reset) or layer.kind != RT_GRU and layer.n_in <= 4:
+    cdef ptrdiff_t weights = <ptrdiff_t> layer.w.n_k * layer.w.n_gates * layer.n_hidden * sizeof(real)
+    if layer.kind == RT_GRU and not layer.linear_before_reset:
+        pass
+    elif n_time == 1 or n_batch >= MAX_ROWS and weights <= FUSED_BYTES:
+        return 0
+    elif layer.kind != RT_GRU and layer.n_in <= 4:
         return 0
     cdef ptrdiff_t steps = max(CHUNK_BYTES // max(1, step_bytes(layer, n_batch)), CHUNK_ROWS // max(1, n_batch))
     return <int> max(1, min(<ptrdiff_t> n_time, steps))

@@ -26,9 +26,23 @@ cdef void run_jobs(void *arg, int member) noexcept nogil:
         k += team.n_members
 
 
-cdef int useful_threads(double work, int threads) noexcept nogil:
+cdef double reading_ns(const rt_kernels *kernels, const rt_layer *layer, int n_k) noexcept nogil:
+    """About the time that reading the weights of n_k inputs takes."""
+    cdef double size = <double> n_k * layer.w.n_gates * layer.n_hidden * kernels.element_size
+    return size / (FAR_RATE if size > FAR_BYTES else NEAR_RATE)
+
+
+cdef double multiply_ns(const rt_layer *layer, int n_k, double n_rows) noexcept nogil:
+    return n_rows * n_k * layer.w.n_gates * layer.n_hidden / MULTIPLY_RATE
+
+
+cdef int useful_threads(const rt_kernels *kernels, const rt_layer *layers, int n_directions, int n_time, int n_batch,
+                        int threads) noexcept nogil:
     """How many threads have enough to do."""
-    return <int> max(1.0, min(<double> min(threads, MAX_MEMBERS), work / THREAD_WORK))
+    cdef const rt_layer *layer = &layers[0]
+    cdef double step = max(multiply_ns(layer, layer.n_hidden, n_batch), reading_ns(kernels, layer, layer.n_hidden))
+    cdef double inputs = max(multiply_ns(layer, layer.n_in, <double> n_batch * n_time), reading_ns(kernels, layer, layer.n_in))
+    return <int> max(1.0, min(<double> min(threads, MAX_MEMBERS), n_directions * (n_time * step + inputs) / THREAD_NS))
 
 
 cdef void take_rows(rt_call *call, int first, int n_rows, int element_size) noexcept nogil:
@@ -56,14 +70,15 @@ cdef size_t share_out(team_t *team, const rt_layer *layer, const rt_call *whole,
     cdef int n_batch = whole.n_batch
     cdef int n_rows = min(threads, n_batch // THREAD_ROWS)
     cdef int n_units = 1
+    cdef double reading = reading_ns(team.kernels, layer, layer.n_hidden)
+    cdef double step = max(multiply_ns(layer, layer.n_hidden, n_batch), reading)
     cdef int k
     cdef int first
     cdef size_t size = 0
     cdef job_t *job
-    if n_rows < threads:
+    if n_rows < threads or step < n_rows * reading:     # too few rows each to pay for reading all weights
         n_rows = 1
-        n_units = <int> max(1.0, min(<double> min(threads, layer.n_blocks),
-                                     <double> n_batch * layer.w.n_gates * layer.n_hidden * layer.n_hidden / STEP_WORK))
+        n_units = <int> max(1.0, min(<double> min(threads, layer.n_blocks), step / STEP_NS))
     team.barriers[d].n_members = n_units
     for k in range(n_rows * n_units):
         job = &team.jobs[team.n_jobs]
@@ -125,7 +140,8 @@ cdef void run_calls(const rt_kernels *kernels, const rt_layer *layers, int n_dir
 cdef run_team(Recurrent layer, rt_call *calls, int threads):
     """As run_calls, with a workspace of the layer's, and the GIL released where that pays."""
     cdef double work = layer.step_work * calls[0].n_time * calls[0].n_batch
-    cdef int wanted = useful_threads(work, threads)
+    cdef int wanted = useful_threads(layer.kernels, layer.layers, layer.num_directions, calls[0].n_time, calls[0].n_batch,
+                                     threads)
     cdef int n_directions = layer.num_directions
     cdef size_t size = team_size(layer.kernels, layer.layers, n_directions, calls, wanted)
     cdef Block workspace = layer.workspaces.pop() if layer.workspaces else None
