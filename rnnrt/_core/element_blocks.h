@@ -44,8 +44,8 @@ typedef struct {
 
 static inline ew_op ew_decode(const int64_t *words) {
     const uint64_t w = (uint64_t)words[0];
-    ew_op op = {w & 255, w >> 8 & 255, w >> 16 & 255, w >> 24 & 255, w >> 32 & 255, !(w >> 40 & 1), !(w >> 41 & 1), !(w >> 42 & 1),
-                0, 0};
+    ew_op op = {
+        w & 255, w >> 8 & 255, w >> 16 & 255, w >> 24 & 255, w >> 32 & 255, !(w >> 40 & 1), !(w >> 41 & 1), !(w >> 42 & 1), 0, 0};
     memcpy(&op.alpha, words + 1, 4);
     memcpy(&op.beta, (const char *)(words + 1) + 4, 4);
     return op;
@@ -69,8 +69,8 @@ typedef void (*ew_narrow)(int type, const char *x, char *y, int64_t n);
 static const int ew_size[] = {4, 1, 4, 8, 8, 1, 1};
 
 /* Runs a program whose registers are of type `native`; the three functions are known when this is compiled. */
-static inline __attribute__((always_inline)) int ew_run(const int64_t *words, char *const *values, int part, int n_parts, int native,
-                                                        ew_fill fill, ew_compute compute, ew_narrow narrow) {
+static inline __attribute__((always_inline)) int ew_run(const int64_t *words, char *const *values, int part, int n_parts,
+                                                        int native, ew_fill fill, ew_compute compute, ew_narrow narrow) {
     _Alignas(64) char registers[EW_REGISTERS][EW_BYTES];
     char *slot[1 + EW_OPERANDS + EW_REGISTERS];
     const char *at[EW_OPERANDS], *filled[EW_OPERANDS];

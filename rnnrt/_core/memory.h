@@ -23,11 +23,9 @@ static inline void *rt_memory_new(size_t size) {
         return posix_memalign(&data, RT_CACHE_LINE, size < RT_CACHE_LINE ? RT_CACHE_LINE : size) ? NULL : data;
     size_t room = rt_whole_pages(size) + RT_HUGE_SIZE; /* to start at a multiple of RT_HUGE_SIZE */
     char *start = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (start == MAP_FAILED)
-        return NULL;
+    if (start == MAP_FAILED) return NULL;
     size_t skip = (size_t)(-(uintptr_t)start) % RT_HUGE_SIZE;
-    if (skip)
-        munmap(start, skip);
+    if (skip) munmap(start, skip);
     munmap(start + skip + rt_whole_pages(size), RT_HUGE_SIZE - skip);
     /* The last huge page, partly used, stays one of small pages. */
 #ifdef MADV_HUGEPAGE

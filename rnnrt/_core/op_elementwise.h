@@ -10,12 +10,68 @@
 #include "vmath.h"
 
 enum {
-    EW_COPY, EW_IS_TRUE, EW_NEG, EW_ABS, EW_SQRT, EW_RECIPROCAL, EW_SQUARE, EW_SIGN, EW_FLOOR, EW_CEIL, EW_ROUND, EW_NOT,
-    EW_IS_NAN, EW_IS_INF, EW_RELU, EW_SIGMOID, EW_TANH, EW_EXP, EW_LOG, EW_SIN, EW_COS, EW_TAN, EW_ASIN, EW_ACOS, EW_ATAN,
-    EW_SINH, EW_COSH, EW_ASINH, EW_ACOSH, EW_ATANH, EW_ERF, EW_SOFTPLUS, EW_SOFTSIGN, EW_MISH, EW_GELU, EW_GELU_TANH,
-    EW_LEAKY_RELU, EW_THRESHOLDED_RELU, EW_ELU, EW_SELU, EW_CELU, EW_HARD_SIGMOID, EW_HARD_SWISH, EW_SWISH, EW_CLIP, EW_SHRINK, EW_POWER_OF,
+    EW_COPY,
+    EW_IS_TRUE,
+    EW_NEG,
+    EW_ABS,
+    EW_SQRT,
+    EW_RECIPROCAL,
+    EW_SQUARE,
+    EW_SIGN,
+    EW_FLOOR,
+    EW_CEIL,
+    EW_ROUND,
+    EW_NOT,
+    EW_IS_NAN,
+    EW_IS_INF,
+    EW_RELU,
+    EW_SIGMOID,
+    EW_TANH,
+    EW_EXP,
+    EW_LOG,
+    EW_SIN,
+    EW_COS,
+    EW_TAN,
+    EW_ASIN,
+    EW_ACOS,
+    EW_ATAN,
+    EW_SINH,
+    EW_COSH,
+    EW_ASINH,
+    EW_ACOSH,
+    EW_ATANH,
+    EW_ERF,
+    EW_SOFTPLUS,
+    EW_SOFTSIGN,
+    EW_MISH,
+    EW_GELU,
+    EW_GELU_TANH,
+    EW_LEAKY_RELU,
+    EW_THRESHOLDED_RELU,
+    EW_ELU,
+    EW_SELU,
+    EW_CELU,
+    EW_HARD_SIGMOID,
+    EW_HARD_SWISH,
+    EW_SWISH,
+    EW_CLIP,
+    EW_SHRINK,
+    EW_POWER_OF,
     EW_INTEGER_POWER,
-    EW_ADD, EW_SUB, EW_MUL, EW_DIV, EW_MIN, EW_MAX, EW_POW, EW_MOD, EW_FMOD, EW_PRELU, EW_LESS, EW_LESS_OR_EQUAL, EW_EQUAL, EW_XOR,
+    EW_ADD,
+    EW_SUB,
+    EW_MUL,
+    EW_DIV,
+    EW_MIN,
+    EW_MAX,
+    EW_POW,
+    EW_MOD,
+    EW_FMOD,
+    EW_PRELU,
+    EW_LESS,
+    EW_LESS_OR_EQUAL,
+    EW_EQUAL,
+    EW_XOR,
     EW_WHERE
 };
 
@@ -48,8 +104,10 @@ static inline vf ew_nan_of(vf x, vf otherwise) { return v_where((vi)(x != x), x,
     for (; i < n; i += LANES, a += sa) { \
         const int m = n - i < LANES ? (int)(n - i) : LANES; \
         const vf u = m == LANES ? v_load(a) : v_load_n(a, m), f_u = f; \
-        if (m == LANES) v_store(y + i, f_u); \
-        else v_store_n(y + i, f_u, m); \
+        if (m == LANES) \
+            v_store(y + i, f_u); \
+        else \
+            v_store_n(y + i, f_u, m); \
     } \
     break
 #define EW_LONG2(f) \
@@ -155,7 +213,7 @@ static inline int ew_compute_f32(const int64_t *ops, int64_t n_ops, char *const 
         case EW_SELU: EW_LONG1(v_set1(beta) * v_where((vi)(u <= zero), v_set1(alpha) * v_expm1(u), u));
         case EW_CELU: EW_LONG1(ew_celu(alpha, u));
         case EW_HARD_SIGMOID: EW_QUICK1(v_min(one, v_max(zero, v_set1(alpha) * u + v_set1(beta))));
-        case EW_HARD_SWISH: EW_QUICK1(u *v_min(one, v_max(zero, v_set1(alpha) * u + v_set1(beta))));
+        case EW_HARD_SWISH: EW_QUICK1(u * v_min(one, v_max(zero, v_set1(alpha) * u + v_set1(beta))));
         case EW_SWISH: EW_LONG1(u * v_sigmoid(v_set1(alpha) * u));
         case EW_CLIP: EW_QUICK1(v_min(v_set1(beta), v_max(v_set1(alpha), u)));
         case EW_SHRINK: EW_QUICK1(ew_shrink(alpha, beta, u));
@@ -163,14 +221,14 @@ static inline int ew_compute_f32(const int64_t *ops, int64_t n_ops, char *const 
         case EW_INTEGER_POWER: EW_QUICK1(ew_integer_power((unsigned)alpha, u));
         case EW_ADD: EW_QUICK2(u + v);
         case EW_SUB: EW_QUICK2(u - v);
-        case EW_MUL: EW_QUICK2(u *v);
+        case EW_MUL: EW_QUICK2(u * v);
         case EW_DIV: EW_QUICK2(u / v);
         case EW_MIN: EW_QUICK2(ew_nan_of(u, v_min(u, v)));
         case EW_MAX: EW_QUICK2(ew_nan_of(u, v_max(u, v)));
         case EW_POW: EW_LONG2(ew_pow(u, v));
         case EW_MOD: EW_SINGLY2(remainder1);
         case EW_FMOD: EW_SINGLY2(fmodf);
-        case EW_PRELU: EW_QUICK2(v_where((vi)(u < zero), u *v, u));
+        case EW_PRELU: EW_QUICK2(v_where((vi)(u < zero), u * v, u));
         case EW_LESS: EW_QUICK2(ew_truth((vi)(u < v)));
         case EW_LESS_OR_EQUAL: EW_QUICK2(ew_truth((vi)(u <= v)));
         case EW_EQUAL: EW_QUICK2(ew_truth((vi)(u == v)));

@@ -8,8 +8,27 @@
 #include "element_blocks.h"
 
 enum {
-    EI_COPY, EI_IS_TRUE, EI_NEG, EI_ABS, EI_SIGN, EI_NOT, EI_INVERT,
-    EI_ADD, EI_SUB, EI_MUL, EI_DIV, EI_MIN, EI_MAX, EI_MOD, EI_FMOD, EI_LESS, EI_LESS_OR_EQUAL, EI_EQUAL, EI_AND, EI_OR, EI_XOR,
+    EI_COPY,
+    EI_IS_TRUE,
+    EI_NEG,
+    EI_ABS,
+    EI_SIGN,
+    EI_NOT,
+    EI_INVERT,
+    EI_ADD,
+    EI_SUB,
+    EI_MUL,
+    EI_DIV,
+    EI_MIN,
+    EI_MAX,
+    EI_MOD,
+    EI_FMOD,
+    EI_LESS,
+    EI_LESS_OR_EQUAL,
+    EI_EQUAL,
+    EI_AND,
+    EI_OR,
+    EI_XOR,
     EI_WHERE
 };
 
@@ -60,7 +79,7 @@ static inline int ew_compute_i64(const int64_t *ops, int64_t n_ops, char *const 
         case EI_LESS: EI_EACH(u < v);
         case EI_LESS_OR_EQUAL: EI_EACH(u <= v);
         case EI_EQUAL: EI_EACH(u == v);
-        case EI_AND: EI_EACH(u &v);
+        case EI_AND: EI_EACH(u & v);
         case EI_OR: EI_EACH(u | v);
         case EI_XOR: EI_EACH(u ^ v);
         default: /* EI_WHERE */

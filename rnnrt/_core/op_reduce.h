@@ -106,7 +106,7 @@ RED_LONG(RED_SUM) RED_LONG(RED_ABS) RED_LONG(RED_SQUARE) RED_LONG(RED_MAX) RED_L
 /* Moves on to the next index of the axes; returns 0 after the last one, with x back where it was. */
 #define RED_NEXT(axes, n_axes, at, x) \
     ({ \
-        int k_ = (int)(n_axes)-1; \
+        int k_ = (int)(n_axes) - 1; \
         for (; k_ >= 0; k_--) { \
             (x) += (axes)[k_].x; \
             if (++(at)[k_] < (axes)[k_].size) break; \

@@ -343,9 +343,22 @@ cdef tuple call(Segment segment, Frame frame):
             frame.values[segment.first_base + k] = <char *> cnp.PyArray_DATA(array)
             key.append((array.dtype, (<object> array).shape))
         else:
-            frame.objects[terminal.first_object + k] = value
+            frame.objects[terminal.first_object + k] = kept(value)
             key.append(None)
     return tuple(key)
+
+
+cdef object kept(object value):
+    """A list, or any other object, without arrays that lie in an arena: it may outlive what is there now."""
+    if type(value) is list:
+        return [kept(item) for item in <list> value]
+    if isinstance(value, np.ndarray):
+        owner = value
+        while isinstance(owner, np.ndarray):
+            owner = owner.base
+        if type(owner) is Block:
+            return value.copy()
+    return value
 
 
 cdef bint truth(Segment segment, Frame frame) except -1:

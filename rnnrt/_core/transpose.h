@@ -10,15 +10,12 @@
 #include <xmmintrin.h>
 #endif
 
-static inline void rt_transpose_f64(const double *from, ptrdiff_t ldfrom, double *to, ptrdiff_t ldto, int n_rows,
-                                    int n_columns) {
+static inline void rt_transpose_f64(const double *from, ptrdiff_t ldfrom, double *to, ptrdiff_t ldto, int n_rows, int n_columns) {
     for (int k = 0; k < n_columns; k++)
-        for (int u = 0; u < n_rows; u++)
-            to[k * ldto + u] = from[u * ldfrom + k];
+        for (int u = 0; u < n_rows; u++) to[k * ldto + u] = from[u * ldfrom + k];
 }
 
-static inline void rt_transpose_f32(const float *from, ptrdiff_t ldfrom, float *to, ptrdiff_t ldto, int n_rows,
-                                    int n_columns) {
+static inline void rt_transpose_f32(const float *from, ptrdiff_t ldfrom, float *to, ptrdiff_t ldto, int n_rows, int n_columns) {
     int k = 0;
 #if defined(__SSE__)
     int n_fours = n_rows / 4 * 4;
@@ -33,12 +30,10 @@ static inline void rt_transpose_f32(const float *from, ptrdiff_t ldfrom, float *
             _mm_storeu_ps(t + 2 * ldto, c), _mm_storeu_ps(t + 3 * ldto, d);
         }
         for (int u = n_fours; u < n_rows; u++)
-            for (int i = k; i < k + 4; i++)
-                to[i * ldto + u] = from[u * ldfrom + i];
+            for (int i = k; i < k + 4; i++) to[i * ldto + u] = from[u * ldfrom + i];
     }
 #endif
     for (; k < n_columns; k++)
-        for (int u = 0; u < n_rows; u++)
-            to[k * ldto + u] = from[u * ldfrom + k];
+        for (int u = 0; u < n_rows; u++) to[k * ldto + u] = from[u * ldfrom + k];
 }
 #endif
