@@ -52,13 +52,20 @@ def flags_file() -> str:
     return str(path)
 
 
+def unread(module: str, header: str) -> bool:
+    """Whether a module certainly does without a header, and need not be built anew when that changes."""
+    if module.startswith("ops_"):
+        return header.endswith((".pxi", ".pxd"))
+    return header.startswith("op_") or (header.startswith("simd_") and not module.startswith("cells_"))
+
+
 def extension(name: str, flags: list[str], *sources: str) -> Extension:
     """One module of the core; each has a .pyx of its own, so that flags never meet in one object file."""
-    headers = [f"{CORE}/{f}" for f in sorted(os.listdir(CORE)) if f.endswith((".h", ".pxi", ".pxd"))]
+    headers = [f for f in sorted(os.listdir(CORE)) if f.endswith((".h", ".pxi", ".pxd")) and not unread(name, f)]
     return Extension(
         f"rnnrt._core.{name}",
         [f"{CORE}/{name}.pyx", *(f"{CORE}/{source}" for source in sources)],
-        depends=[*headers, flags_file()],
+        depends=[*(f"{CORE}/{header}" for header in headers), flags_file()],
         include_dirs=[CORE, numpy.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=FLAGS + flags,
@@ -69,10 +76,15 @@ def extension(name: str, flags: list[str], *sources: str) -> Extension:
 anywhere = {"baseline": [], "f64": []}
 sets = ISA_FLAGS.get(machine(), anywhere)
 wanted = os.environ.get("RNNRT_BUILD", ",".join(sets)).split(",")
-kernels = [extension(f"cells_{isa}", flags) for isa, flags in sets.items() if isa in wanted]
+kernels = [
+    extension(f"{kind}_{isa}", flags)
+    for isa, flags in sets.items()
+    for kind in ("cells", "ops")
+    if isa in wanted and (kind, isa) != ("ops", "f64")
+]
 setup(
     ext_modules=cythonize(
-        [extension("engine", [], "threads.c"), *kernels],
+        [extension("engine", [], "threads.c"), extension("program", []), *kernels],
         compiler_directives={
             "boundscheck": False,
             "wraparound": False,

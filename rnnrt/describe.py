@@ -20,11 +20,39 @@ def describe(model: Model) -> str:
         f"steps: {counts}",
         f"instruction set {engine.in_use}; threads {model.threads}",
         *(f"state {into} <- {out}" for into, out in model.states.items()),
+        model._ragged_plan().describe(),
         *plan.notes,
         "",
         *_steps(plan, ""),
+        *_bound(model),
     ]
     return "\n".join(lines)
+
+
+def _bound(model: Model) -> list[str]:
+    """What has been bound so far: for each combination of input shapes, its steps and memory."""
+    lines: list[str] = []
+    for signature, root in model._plan.program.roots.items():
+        shapes = ", ".join(
+            f"{value.name} {'?' if entry is None else _shape(entry[1])}"
+            for value, entry in zip(model.inputs, signature, strict=True)
+        )
+        lines += ["", f"bound to {shapes or 'no inputs'}", *_segment(root, "")]
+    return lines
+
+
+def _segment(segment: Any, indent: str) -> list[str]:
+    lines = [f"{indent}arena {segment.arena_size} bytes, of which at most {segment.peak} are in use at once"]
+    for k, (label, name) in enumerate(zip(segment.labels, segment.names, strict=True)):
+        lines.append(f"{indent}{k:4d}  {name:16s}  {label}")
+    end = segment.terminal
+    if end.kind == 1:
+        lines.append(f"{indent}      {end.tier:16s}  {end.label}")
+    for key, child in segment.children.items():
+        if end.kind == 2:
+            lines.append(f"{indent}      {end.label}: {'then' if key else 'else'}")
+        lines += _segment(child, indent + "  " if end.kind == 2 else indent)
+    return lines
 
 
 def _steps(plan: Plan, indent: str) -> list[str]:

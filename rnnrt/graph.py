@@ -6,7 +6,7 @@ A :class:`Graph` is made by :mod:`rnnrt.onnx_file`, changed by the passes of :mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,9 +71,9 @@ class Node:
         where = self.name or next((o for o in self.outputs if o), "")
         return f"{op} {where!r}" if where else op
 
-    def subgraphs(self) -> Sequence[tuple[str, Graph]]:
+    def subgraphs(self) -> list[tuple[str, Graph]]:
         """The graphs among the attributes, with the attribute's name."""
-        return [(key, value) for key, value in self.attrs.items() if isinstance(value, Graph)] if self.attrs else ()
+        return [(key, value) for key, value in self.attrs.items() if value.__class__ is Graph] if self.attrs else []
 
 
 @dataclass(slots=True, eq=False)

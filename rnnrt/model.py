@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +13,16 @@ from .graph import Value
 from .onnx_file import read_model
 from .plan import Plan
 from .processors import usable
+from .recurrent import release
 from .rewrite import rewrite
+from .shared import share_constants
 from .states import find_states
 
 if TYPE_CHECKING:
     import onnx
 
+    from .profile import Profile
+    from .ragged import Ragged
     from .stream import Stream
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview
@@ -60,8 +64,6 @@ class Model:
     ----------
     inputs, outputs : tuple of Value
         Name, shape (ints, names of unknown sizes, None) and dtype of each.
-    states : dict
-        ``{input: output}`` pairs that carry state, as found or given.
     metadata : dict
         What the file says about itself: producer_name, graph_name, version, opsets, custom_metadata_map, …
     threads : int
@@ -75,7 +77,7 @@ class Model:
         notes = rewrite(graph)
         self.inputs: tuple[Value, ...] = tuple(graph.inputs)
         self.outputs: tuple[Value, ...] = tuple(graph.outputs)
-        self.states = find_states(graph) if states is None else self._checked_states(states)
+        self._states = None if states is None else self._checked_states(states)
         self.metadata: dict[str, Any] = {
             "producer_name": file.producer,
             "producer_version": file.producer_version,
@@ -89,9 +91,23 @@ class Model:
             "custom_metadata_map": dict(file.metadata),
         }
         self._source = _kept(source if file.path is None else os.path.abspath(file.path))
+        share_constants(graph)
         self._plan = Plan(graph, notes, self.threads)
+        release(graph)
+        self._graph = graph
+        self._ragged: Ragged | None = None
         self._checks = tuple(_Check(value) for value in self.inputs)
+        self._program = self._plan.program
+        self._input_names = tuple(value.name for value in self.inputs)
         self._output_names = tuple(value.name for value in self.outputs)
+        self._opaque = any(value.dtype is None or value.dtype == object for value in self.outputs)
+
+    @property
+    def states(self) -> dict[str, str]:
+        """``{input: output}`` pairs that carry state: those given, or those found when they are first asked for."""
+        if self._states is None:
+            self._states = find_states(self._graph)
+        return self._states
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         """Run the model.
@@ -111,27 +127,75 @@ class Model:
         InputError
             If a name, dtype or shape does not fit, or the model cannot be computed on these values.
         """
-        try:
-            given = [feeds[check.name] for check in self._checks]
-            if len(feeds) != len(given):
-                raise self._wrong_names(feeds)
-        except (KeyError, TypeError, IndexError):
-            raise self._wrong_names(feeds) from None
-        values = [check(value) for check, value in zip(self._checks, given, strict=True)]
-        return dict(zip(self._output_names, self._plan.run_fresh(values), strict=True))
+        return dict(zip(self._output_names, self._answers(feeds), strict=True))
 
     def __call__(self, *values: Any) -> Any:
         """Run on `values` in the order of `inputs`; one output comes bare, several as a tuple."""
         if len(values) != len(self._checks):
             raise InputError(f"model: expected {len(self._checks)} inputs ({self._names()}), got {len(values)}")
-        results = self._plan.run_fresh([check(value) for check, value in zip(self._checks, values, strict=True)])
+        results = self._fresh(self._plan.run([check(v) for check, v in zip(self._checks, values, strict=True)]))
         return results[0] if len(results) == 1 else tuple(results)
+
+    def run_ragged(self, sequences: Sequence[Any]) -> list[Any]:
+        """Run the model on each of `sequences`, at the cost of their real steps.
+
+        Where it can be shown that a row of a padded batch is what it is alone, sequences of unequal length run
+        together; elsewhere one by one, as `describe` says. Recurrent layers give the same bits either way.
+
+        Parameters
+        ----------
+        sequences
+            For each sequence what `run` takes, a dict of arrays by input name, or, if the model has one input, the
+            array alone. The batch axis (of any size) may be left out where sequences run together. So may an input
+            that recurrent layers take as lengths: it is then the number of steps.
+
+        Returns
+        -------
+        list
+            For each sequence, in the order given, what `run` returns; what calling the model returns (one output comes
+            bare, several as a tuple) if it was an array. Without the batch axis if the sequence had none.
+
+        Raises
+        ------
+        InputError
+            If a name, dtype or shape of a sequence does not fit; the message says of which.
+        """
+        from .ragged import run_ragged
+
+        return run_ragged(self, sequences)
+
+    def _ragged_plan(self) -> Ragged:
+        if self._ragged is None:
+            from .ragged import Ragged
+
+            self._ragged = Ragged(self._graph, self.threads)
+        return self._ragged
 
     def stream(self) -> Stream:
         """A new stream over this model, its state at the start. See `Stream`."""
         from .stream import Stream
 
         return Stream(self)
+
+    def profile(self, feeds: Mapping[str, Any], runs: int = 50) -> Profile:
+        """Where the time of a run goes.
+
+        Parameters
+        ----------
+        feeds
+            As for `run`.
+        runs
+            How often it is run; times are medians.
+
+        Returns
+        -------
+        Profile
+            A step each: time, share of the whole, operations, bytes, and times the machine's limit. ``print`` shows a
+            table, ``save`` writes a Chrome trace.
+        """
+        from .profile import profile
+
+        return profile(self, feeds, runs)
 
     def describe(self) -> str:
         """The plan as text: each step with its tier and shapes, and what the rewrites did."""
@@ -151,6 +215,25 @@ class Model:
 
     def __reduce__(self) -> tuple:
         return _reload, (self._source, self.threads, self.states)
+
+    def _answers(self, feeds: Mapping[str, Any]) -> list[Any]:
+        """The outputs in order. Arrays of the layout that was run last need no other check than that."""
+        results = self._program.run_again(self._input_names, feeds)
+        return self._fresh(self._plan.run(self._checked(feeds)) if results is None else results)
+
+    def _checked(self, feeds: Mapping[str, Any]) -> list[Any]:
+        """One value an input, each as the model declares it."""
+        try:
+            given = [feeds[name] for name in self._input_names]
+            if len(feeds) != len(given):
+                raise self._wrong_names(feeds)
+        except (KeyError, TypeError, IndexError):
+            raise self._wrong_names(feeds) from None
+        return [check(value) for check, value in zip(self._checks, given, strict=True)]
+
+    def _fresh(self, results: list[Any]) -> list[Any]:
+        """Outputs that are lists or strings as nobody else's memory; plain arrays are fresh already."""
+        return [_copied(value) for value in results] if self._opaque else results
 
     def _names(self) -> str:
         return ", ".join(check.name for check in self._checks) or "none"
@@ -251,6 +334,12 @@ def _checked_threads(threads: Any) -> int:
     if not isinstance(threads, int | np.integer) or isinstance(threads, bool) or threads < 0:
         raise InputError(f"threads: expected 0 (all processors) or a positive number, got {threads!r}")
     return min(int(threads) or usable(), MOST_THREADS)
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    return value.copy() if isinstance(value, np.ndarray) else value
 
 
 def _kept(source: Any) -> str | bytes | Any:

@@ -14,11 +14,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .errors import InputError, ModelError, UnsupportedError
 from .external import ExternalData
 from .graph import Graph
 from .onnx_graph import MAX_DEPTH, STANDARD, GraphReader
 from .tensors import TensorReader, text
+from .wire import Bytes, Opened, Slim, slim
 
 if TYPE_CHECKING:
     import onnx
@@ -81,30 +84,35 @@ def read_model(source: str | os.PathLike[str] | bytes | bytearray | memoryview |
     InputError
         If `source` is none of the above.
     """
-    model, size, path = _open(source)
+    model, size, data, path = _open(source)
     opsets = _check_versions(model)
     about = _about(model)
     proto, where = model.graph, f"graph {about['graph_name']!r}"
-    reader = GraphReader(opsets, TensorReader(ExternalData(path)))
+    reader = GraphReader(opsets, TensorReader(ExternalData(path), data))
     constants = reader.constants(proto, where)
     # Nodes are kept, and a message keeps all that was parsed with it: copied, they let go of the initializers.
     if model.functions:
         proto = _inlined(model)
-    elif 2 * sum(array.nbytes for array in constants.values()) >= size:
+    elif 2 * (sum(a.nbytes for a in constants.values()) - sum(a.nbytes for a in data.values())) >= size:
         proto = _without_initializers(proto)
     del model
     graph = reader.graph(proto, proto.node, constants, ChainMap(), where)
     return File(graph=graph, opsets=opsets, path=path, **about)
 
 
-def _open(source: Any) -> tuple[Any, int, str | None]:
-    """The ModelProto, its size in bytes (0 if it is the caller's, so that nothing of it may be kept), and its path."""
+def _open(source: Any) -> tuple[Any, int, dict[bytes, np.ndarray], str | None]:
+    """The ModelProto, its size in bytes, the data of its tensors that is not in it, and its path.
+
+    The size is 0 where the message is the caller's, so that nothing of it may be kept.
+    """
     if isinstance(source, bytes | bytearray | memoryview):
-        return _parse(bytes(source), "the model"), len(source), None
+        data = bytes(source)
+        taken = slim(Bytes(data)) or Slim(data)
+        return _parse(taken.model, "the model"), len(taken.model), taken.data, None
     if isinstance(source, str | os.PathLike):
         path = os.fsdecode(source)
-        data = _content(path)
-        return _parse(data, repr(path)), len(data), path
+        taken = _content(path)
+        return _parse(taken.model, repr(path)), len(taken.model), taken.data, path
     import onnx
 
     if not isinstance(source, onnx.ModelProto):
@@ -112,7 +120,7 @@ def _open(source: Any) -> tuple[Any, int, str | None]:
     if not source.HasField("graph"):
         raise ModelError("the model: expected a graph, got a message without one")
     _check_depth(source)
-    return source, 0, None
+    return source, 0, {}, None
 
 
 def _about(model: Any) -> dict[str, Any]:
@@ -130,8 +138,8 @@ def _about(model: Any) -> dict[str, Any]:
     }
 
 
-def _content(path: str) -> bytes:
-    """The bytes of a regular file of a size that protobuf can parse."""
+def _content(path: str) -> Slim:
+    """The content of a regular file of a size that protobuf can parse."""
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
@@ -144,7 +152,8 @@ def _content(path: str) -> bytes:
                 "larger models keep their weights in external data"
             )
         with open(path, "rb") as file:
-            return file.read(MAX_FILE + 1)
+            # A number of bytes to read is allocated at once, so it had better not be the limit.
+            return slim(Opened(file.fileno(), status.st_size)) or Slim(file.read(status.st_size))
     except (OSError, ValueError) as error:
         if isinstance(error, ModelError):
             raise

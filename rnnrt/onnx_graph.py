@@ -168,12 +168,14 @@ class GraphReader:
             tensors = [value] if kind == "TENSOR" else value
             arrays = [self._tensors.array(t, where) for t in tensors]
             node.attrs[key] = arrays[0] if kind == "TENSOR" else arrays
-            if any(is_external(t) for t in tensors):
+            if any(is_external(t) or self._tensors.was_taken(t) for t in tensors):
                 node.proto = None  # it does not hold the data, and only we know where that is
         elif kind == "GRAPH":
             inside = f"{key} of {label}"
             sub = self.graph(value, value.node, self.constants(value, inside), names, inside, depth + 1)
             node.attrs[key] = sub
+            if self._tensors.is_slim and node.op in ("If", "Loop", "Scan"):
+                node.proto = None  # it does not hold the data of the constants in it
         elif kind == "SPARSE_TENSOR" and (node.op, node.domain, key) == ("Constant", "", "sparse_value"):
             node.attrs["value"], node.proto = self._tensors.sparse(value, where), None
         elif kind == "GRAPHS":

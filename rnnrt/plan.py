@@ -1,13 +1,14 @@
 """Graph -> Plan: which function runs each node, and in which slot each value lies.
 
 A :class:`Plan` is immutable and holds no state of a run, so any number of threads may run it at once. Every node runs
-in one of three tiers: *native* (recurrent layers, on the compiled core), *NumPy* (:mod:`rnnrt.ops`), or, as a last
+in one of three tiers: *native* (:mod:`rnnrt.native`, on the compiled core), *NumPy* (:mod:`rnnrt.ops`), or, as a last
 resort, the operator of ``onnx.reference``. What none of them knows is one :class:`UnsupportedError` that names all such
-nodes.
+nodes. Which form of a node is native is found when shapes are known: :mod:`rnnrt.bind`.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from ._core import program
+from .bind import Binding
 from .control import CONTROL
-from .errors import InputError, ModelError, RnnrtError, UnsupportedError
+from .errors import ModelError, UnsupportedError
 from .graph import Graph, Node, captured
-from .ops.limits import quiet
+from .native.recurrent import RecurrentBinder
+from .native.registry import NATIVE, Native
+from .native.tensor import Tensor, constant
 from .ops.reference import reference
 from .ops.registry import Function, lookup
 from .recurrent import recurrent
@@ -36,7 +41,14 @@ class Step:
     Attributes
     ----------
     tier
-        "native", "NumPy" or "reference"; "control" for If, Loop and Scan, whose `plans` hold the steps inside.
+        "native", "NumPy" or "reference": where it runs unless its shapes or types ask for another one; "control" for
+        If, Loop and Scan, whose `plans` hold the steps inside.
+    fn
+        Its function on arrays.
+    bind
+        What emits it as native steps, given `node`; None where nothing does.
+    names
+        Of the inputs.
     inputs, outputs
         Slots.
     frees
@@ -59,6 +71,9 @@ class Step:
     shapes: tuple[tuple[Any, ...] | None, ...]
     detail: str = ""
     plans: tuple[tuple[str, Plan], ...] = ()
+    node: Node | None = None
+    bind: Native | RecurrentBinder | None = None
+    names: tuple[str, ...] = ()
 
 
 class Plan:
@@ -97,52 +112,27 @@ class Plan:
         self.outputs = tuple(builder.slot(v.name) for v in graph.outputs)
         self.output_shapes = tuple(known.shape(v.name) for v in graph.outputs)
         self._slots = builder.values()
-        self._program = [(s.fn, s.multiple, s.inputs, s.outputs, s.frees) for s in self.steps]
-        self._shared = {id(_root(v)) for v in self._slots if isinstance(v, np.ndarray)}
-        self._shared.update(*(plan._shared for step in self.steps for _, plan in step.plans))
+        self._constants = [constant(v) if isinstance(v, np.ndarray) else None for v in self._slots]
+        self.uses = builder.uses(self.steps, self.outputs)
+        self.program = program.Program(Binding(self, threads).start)
         if problems is None and found:
             raise UnsupportedError(
                 f"{len(found)} node{'s' if len(found) > 1 else ''} cannot be run: " + "; ".join(found)
             )
 
     def run(self, values: Sequence[Any]) -> list[Any]:
-        """Run on `values`, one an input and then one a capture; the outputs may share memory with anything.
+        """Run on `values`, one an input and then one a capture; arrays among the outputs are fresh.
 
         Raises
         ------
         InputError
             If a node fails on what it is given.
         """
-        slots = self._slots.copy()
-        slots[1 : 1 + self.n_inputs] = values
-        k = -1
-        try:
-            for k, (fn, multiple, inputs, outputs, frees) in enumerate(self._program):  # noqa: B007
-                result = fn(*[slots[i] for i in inputs])
-                if multiple:
-                    for slot, value in zip(outputs, result, strict=False):
-                        slots[slot] = value
-                    slots[ABSENT] = None
-                else:
-                    slots[outputs[0]] = result
-                for slot in frees:
-                    slots[slot] = None
-        except (RnnrtError, MemoryError):
-            raise
-        except Exception as error:
-            step = self.steps[k]
-            given = ", ".join(_seen(slots[i]) for i in step.inputs)
-            raise InputError(f"{step.label}: cannot be computed from ({given}): {error}") from error
-        return [slots[i] for i in self.outputs]
+        return self.program.run(values)
 
-    def run_fresh(self, values: Sequence[Any]) -> list[Any]:
-        """As `run`, for a caller of the model: floating-point errors kept quiet, outputs nobody else's memory."""
-        with quiet():
-            results = self.run(values)
-        used = self._shared.union(
-            [id(_root(v)) for given in values for v in (given if isinstance(given, list) else [given])]
-        )
-        return [_fresh(value, used) for value in results]
+    def constants(self) -> list[Tensor | None]:
+        """By slot: the constants, and None for all else."""
+        return list(self._constants)
 
     def constant(self, k: int) -> Any:
         """Output `k` if it is the same in every run, else None."""
@@ -167,6 +157,7 @@ class _Builder:
     ) -> None:
         self.graph, self.constants, self.known, self.problems, self.threads = graph, constants, known, problems, threads
         self.captures = _captures(graph, constants)
+        self._bound: dict[int, RecurrentBinder | None] = {}
         self._slots = {"": ABSENT}
         for name in [*(v.name for v in graph.inputs), *self.captures]:
             self._slots[name] = len(self._slots)
@@ -178,6 +169,13 @@ class _Builder:
     def values(self) -> list[Any]:
         """What the slots hold before a run: constants, and None."""
         return [self.constants.get(name) for name in self._slots]
+
+    def uses(self, steps: Sequence[Step], outputs: Sequence[int]) -> list[int]:
+        """How often each slot is an input of a step or goes out."""
+        counts = [0] * len(self._slots)
+        for slot in itertools.chain(outputs, *(step.inputs for step in steps)):
+            counts[slot] += 1
+        return counts
 
     def steps(self) -> tuple[Step, ...]:
         """The steps, in the order of the graph's nodes."""
@@ -194,6 +192,7 @@ class _Builder:
 
     def _step(self, node: Node) -> dict[str, Any]:
         fn, tier, multiple, names, plans = self._choose(node)
+        native = self._bound.get(id(node)) or NATIVE.get((node.domain, node.op))
         return {
             "label": node.label(),
             "op": node.op,
@@ -205,13 +204,16 @@ class _Builder:
             "shapes": tuple(self.known.shape(name) if name else None for name in node.outputs),
             "detail": _detail(node),
             "plans": plans,
+            "node": node,
+            "bind": native,
+            "names": tuple(names),
         }
 
     def _choose(self, node: Node) -> tuple[Function, str, bool, Sequence[str], tuple[tuple[str, Plan], ...]]:
         """Function, tier, whether it returns a tuple, inputs, and plans of subgraphs."""
         try:
             if node.domain == "rnnrt":
-                fn, names = recurrent(node, self.constants, self.threads)
+                fn, names, self._bound[id(node)] = recurrent(node, self.constants, self.threads)
                 return fn, "native", True, names, ()
             if node.domain == "" and node.op in CONTROL:
                 return self._control(node)
@@ -267,29 +269,3 @@ def _detail(node: Node) -> str:
 
 def _never(*_: Any) -> tuple:
     raise ModelError("a node without a function was run")
-
-
-def _root(array: Any) -> Any:
-    """The array that owns the memory of `array`."""
-    while isinstance(array, np.ndarray) and array.base is not None:
-        array = array.base
-    return array
-
-
-def _fresh(value: Any, used: set[int]) -> Any:
-    """`value`, or a copy where its memory is read-only or that of one of `used`, the ids of arrays; it joins them."""
-    if isinstance(value, list):
-        return [_fresh(item, used) for item in value]
-    if value is None or isinstance(value, dict):
-        return value
-    if not isinstance(value, np.ndarray):
-        return np.asarray(value)
-    root = id(_root(value))
-    if root in used or not value.flags.writeable:
-        return value.copy()
-    used.add(root)
-    return value
-
-
-def _seen(value: Any) -> str:
-    return f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__

@@ -1,6 +1,7 @@
 """Lowered LSTM, GRU and RNN nodes on the compiled core: the native tier.
 
-:func:`recurrent` packs a node's weights once and returns the function that runs it. Views of the inputs cost no copy,
+:func:`recurrent` packs a node's weights once and returns the binder of its step, and the function that runs it where it
+cannot be bound (half precision, weights that are no constants). Views of the inputs cost no copy,
 and outputs are written by the core straight into the arrangement that the graph wants (:mod:`rnnrt.rewrite.lower` says
 how a lowered node is written).
 """
@@ -15,26 +16,36 @@ import numpy as np
 
 from ._core import engine
 from .errors import InputError, ModelError
-from .graph import Node
+from .graph import Graph, Node
+from .native.recurrent import RecurrentBinder
 from .ops.registry import Function
 from .rewrite.lower import INPUT_NAMES
 from .rewrite.views import Groups, apply_views, arrange
+from .shared import shared_layer
 
 _WEIGHTS = (1, 2, 3, 7)
+_FORM = (
+    "direction", "hidden_size", "activations", "activation_alpha", "activation_beta", "clip", "input_forget",
+    "linear_before_reset",
+)  # fmt: skip
 
 Values = Mapping[int, Any]
 """Input number -> array; absent inputs are missing or None."""
 
 
-def recurrent(node: Node, constants: Mapping[str, np.ndarray], threads: int = 1) -> tuple[Function, list[str]]:
-    """The function that runs a lowered recurrent `node`, and the names of the inputs it takes.
+def recurrent(
+    node: Node, constants: Mapping[str, np.ndarray], threads: int = 1
+) -> tuple[Function, list[str], RecurrentBinder | None]:
+    """The function that runs a lowered recurrent `node`, the names of the inputs it takes, and its binder.
 
-    Weights among `constants` are packed now and are not needed after; others are packed at every call.
+    Weights among `constants` are packed now, which the node remembers, and are not needed after; others are packed at
+    every call.
 
     Returns
     -------
-    fn, names
-        ``fn(*arrays)`` returns a tuple with one entry an output of ``node.outputs``, None for those without a name.
+    fn, names, native
+        ``fn(*arrays)`` returns a tuple with one entry an output of ``node.outputs``, None for those without a name;
+        ``native`` emits its step, and is None where there is none.
 
     Raises
     ------
@@ -45,11 +56,14 @@ def recurrent(node: Node, constants: Mapping[str, np.ndarray], threads: int = 1)
     """
     given = {k: name for k, name in enumerate(node.inputs) if name}
     weights = {k: name for k, name in given.items() if k in _WEIGHTS}
-    if all(name in constants for name in weights.values()):
-        layer, dtype = pack(node, {k: constants[name] for k, name in weights.items()})
+    if "packed" not in node.attrs and all(name in constants for name in weights.values()):
+        node.attrs["packed"] = pack(node, {k: constants[name] for k, name in weights.items()}, shared_layer)
+    if "packed" in node.attrs:
+        layer, dtype = node.attrs["packed"]
         fixed = _runner(node, layer, dtype, threads)
         taken = [k for k in given if k not in weights]
-        return (lambda *arrays: fixed(dict(zip(taken, arrays, strict=True)))), [given[k] for k in taken]
+        native = RecurrentBinder(node, layer, taken, threads) if dtype == layer.dtype else None
+        return (lambda *arrays: fixed(dict(zip(taken, arrays, strict=True)))), [given[k] for k in taken], native
 
     def run(*arrays: Any) -> tuple:
         values = dict(zip(given, arrays, strict=True))
@@ -59,11 +73,33 @@ def recurrent(node: Node, constants: Mapping[str, np.ndarray], threads: int = 1)
             raise InputError(str(error)) from None
         return _runner(node, layer, dtype, threads)(values)
 
-    return run, list(given.values())
+    return run, list(given.values()), None
 
 
-def pack(node: Node, weights: Values) -> tuple[engine.Recurrent, np.dtype]:
-    """The packed layer and the dtype of the node's arrays; half precision is computed in single."""
+def release(graph: Graph) -> None:
+    """Let go of what a plan of `graph` and of the graphs in it does not need any more.
+
+    That is what packed nodes were packed from, unless others use it, and the nodes' messages, each of which keeps all
+    that was parsed with it.
+    """
+    parts = list(graph.walk())
+    for node in (node for part in parts for node in part.nodes):
+        node.proto = None
+        for k in _WEIGHTS if "packed" in node.attrs else ():
+            if node.input(k):
+                node.inputs[k] = ""
+    used = {name for part in parts for node in part.nodes for name in node.inputs}
+    used.update(value.name for part in parts for value in part.outputs)
+    for part in parts:
+        for name in part.constants.keys() - used:
+            del part.constants[name]
+
+
+def pack(node: Node, weights: Values, shared: Callable | None = None) -> tuple[engine.Recurrent, np.dtype]:
+    """The packed layer and the dtype of the node's arrays; half precision is computed in single.
+
+    `shared` may put a layer that is there already in its place.
+    """
     dtype = weights[1].dtype
     wide = np.dtype(np.float64 if dtype == np.float64 else np.float32)
     arrays: list[Any] = [np.require(weights[k], wide, ["C", "A"]) if k in weights else None for k in _WEIGHTS]
@@ -82,6 +118,8 @@ def pack(node: Node, weights: Values) -> tuple[engine.Recurrent, np.dtype]:
         )  # fmt: skip
     except ValueError as error:
         raise type(error)(f"{node.label()}: {error}") from None
+    if shared:
+        layer = shared(layer, node.op, *(repr(attrs.get(key)) for key in _FORM))
     return layer, dtype
 
 

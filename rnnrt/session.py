@@ -96,7 +96,7 @@ class InferenceSession:
             self._check_dimensions()
         except (RnnrtError, OSError) as error:
             raise self._load_error(error, path_or_bytes) from error.__cause__
-        self._run = self._run_fixed if self._dimensions else self._model.run
+        self._run = self._run_fixed if self._dimensions else self._model._answers
         self._output_names = tuple(v.name for v in self._model.outputs)
 
     @property
@@ -132,9 +132,9 @@ class InferenceSession:
         if output_names or run_options is not None:
             return self._run_selected(output_names, input_feed, run_options)
         try:
-            return [*self._run(input_feed).values()]
+            return self._run(input_feed)
         except Exception as error:
-            return [*self._run_again(input_feed, error).values()]
+            return self._run_again(input_feed, error)
 
     def run_with_ort_values(
         self,
@@ -231,9 +231,9 @@ class InferenceSession:
             outputs = self._run(feed)
         except Exception as error:
             outputs = self._run_again(feed, error)
-        return [outputs[name] for name in names]
+        return [outputs[self._output_names.index(name)] for name in names]
 
-    def _run_fixed(self, feed: Mapping[str, Any]) -> dict[str, Any]:
+    def _run_fixed(self, feed: Mapping[str, Any]) -> list[Any]:
         """Run, with the dimensions fixed by the options checked first."""
         for value in self._model.inputs:
             got = getattr(feed.get(value.name), "shape", None)
@@ -242,9 +242,9 @@ class InferenceSession:
                 if any(isinstance(w, int) and w != g for w, g in zip(want, got, strict=True)):
                     shape = ", ".join("?" if w is None else str(w) for w in want)
                     raise InputError(f"input {value.name!r}: expected ({shape}), got {got}")
-        return self._model.run(feed)
+        return self._model._answers(feed)
 
-    def _run_again(self, feed: Any, error: Exception) -> dict[str, Any]:
+    def _run_again(self, feed: Any, error: Exception) -> list[Any]:
         """Convert what can be converted and run once more, or raise what `error` comes to."""
         if not isinstance(feed, Mapping):
             raise TypeError(f"input_feed: expected a dict of arrays, got {type(feed).__name__}") from None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from ._core.program import Stepper
 from .errors import InputError, RnnrtError
 from .graph import Value
 from .model import Model
@@ -37,13 +37,14 @@ class Stream:
                 "use model.run, or name the pairs: rnnrt.load(..., states={input: output})"
             )
         self.model = model
-        self._lock = threading.Lock()
-        self._inputs = tuple(v.name for v in model.inputs if v.name not in model.states)
         kept = set(model.states.values())
+        self._inputs = tuple(v.name for v in model.inputs if v.name not in model.states)
         self._outputs = tuple(v.name for v in model.outputs if v.name not in kept)
-        self._values = {v.name: v for v in model.inputs if v.name in model.states}
+        by_name = {v.name: v for v in model.inputs}
+        self._values = {name: by_name[name] for name in model.states}
         self._shapes = _state_shapes(model)
-        self._state: dict[str, np.ndarray] | None = None
+        names = tuple(v.name for v in model.inputs), tuple(v.name for v in model.outputs)
+        self._stepper = Stepper(model._plan.program, *names, dict(model.states))
 
     def step(self, feeds: Mapping[str, Any], out: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
         """Take one step.
@@ -65,61 +66,73 @@ class Stream:
         InputError
             If something does not fit. The state is as before the step then.
         """
-        if not self._lock.acquire(False):
+        answer = self._stepper.step(feeds, out)
+        return self._step(feeds, out) if answer is None else answer
+
+    def _step(self, feeds: Mapping[str, Any], out: Mapping[str, np.ndarray] | None) -> dict[str, Any]:
+        """A step in full: the first one, one of another shape, or one that is refused."""
+        if not self._stepper.enter():
             raise RnnrtError("stream: another thread is in the middle of a step; use one stream a thread")
         try:
-            if self._state is None:
-                results, used = self._first(feeds)
+            state = self._stepper.get()
+            if state:
+                results = self._run(feeds, dict(zip(self._values, state, strict=True)))
             else:
-                self._check_names(feeds)
-                used = self._state
-                results = self.model.run({**feeds, **used})
-            state = {into: results[made] for into, made in self.model.states.items()}
-            self._check_kept(used, state)
+                results = self._first(feeds)
             answer = {name: results[name] for name in self._outputs}
             if out is not None:
                 _deliver(answer, out)
-            self._state = state
+            root = self._stepper.root
+            self._stepper.set([results[made] for made in self.model.states.values()])
+            self._stepper.root = root
             return answer
         finally:
-            self._lock.release()
+            self._stepper.leave()
 
     def reset(self) -> None:
         """Go back to the start: every state is zero."""
-        with self._held():
-            self._state = None
+        self._begin([])
 
     @property
     def state(self) -> dict[str, np.ndarray]:
         """A copy of the state, by input name; empty before the first step if its shape depends on what will be fed."""
-        state = self._state
-        if state is None:
-            if not all(dims is not None and all(isinstance(d, int) for d in dims) for dims in self._shapes.values()):
-                return {}
-            state = self._zeros(self._shapes)
-        return {name: array.copy() for name, array in state.items()}
+        state = self._stepper.get()
+        if state:
+            return {name: array.copy() for name, array in zip(self._values, state, strict=True)}
+        if not all(dims is not None and all(isinstance(d, int) for d in dims) for dims in self._shapes.values()):
+            return {}
+        return self._zeros(self._shapes)
 
     @state.setter
     def state(self, saved: Mapping[str, np.ndarray]) -> None:
-        with self._held():
-            if not isinstance(saved, Mapping):
-                raise InputError(f"state: expected a dict of arrays by input name, got {type(saved).__name__}")
-            if not saved:
-                self._state = None
-                return
-            if set(saved) != set(self._values):
-                raise InputError(f"state: expected {', '.join(self._values)}; got {', '.join(map(str, saved))}")
-            for name, value in self._values.items():
+        if not isinstance(saved, Mapping):
+            raise InputError(f"state: expected a dict of arrays by input name, got {type(saved).__name__}")
+        if saved and set(saved) != set(self._values):
+            raise InputError(f"state: expected {', '.join(self._values)}; got {', '.join(map(str, saved))}")
+        for name, value in self._values.items():
+            if saved:
                 _check_state(value, saved[name])
-            self._state = {name: np.array(saved[name]) for name in self._values}
+        self._begin([np.array(saved[name], order="C") for name in self._values] if saved else [])
+
+    def _begin(self, state: list[np.ndarray]) -> None:
+        if not self._stepper.enter():
+            raise RnnrtError("stream: another thread is in the middle of a step")
+        try:
+            self._stepper.set(state)
+        finally:
+            self._stepper.leave()
 
     def __reduce__(self) -> tuple:
-        return _restored, (self.model, self._state)
+        state = self._stepper.get()
+        return _restored, (self.model, dict(zip(self._values, state, strict=True)) if state else {})
 
-    def _held(self) -> threading.Lock:
-        if self._lock.locked():
-            raise RnnrtError("stream: another thread is in the middle of a step")
-        return self._lock
+    def _run(self, feeds: Mapping[str, Any], state: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """All outputs of the model, once the names fed are those that are no state."""
+        self._check_names(feeds)
+        values = self.model._checked({**feeds, **state})
+        results = dict(zip(self._stepper.outputs, self.model._fresh(self._stepper.run(values)), strict=True))
+        self._check_kept(state, {into: results[made] for into, made in self.model.states.items()})
+        return results
 
     def _check_names(self, feeds: Mapping[str, Any]) -> None:
         if not isinstance(feeds, Mapping):
@@ -141,7 +154,7 @@ class Stream:
                     f"set stream.state to arrays of the right shape"
                 )
 
-    def _first(self, feeds: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def _first(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         """The first step, from zeros; sizes that the model leaves open are found by what it accepts and gives back."""
         self._check_names(feeds)
         for check in self.model._checks:
@@ -150,10 +163,7 @@ class Stream:
         errors: list[InputError] = []
         for shapes in self._candidates(feeds):
             try:
-                zeros = self._zeros(shapes)
-                results = self.model.run({**feeds, **zeros})
-                self._check_kept(zeros, {into: results[made] for into, made in self.model.states.items()})
-                return results, zeros
+                return self._run(feeds, self._zeros(shapes))
             except InputError as error:
                 errors.append(error)
         if len(errors) == 1:
@@ -248,7 +258,7 @@ def _deliver(answer: dict[str, Any], out: Mapping[str, np.ndarray]) -> None:
         answer[name] = target
 
 
-def _restored(model: Model, state: dict[str, np.ndarray] | None) -> Stream:
+def _restored(model: Model, state: dict[str, np.ndarray]) -> Stream:
     stream = Stream(model)
-    stream.state = state or {}
+    stream.state = state
     return stream

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from .external import ExternalData
 from .graph import Dim, Value
 
 MAX_RANK = 32
+_NOTHING: Mapping[bytes, np.ndarray] = MappingProxyType({})
 MAX_BYTES = 1 << 62
 # Sparse tensors are the one place where a few bytes may claim a huge array; together they may become this big.
 MAX_DENSE_BYTES = 1 << 28
@@ -42,10 +45,17 @@ def element_type(code: int) -> tuple[np.dtype, str, int]:
 
 
 class TensorReader:
-    """Makes arrays of tensor messages; knows the model's data files and how much sparse ones have claimed."""
+    """Makes arrays of tensor messages; knows the model's data files and how much sparse ones have claimed.
 
-    def __init__(self, external: ExternalData):
+    Parameters
+    ----------
+    taken
+        What was taken out of tensors' raw data, as uint8, by the mark that stands in its place (:mod:`rnnrt.wire`).
+    """
+
+    def __init__(self, external: ExternalData, taken: Mapping[bytes, np.ndarray] | None = None):
         self._external = external
+        self._taken = taken or {}
         self._dense_left = MAX_DENSE_BYTES
 
     def array(self, tensor: Any, where: str) -> np.ndarray:
@@ -62,7 +72,7 @@ class TensorReader:
             info = {text(e.key, where): text(e.value, where) for e in tensor.external_data}
             array = self._external_array(tensor, dims, self._external.read(info, stored, where), where)
         else:
-            array = _own_data(tensor, dims, stored, where)
+            array = _own_data(tensor, dims, stored, where, self._taken)
         array.setflags(write=False)
         return array
 
@@ -72,6 +82,15 @@ class TensorReader:
             return _elements(data, dtype).reshape(dims)
         inline = type(tensor)(data_type=tensor.data_type, dims=dims, raw_data=data.tobytes())
         return _own_data(inline, dims, data.size, where)
+
+    @property
+    def is_slim(self) -> bool:
+        """Whether something was taken out of the model."""
+        return bool(self._taken)
+
+    def was_taken(self, tensor: Any) -> bool:
+        """Whether the data of a TensorProto is not in it."""
+        return bool(self._taken) and tensor.raw_data in self._taken
 
     def sparse(self, tensor: Any, where: str) -> np.ndarray:
         """The dense, read-only array of a SparseTensorProto (COO, indices linear or one row an element)."""
@@ -129,20 +148,29 @@ def _known_dims(dims: Any, itemsize: int, where: str) -> tuple[int, ...]:
     return dims
 
 
-def _own_data(tensor: Any, dims: tuple[int, ...], stored: int, where: str) -> np.ndarray:
-    """The array of a tensor whose data is inside the message; `stored` is its size in bytes as raw data."""
+def _own_data(
+    tensor: Any,
+    dims: tuple[int, ...],
+    stored: int,
+    where: str,
+    taken: Mapping[bytes, np.ndarray] = _NOTHING,
+) -> np.ndarray:
+    """The array of a tensor whose data is inside the message or taken out of it; `stored` is its size as raw data."""
     from onnx import numpy_helper
 
     dtype, kind, bits = element_type(tensor.data_type)
     field = _data_field(tensor.data_type)
     filled = [name for name in _DATA_FIELDS if len(getattr(tensor, name))]
     raw = tensor.raw_data  # each access makes a copy
-    if raw:
+    data = taken.get(raw)
+    raw = raw if data is None else data
+    has_raw = len(raw) > 0
+    if has_raw:
         filled.append("raw_data")
-    if len(filled) > 1 or (filled and filled[0] not in ("raw_data", field)) or (raw and kind == "string"):
+    if len(filled) > 1 or (filled and filled[0] not in ("raw_data", field)) or (has_raw and kind == "string"):
         raise ModelError(f"{where}: expected the data of {kind} in raw_data or {field}, got {' and '.join(filled)}")
     count = math.prod(dims)
-    if raw:
+    if has_raw:
         expected, got, unit = stored, len(raw), "bytes"
     else:
         expected, got, unit = _typed_length(count, kind, bits), len(getattr(tensor, field)), f"elements of {field}"
@@ -152,11 +180,13 @@ def _own_data(tensor: Any, dims: tuple[int, ...], stored: int, where: str) -> np
         return np.empty(dims, dtype)
     if kind == "string":
         return np.array([text(s, where) for s in tensor.string_data], object).reshape(dims)
-    if raw and bits == 8 * dtype.itemsize:
+    if has_raw and bits == 8 * dtype.itemsize:
         return _elements(np.frombuffer(raw, np.uint8), dtype).reshape(dims)
     if kind in ("float", "double", "int64"):
         return np.array(getattr(tensor, field), dtype).reshape(dims)
     try:
+        if data is not None:
+            tensor = type(tensor)(data_type=tensor.data_type, dims=dims, raw_data=data.tobytes())
         array = numpy_helper.to_array(tensor)
     except (ValueError, TypeError, OverflowError) as error:
         raise ModelError(f"{where}: the data of {kind}{list(dims)} cannot be read: {error}") from error

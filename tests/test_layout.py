@@ -15,9 +15,21 @@ ROOT = Path(__file__).resolve().parent.parent
 # The flow from an ONNX file to answers and those who ask for them. A package stands for all of its modules; "" is rnnrt
 # itself, the names a user sees: only those after it may use it as a user does.
 BUILDING_BLOCKS = ("errors", "processors", "graph")
-READING = ("external", "tensors", "schema", "onnx_graph", "onnx_file")
-PLANNING = ("_core", "ops", "rewrite", "recurrent", "control", "states", "plan")
-RUNNING = ("model", "describe", "stream")
+READING = ("wire", "external", "tensors", "schema", "onnx_graph", "onnx_file")
+PLANNING = (
+    "_core",
+    "ops",
+    "rewrite",
+    "shared",
+    "native",
+    "recurrent",
+    "control",
+    "states",
+    "pointwise",
+    "bind",
+    "plan",
+)
+RUNNING = ("model", "ragged", "describe", "profile", "stream")
 COMPATIBILITY = ("options", "binding", "session", "onnxruntime", "backend")
 USERS = ("demo", "cli", "__main__")
 ORDER = (*BUILDING_BLOCKS, *READING, *PLANNING, *RUNNING, *COMPATIBILITY, "", *USERS)
@@ -25,6 +37,8 @@ EARLIER = {name: place for place, name in enumerate(ORDER)}
 
 LATER = {
     ("model", "stream"): "Model.stream makes a Stream, which holds a Model",
+    ("model", "ragged"): "Model.run_ragged is written in a file of its own",
+    ("model", "profile"): "Model.profile is written in a file of its own",
     ("model", "describe"): "Model.describe is written in a file of its own",
 }
 """Imports of what comes later, inside a function; nothing else may be imported against the flow."""

@@ -2,9 +2,10 @@
 #
 # Each function takes one block (LANES units) of one row: `g` points at the block's gate sums, [G][LANES], biases included;
 # the new state goes to q.h_next and q.c. Equations: ONNX operator specification of LSTM, GRU and RNN; all products that
-# are added are fused, in the one order written here.
+# are added are fused, in the one order written here. The plain LSTM and GRU come in two halves, each of which steps.pxi
+# takes for several blocks in a row: what waits for one block's divisions is then filled with the next one's arithmetic.
 
-from rnnrt._core.kernels cimport RT_GRU, RT_LSTM, rt_barrier_wait, rt_call, rt_kernels, rt_layer, rt_matrix
+from rnnrt._core.kernels cimport RT_GRU, RT_LSTM, RT_RNN, rt_barrier_wait, rt_call, rt_kernels, rt_layer, rt_matrix
 
 cdef extern from "vmath.h" nogil:
     const char *RT_ISA
@@ -20,6 +21,8 @@ cdef extern from "vmath.h" nogil:
     vf v_exp(vf x)
     vf v_sigmoid(vf x)
     vf v_tanh(vf x)
+    vf v_sigmoid_inverse(vf x)
+    vf v_tanh_parts(vf x, vf *d)
     vf v_clamp(vf x, real low, real high)
     vf v_activate(int kind, real a, real b, vf x)
 
@@ -30,6 +33,7 @@ cdef struct run_t:                # a call in progress; arrays are [B][ldh] unle
     int n_rows                    # rows still running: those of order[0..n_rows)
     int n_steps                   # steps of the longest row
     int step                      # the current step, counted in the order of computation
+    int far                       # the weights are larger than the L2 cache
     int chunk                     # steps whose input projection is made at once; 0: none, x and h in one sum
     ptrdiff_t chunk_rows          # rows of this chunk
     ptrdiff_t pre_row             # the first of them that belongs to the current step
@@ -46,6 +50,7 @@ cdef struct run_t:                # a call in progress; arrays are [B][ldh] unle
     const real **h_rows           # [B] rows of h
     const real **next_rows        # [B] rows of h_next
     const real **rh_rows          # [B] rows of rh
+    real **y_rows                 # [B] rows of Y at this step, each thread's own
 
 
 cdef inline int time_of(const run_t *q, int row, int step) noexcept nogil:
@@ -61,11 +66,9 @@ cdef inline void store_units(real *p, vf x, int n) noexcept nogil:
 
 cdef inline void emit(const run_t *q, int row, int block, vf h) noexcept nogil:
     """Store a block of the new hidden state, in the state and in Y."""
-    cdef const rt_call *call = q.call
     v_store(q.h_next + row * q.ldh + block * LANES, h)
-    if call.y != NULL:
-        store_units(<real *> call.y + time_of(q, row, q.step) * call.ldy_t + q.order[row] * call.ldy_b + block * LANES,
-                    h, min(LANES, q.layer.n_hidden - block * LANES))
+    if q.call.y != NULL:
+        store_units(q.y_rows[row] + block * LANES, h, min(LANES, q.layer.n_hidden - block * LANES))
 
 
 cdef inline void trace(const run_t *q, int row, int block, int slot, vf x) noexcept nogil:
@@ -81,21 +84,42 @@ cdef inline vf activate(const rt_layer *layer, int k, vf x) noexcept nogil:
     return v_activate(layer.activation[k], <real> layer.alpha[k], <real> layer.beta[k], x)
 
 
-cdef inline void lstm_cell(const run_t *q, const real *g, int row, int block) noexcept nogil:
+cdef inline void lstm_gates(real *g) noexcept nogil:
+    """The plain cell, first half: the sums give way to i * z, 1 / o, and f."""
+    cdef vf d
+    cdef vf e = v_tanh_parts(v_load(g + 3 * LANES), &d)
+    v_store(g, e / (v_sigmoid_inverse(v_load(g)) * d))
+    v_store(g + LANES, v_sigmoid_inverse(v_load(g + LANES)))
+    v_store(g + 2 * LANES, v_sigmoid(v_load(g + 2 * LANES)))
+
+
+cdef inline void lstm_state(const run_t *q, const real *g, int row, int block) noexcept nogil:
+    """Second half: c = f c + i z, h = o tanh(c)."""
     cdef real *cell = q.c + row * q.ldh + block * LANES
-    cdef vf i, o, f, c
-    if not q.layer.plain or q.call.trace != NULL:
-        lstm_cell_general(q, g, row, block)
-        return
-    i = v_sigmoid(v_load(g))
-    o = v_sigmoid(v_load(g + LANES))
-    f = v_sigmoid(v_load(g + 2 * LANES))
-    c = v_fma(f, v_load(cell), i * v_tanh(v_load(g + 3 * LANES)))
+    cdef vf c = v_fma(v_load(g + 2 * LANES), v_load(cell), v_load(g))
+    cdef vf d
+    cdef vf e = v_tanh_parts(c, &d)
     v_store(cell, c)
-    emit(q, row, block, o * v_tanh(c))
+    emit(q, row, block, e / (v_load(g + LANES) * d))
+    if q.call.trace != NULL:
+        trace(q, row, block, 4, c)
 
 
-cdef void lstm_cell_general(const run_t *q, const real *g, int row, int block) noexcept nogil:
+cdef void lstm_any(const run_t *q, real *g, int row, int block) noexcept nogil:
+    """Both halves of any cell, traced if that is asked for."""
+    cdef int k
+    if not q.layer.plain:
+        lstm_general(q, g, row, block)
+        return
+    if q.call.trace != NULL:
+        for k in range(3):
+            trace(q, row, block, k, v_sigmoid(v_load(g + k * LANES)))
+        trace(q, row, block, 3, v_tanh(v_load(g + 3 * LANES)))
+    lstm_gates(g)
+    lstm_state(q, g, row, block)
+
+
+cdef void lstm_general(const run_t *q, const real *g, int row, int block) noexcept nogil:
     cdef const rt_layer *layer = q.layer
     cdef const real *p = <const real *> layer.peephole + 3 * block * LANES
     cdef real *cell = q.c + row * q.ldh + block * LANES
@@ -138,13 +162,19 @@ cdef inline void gru_blend(const run_t *q, int row, int block, vf z, vf candidat
         trace(q, row, block, 2, candidate)
 
 
-cdef inline void gru_cell(const run_t *q, const real *x, const real *g, int row, int block) noexcept nogil:
-    """linear_before_reset: x holds the input's part of the h gate, g the sums z, r and the recurrent part of h."""
-    cdef vf z = gru_gate(q.layer, 0, v_load(g))
+cdef inline void gru_gates(const run_t *q, const real *x, real *g, int row, int block) noexcept nogil:
+    """linear_before_reset, first half: x holds the input's part of the h gate, g the sums z, r and the recurrent part of h.
+    They give way to z, nothing, and the h gate's sum."""
     cdef vf r = gru_gate(q.layer, 0, v_load(g + LANES))
+    v_store(g, gru_gate(q.layer, 0, v_load(g)))
+    v_store(g + 2 * LANES, v_fma(r, v_load(g + 2 * LANES), v_load(x)))
     if q.call.trace != NULL:
         trace(q, row, block, 1, r)
-    gru_blend(q, row, block, z, gru_gate(q.layer, 1, v_fma(r, v_load(g + 2 * LANES), v_load(x))))
+
+
+cdef inline void gru_state(const run_t *q, const real *g, int row, int block) noexcept nogil:
+    """Second half."""
+    gru_blend(q, row, block, v_load(g), gru_gate(q.layer, 1, v_load(g + 2 * LANES)))
 
 
 cdef inline void gru_reset(const run_t *q, const real *g, int row, int block) noexcept nogil:

@@ -16,6 +16,7 @@ N_GATES: dict[str, int]
 N_FUNCTIONS: dict[str, int]
 tables: dict[str, Any]
 in_use: str
+pool: Any
 
 class _Cpu(TypedDict):
     built: list[str]
@@ -31,6 +32,8 @@ def apply(name: Literal["exp", "tanh", "sigmoid"], x: npt.ArrayLike, isa: str | 
 def check_weights(
     kind: str, direction: str, W: np.ndarray, R: np.ndarray, B: np.ndarray | None, P: np.ndarray | None
 ) -> None: ...
+def sample_weights(layer: Recurrent, n_samples: int) -> bytes: ...
+def same_weights(a: object, b: object) -> bool: ...
 
 @disjoint_base
 class Block:
@@ -63,6 +66,7 @@ class Recurrent:
         linear_before_reset: bool = False,
         isa: str | None = None,
     ) -> None: ...
+    def bound(self, n_time: int, n_batch: int, threads: int = 1) -> tuple[int, list[int | float], int, float]: ...
     def run(
         self,
         x: np.ndarray,

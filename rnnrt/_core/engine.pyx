@@ -5,14 +5,12 @@ A `Recurrent` is immutable and may be run by several threads at once; each run b
 """
 
 cimport numpy as cnp
-from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.stdint cimport uint64_t
-from libc.stdlib cimport free
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
-from posix.stdlib cimport posix_memalign
 
 from rnnrt._core.kernels cimport (
-    RT_GRU, RT_LSTM, RT_RNN, rt_barrier, rt_call, rt_kernels, rt_layer, rt_matrix, rt_team_acquire, rt_team_run,
+    RT_GRU, RT_LSTM, RT_RNN, rt_barrier, rt_call, rt_kernels, rt_layer, rt_matrix, rt_pool, rt_team_acquire, rt_team_run,
 )
 
 import os
@@ -27,6 +25,11 @@ cdef extern from "cpu.h" nogil:
     bint rt_cpu_has(const char *isa)
     uint64_t rt_fp_enter()
     void rt_fp_leave(uint64_t old)
+
+cdef extern from "memory.h" nogil:
+    const size_t RT_HUGE_SIZE
+    void *rt_memory_new(size_t size)
+    void rt_memory_free(void *data, size_t size)
 
 cnp.import_array()
 
@@ -44,56 +47,14 @@ cdef double THREAD_WORK = 1e6
 cdef double STEP_WORK = 3e4
 cdef int THREAD_ROWS = 4
 
+cdef rt_pool shared_pool
+shared_pool.acquire, shared_pool.run = rt_team_acquire, rt_team_run
+pool = PyCapsule_New(&shared_pool, b"rnnrt.pool", NULL)      # for program.pyx: all of a process share one
+
 tables = {}                                # name -> capsule of the instruction sets loaded so far
 
 
-def built():
-    """Names of the instruction sets this installation was built with, best first."""
-    return [isa for isa in ISAS if find_spec(f"rnnrt._core.cells_{isa}") is not None]
-
-
-def present():
-    """Names of the instruction sets this processor has, best first."""
-    return [isa for isa in ISAS if rt_cpu_has(isa.encode())]
-
-
-def available():
-    """Names of the instruction sets that can be used here, best first."""
-    return [isa for isa in built() if rt_cpu_has(isa.encode())]
-
-
-def choose(name=None):
-    """The instruction set called `name`, or the best one: checked, and its kernels loaded.
-
-    Raises
-    ------
-    InputError
-        There is no instruction set of that name.
-    UnsupportedError
-        This build, or this processor, lacks it.
-    """
-    isa = name or available()[0]
-    if isa not in tables:
-        if isa not in ISAS:
-            raise InputError(f"instruction set {isa!r}: no such name; expected one of {', '.join(ISAS)}")
-        if isa not in built():
-            raise UnsupportedError(f"instruction set {isa!r}: this build of rnnrt lacks it; it has {', '.join(built())}")
-        if not rt_cpu_has(isa.encode()):
-            raise UnsupportedError(f"instruction set {isa!r}: this processor lacks it; usable here: {', '.join(available())}")
-        tables[isa] = import_module(f"rnnrt._core.cells_{isa}").kernels
-    return isa
-
-
-cdef rt_kernels *table_of(isa, dtype) except NULL:
-    """The kernels for an element type; float64 has one set for every processor."""
-    if dtype == np.float64:
-        if "float64" not in tables:
-            tables["float64"] = import_module("rnnrt._core.cells_f64").kernels
-        return <rt_kernels *> PyCapsule_GetPointer(tables["float64"], b"rnnrt.kernels")
-    return <rt_kernels *> PyCapsule_GetPointer(tables[choose(isa or in_use)], b"rnnrt.kernels")
-
-
-in_use = choose(os.environ.get("RNNRT_ISA"))
+include "choose.pxi"
 
 
 def cpu():
@@ -141,19 +102,19 @@ def apply(str name, x, isa=None):
 
 
 cdef class Block:
-    """Memory aligned to cache lines, freed with the object."""
+    """Memory aligned to cache lines, or to huge pages where it fills some, freed with the object."""
 
     cdef void *data
     cdef size_t size
 
     def __cinit__(self, size_t size):
         self.size = size
-        if posix_memalign(&self.data, 64, max(size, <size_t> 64)) != 0:
-            self.data = NULL
+        self.data = rt_memory_new(size)
+        if self.data == NULL:
             raise MemoryError(f"rnnrt: no memory for {size} bytes")
 
     def __dealloc__(self):
-        free(self.data)
+        rt_memory_free(self.data, self.size)
 
 
 include "pack.pxi"
@@ -187,6 +148,7 @@ cdef class Recurrent:
 
     cdef rt_layer layers[2]
     cdef rt_kernels *kernels
+    cdef object __weakref__
     cdef list blocks                       # the memory behind `layers`
     cdef list workspaces                   # idle ones, at most four
     cdef readonly str kind, direction, isa
@@ -234,7 +196,8 @@ cdef class Recurrent:
     cdef void *block(self, size_t n_elements) except NULL:
         """Zeroed memory for that many elements, owned by this layer."""
         cdef Block block = Block(n_elements * self.kernels.element_size)
-        memset(block.data, 0, block.size)
+        if block.size < RT_HUGE_SIZE:      # larger ones are zero at first
+            memset(block.data, 0, block.size)
         self.blocks.append(block)
         self.nbytes += block.size
         return block.data
@@ -356,6 +319,34 @@ cdef class Recurrent:
                 call.trace, call.ldtrace_t, call.ldtrace_b = data_at(trace, 1, d), stride(trace, 0), stride(trace, 2)
         run_team(self, calls, threads)
 
+    def bound(self, int n_time, int n_batch, int threads=1):
+        """What a bound step needs of the layer (bound.pxi).
+
+        Parameters
+        ----------
+        n_time, n_batch : int
+            Steps and rows of the call.
+        threads : int
+            Threads to use at most; fewer where more would not be faster.
+
+        Returns
+        -------
+        function, words, size, work
+            The address of the step's function, the words that its words begin with, the bytes of workspace that it
+            needs, and the multiply-adds that it does.
+        """
+        cdef rt_call calls[2]
+        cdef double work = self.step_work * n_time * n_batch
+        cdef int wanted = useful_threads(work, threads)
+        cdef int d
+        memset(calls, 0, sizeof(calls))
+        for d in range(self.num_directions):
+            calls[d].n_time, calls[d].n_batch = n_time, n_batch
+        size = team_size(self.kernels, self.layers, self.num_directions, calls, wanted)
+        words = [<size_t> self.kernels, <size_t> &self.layers[0], self.num_directions, int(self.direction == "reverse"),
+                 wanted, n_time, n_batch, float(work)]
+        return <size_t> run_bound, words, size, work
+
     cdef check(self, str name, a, tuple shape, bint written=False):
         if a is None:
             return
@@ -379,6 +370,8 @@ cdef class Recurrent:
 
 
 include "team.pxi"
+include "bound.pxi"
+include "same.pxi"
 
 
 cdef void *data_at(cnp.ndarray a, int axis, int index):

@@ -7,6 +7,9 @@ cdef extern from "threads.h" nogil:
     int rt_team_acquire(int wanted, int *members)
     void rt_team_run(const int *members, int n_members, rt_task task, void *arg)
     void rt_barrier_wait(rt_barrier *)
+    ctypedef struct rt_pool:
+        int (*acquire)(int, int *) noexcept nogil
+        void (*run)(const int *, int, rt_task, void *) noexcept nogil
 
 cdef extern from "kernels.h" nogil:
     enum:

@@ -4,16 +4,19 @@
  *     panel[k][v][u]                           k < K inputs, v < NV vectors, u < LANES
  * A tile is MR rows of inputs against one panel, the sums in registers:
  *     out[r][v][u] = init[v][r*ldinit[v] + u] + sum_k a1[r][k] w1[k][v][u] + sum_k a2[r][k] w2[k][v][u]
- * with k ascending, one fused multiply-add a term and nothing regrouped, in every tile shape: so the bits of a row do not
- * depend on the rows computed with it, and a sum may stop after w1, be stored, and go on with w2 later.
+ * Each of the two sums over k is cut into blocks of SUM_TERMS terms: a block starts from 0, takes its terms with k ascending,
+ * one fused multiply-add a term, and is then added to `out`, blocks ascending. That is the same in every tile shape, so the
+ * bits of a row do not depend on the rows computed with it, and a sum may stop after w1, be stored, and go on with w2 later.
+ * (Rounding errors grow with the length of a chain: blocks of 64 give a third of the error of one chain of 512.)
  *
- * The caller guarantees: rows <= rt_tile_rows[nv], a1 and a2 readable for K1 and K2 reals a row, out rows*nv*LANES reals.
+ * The caller guarantees: rows <= rt_tile_rows[nv], a1 and a2 readable for K1 and K2 reals a row, out rows*nv*LANES reals and
+ * apart from init.
  */
 #ifndef RT_PANEL_H
 #define RT_PANEL_H
 #include <stddef.h>
 
-enum { MAX_ROWS = 8, MAX_NV = 4 };
+enum { MAX_ROWS = 8, MAX_NV = 4, SUM_TERMS = 64, PREFETCH_BYTES = 4096 };
 
 typedef struct {
     const real *const *a1, *const *a2; /* one pointer a row */
@@ -22,6 +25,7 @@ typedef struct {
     const real *init[MAX_NV];
     ptrdiff_t ldinit[MAX_NV];
     real *out;
+    const char *ahead; /* far tiles of 4 rows and more: one cache line a term to bring into L2, those from here on */
 } rt_tile;
 
 static const int rt_tile_rows[MAX_NV + 1] = TILE_ROWS;
@@ -33,49 +37,133 @@ static const int rt_tile_rows[MAX_NV + 1] = TILE_ROWS;
 #define RT_UNROLL _Pragma("GCC unroll 32")
 #endif
 
-RT_INLINE void panel_sum(const int mr, const int nv, const real *const *rows, const real *w, ptrdiff_t n_k, vf *acc) {
-    const real *a[MAX_ROWS];
-    RT_UNROLL
-    for (int r = 0; r < mr; r++) a[r] = rows[r];
-    for (ptrdiff_t k = 0; k < n_k; k++) {
-        vf b[MAX_NV];
+/* One term of a block. What is fewer, rows or vectors, stays in registers, the other passes through one; V_KEEP stops the
+ * compiler from reading a vector of weights anew for each row. */
+RT_INLINE void panel_term(const int mr, const int nv, const real *const *a, ptrdiff_t k, const real *w, vf *acc) {
+    vf x[MAX_ROWS], b[MAX_NV];
+    if (mr < nv) {
         RT_UNROLL
-        for (int v = 0; v < nv; v++) b[v] = v_load(w + (k * nv + v) * LANES);
+        for (int r = 0; r < mr; r++) x[r] = v_set1(a[r][k]);
+        RT_UNROLL
+        for (int v = 0; v < nv; v++) {
+            b[v] = v_load(w + v * LANES);
+            if (mr > 1) V_KEEP(b[v]);
+            RT_UNROLL
+            for (int r = 0; r < mr; r++) acc[r * nv + v] = v_fma(x[r], b[v], acc[r * nv + v]);
+        }
+    } else {
+        RT_UNROLL
+        for (int v = 0; v < nv; v++) {
+            b[v] = v_load(w + v * LANES);
+            if (mr > 1) V_KEEP(b[v]);
+        }
         RT_UNROLL
         for (int r = 0; r < mr; r++) {
-            const vf x = v_set1(a[r][k]);
+            x[r] = v_set1(a[r][k]);
             RT_UNROLL
-            for (int v = 0; v < nv; v++) acc[r * nv + v] = v_fma(x, b[v], acc[r * nv + v]);
+            for (int v = 0; v < nv; v++) acc[r * nv + v] = v_fma(x[r], b[v], acc[r * nv + v]);
         }
     }
 }
 
-RT_INLINE void panel_tile(const int mr, const int nv, const rt_tile *t) {
-    vf acc[MAX_ROWS * MAX_NV];
-    RT_UNROLL
-    for (int r = 0; r < mr; r++) {
-        RT_UNROLL
-        for (int v = 0; v < nv; v++) acc[r * nv + v] = v_load(t->init[v] + r * t->ldinit[v]);
-    }
-    panel_sum(mr, nv, t->a1, t->w1, t->k1, acc);
-    panel_sum(mr, nv, t->a2, t->w2, t->k2, acc);
-    RT_UNROLL
-    for (int i = 0; i < mr * nv; i++) v_store(t->out + i * LANES, acc[i]);
+/* a + b; but if the one is inf and the other -inf, a: blocks of finite terms may overflow to either side. */
+RT_INLINE vf panel_join(const int safe, vf a, vf b) {
+    const vf sum = a + b;
+    return safe ? v_where((vi)(sum == sum), sum, v_where((vi)(a == a) & (vi)(b == b), a, sum)) : sum;
 }
 
+/* Add a sum over n_k terms to `out`, or to `init` if nothing has been added yet; returns whether something has. */
+RT_INLINE int panel_sum(const int mr, const int nv, const int prefetch, const int safe, const real *const *rows, const real *w,
+                        ptrdiff_t n_k, const rt_tile *t, const char *ahead, int begun) {
+    const real *a[MAX_ROWS];
+    real *out = t->out;
+    RT_UNROLL
+    for (int r = 0; r < mr; r++) a[r] = rows[r];
+    for (ptrdiff_t k = 0; k < n_k;) {
+        const ptrdiff_t end = n_k - k < SUM_TERMS ? n_k : k + SUM_TERMS;
+        vf acc[MAX_ROWS * MAX_NV];
+        RT_UNROLL
+        for (int i = 0; i < mr * nv; i++) acc[i] = v_set1(0);
+        for (; k < end; k++) {
+            if (prefetch) {
+                RT_UNROLL
+                for (int v = 0; v < nv; v++)
+                    if (v * sizeof(vf) % 64 == 0) __builtin_prefetch((const char *)(w + (k * nv + v) * LANES) + PREFETCH_BYTES);
+            }
+            if (prefetch == 2) __builtin_prefetch(ahead + 64 * k, 0, 2);
+            panel_term(mr, nv, a, k, w + k * nv * LANES, acc);
+        }
+        if (begun) {
+            RT_UNROLL
+            for (int i = 0; i < mr * nv; i++) v_store(out + i * LANES, panel_join(safe, v_load(out + i * LANES), acc[i]));
+        } else {
+            RT_UNROLL
+            for (int i = 0; i < mr * nv; i++)
+                v_store(out + i * LANES, panel_join(safe, v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]), acc[i]));
+        }
+        begun = 1;
+    }
+    return begun;
+}
+
+RT_INLINE void panel_sums(const int mr, const int nv, const int prefetch, const int safe, const rt_tile *t) {
+    int begun = panel_sum(mr, nv, prefetch, safe, t->a1, t->w1, t->k1, t, t->ahead, 0);
+    begun = panel_sum(mr, nv, prefetch, safe, t->a2, t->w2, t->k2, t, t->ahead + 64 * t->k1, begun);
+    if (!begun) {
+        RT_UNROLL
+        for (int i = 0; i < mr * nv; i++) v_store(t->out + i * LANES, v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]));
+    }
+}
+
+/* The same for sums in which a NaN has come up, one row after the other, so that what is NaN is so for a NaN among a and w
+ * or infinities among them. */
+#define RT_SAFE(nv) \
+    static __attribute__((noinline)) void panel_safe_##nv(const rt_tile *t, int rows) { \
+        for (int r = 0; r < rows; r++) { \
+            rt_tile one = *t; \
+            one.a1 += r, one.a2 += r, one.out += r * nv * LANES; \
+            for (int v = 0; v < nv; v++) one.init[v] += r * t->ldinit[v]; \
+            panel_sums(1, nv, 0, 1, &one); \
+        } \
+    }
+RT_SAFE(1)
+RT_SAFE(2)
+RT_SAFE(3)
+RT_SAFE(4)
+
+RT_INLINE void panel_tile(const int mr, const int nv, const int prefetch, const rt_tile *t) {
+    panel_sums(mr, nv, prefetch, 0, t);
+    vf nans[4] = {v_set1(0), v_set1(0), v_set1(0), v_set1(0)};
+    RT_UNROLL
+    for (int i = 0; i < mr * nv; i++) nans[i % 4] = v_fma(v_load(t->out + i * LANES), v_set1(0), nans[i % 4]);
+    if (__builtin_expect(v_any_nan((nans[0] + nans[1]) + (nans[2] + nans[3])), 0)) {
+        if (nv == 1) panel_safe_1(t, mr);
+        if (nv == 2) panel_safe_2(t, mr);
+        if (nv == 3) panel_safe_3(t, mr);
+        if (nv == 4) panel_safe_4(t, mr);
+    }
+}
+
+/* Prefetching: of the lines PREFETCH_BYTES ahead (1), and of the next panel, which lies beyond the L2 cache, too (2). Tiles of
+ * few rows are bound by loading: there even the first pays only for such far weights. */
 /* clang-format off */
 #define RT_TILE(mr, nv) \
-    static void panel_##mr##x##nv(const rt_tile *t) { panel_tile(mr, nv, t); }
+    static void panel_##mr##x##nv(const rt_tile *t) { panel_tile(mr, nv, mr > 3, t); }
+#define RT_FAR_TILE(mr, nv) \
+    static void panel_far_##mr##x##nv(const rt_tile *t) { panel_tile(mr, nv, 1 + (mr > 3), t); }
 #define RT_TILES(nv) \
-    RT_TILE(1, nv) RT_TILE(2, nv) RT_TILE(3, nv) RT_TILE(4, nv) RT_TILE(5, nv) RT_TILE(6, nv) RT_TILE(7, nv) RT_TILE(8, nv)
+    RT_TILE(1, nv) RT_TILE(2, nv) RT_TILE(3, nv) RT_TILE(4, nv) RT_TILE(5, nv) RT_TILE(6, nv) RT_TILE(7, nv) RT_TILE(8, nv) \
+    RT_FAR_TILE(1, nv) RT_FAR_TILE(2, nv) RT_FAR_TILE(3, nv) RT_FAR_TILE(4, nv) RT_FAR_TILE(5, nv) RT_FAR_TILE(6, nv) \
+    RT_FAR_TILE(7, nv) RT_FAR_TILE(8, nv)
 RT_TILES(1) RT_TILES(2) RT_TILES(3) RT_TILES(4)
 
 typedef void (*panel_fn)(const rt_tile *);
-#define RT_ROW(nv) \
-    {0, panel_1x##nv, panel_2x##nv, panel_3x##nv, panel_4x##nv, panel_5x##nv, panel_6x##nv, panel_7x##nv, panel_8x##nv}
-static const panel_fn rt_tiles[MAX_NV + 1][MAX_ROWS + 1] = {{0}, RT_ROW(1), RT_ROW(2), RT_ROW(3), RT_ROW(4)};
+#define RT_ROW(kind, nv) \
+    {0, kind##1x##nv, kind##2x##nv, kind##3x##nv, kind##4x##nv, kind##5x##nv, kind##6x##nv, kind##7x##nv, kind##8x##nv}
+#define RT_SHAPES(kind) {{0}, RT_ROW(kind, 1), RT_ROW(kind, 2), RT_ROW(kind, 3), RT_ROW(kind, 4)}
+static const panel_fn rt_tiles[2][MAX_NV + 1][MAX_ROWS + 1] = {RT_SHAPES(panel_), RT_SHAPES(panel_far_)};
 /* clang-format on */
 
 /* Run one tile of `rows` rows and `nv` vectors. */
-static inline void panel_run(int nv, int rows, const rt_tile *t) { rt_tiles[nv][rows](t); }
+static inline void panel_run(int far, int nv, int rows, const rt_tile *t) { rt_tiles[far][nv][rows](t); }
 #endif

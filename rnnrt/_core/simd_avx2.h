@@ -18,6 +18,8 @@ typedef int vi __attribute__((vector_size(32)));
 static inline __m256i v_first(int n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
+#define V_KEEP(x) __asm__("" : "+x"(x))
+
 static inline vf v_load(const real *p) { return _mm256_loadu_ps(p); }
 static inline void v_store(real *p, vf x) { _mm256_storeu_ps(p, x); }
 static inline vf v_load_n(const real *p, int n) { return _mm256_maskload_ps(p, v_first(n)); }
@@ -26,4 +28,6 @@ static inline vf v_set1(real x) { return _mm256_set1_ps(x); }
 static inline vf v_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 static inline vf v_min(vf a, vf b) { return _mm256_min_ps(a, b); }
 static inline vf v_max(vf a, vf b) { return _mm256_max_ps(a, b); }
+static inline int v_any_nan(vf x) { return _mm256_movemask_ps(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)) != 0; }
+static inline vf v_where(vi m, vf a, vf b) { return _mm256_blendv_ps(b, a, (vf)m); }
 #endif

@@ -15,6 +15,8 @@ typedef int vi __attribute__((vector_size(64)));
 /* Rows of a tile by vectors of a panel: accumulators, one row of weights and one broadcast fit 32 registers. */
 #define TILE_ROWS {0, 8, 8, 8, 6}
 
+#define V_KEEP(x) __asm__("" : "+v"(x))
+
 static inline vf v_load(const real *p) { return _mm512_loadu_ps(p); }
 static inline void v_store(real *p, vf x) { _mm512_storeu_ps(p, x); }
 static inline vf v_load_n(const real *p, int n) { return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
@@ -23,4 +25,6 @@ static inline vf v_set1(real x) { return _mm512_set1_ps(x); }
 static inline vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 static inline vf v_min(vf a, vf b) { return _mm512_min_ps(a, b); }
 static inline vf v_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+static inline int v_any_nan(vf x) { return _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q) != 0; }
+static inline vf v_where(vi m, vf a, vf b) { return _mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)m), b, a); }
 #endif

@@ -15,8 +15,9 @@ cdef extern from "panel.h" nogil:
         const real *init[4]
         ptrdiff_t ldinit[4]
         real *out
+        const char *ahead
     const int *rt_tile_rows
-    void panel_run(int nv, int rows, const rt_tile *t)
+    void panel_run(int far, int nv, int rows, const rt_tile *t)
 
 cdef extern from *:
     """
@@ -24,9 +25,11 @@ cdef extern from *:
     /* Input projections of a chunk stay in the L2 cache, but for wide layers a chunk has rows enough to read W seldom. */
     #define CHUNK_BYTES (256 << 10)
     #define CHUNK_ROWS 192
+    /* Weights of one step beyond this do not stay in the L2 cache: 1 MiB is common. */
+    #define FAR_BYTES (5 << 18)
     """
     enum:
-        SCRATCH_REALS, CHUNK_BYTES, CHUNK_ROWS
+        SCRATCH_REALS, CHUNK_BYTES, CHUNK_ROWS, FAR_BYTES
 
 
 cdef struct split_t:              # rows cut into tiles of nearly equal height
@@ -58,6 +61,18 @@ cdef inline int part_start(const run_t *q, int n, int next) noexcept nogil:
     return <int> (<ptrdiff_t> n * (q.call.part + next) // q.call.n_parts)
 
 
+cdef inline int turn(const run_t *q, int i, int first, int end) noexcept nogil:
+    """The i-th panel to take: every other step goes backwards, so that it begins with what the caches still hold."""
+    return first + end - 1 - i if q.step & 1 else i
+
+
+cdef inline const char *ahead(const rt_matrix *m, int panel, int k, int n_k, int tile, int n_tiles) noexcept nogil:
+    """What a tile brings into the L2 cache: its share of the n_k weights from k on of the panel that comes next."""
+    cdef int width = panel_blocks(m, panel) * m.n_gates * LANES * <int> sizeof(real)
+    cdef int share = tile - max(0, n_tiles - (width + 63) // 64)
+    return <const char *> panel_data(m, panel) + <ptrdiff_t> k * width + <ptrdiff_t> max(0, share) * n_k * 64
+
+
 cdef inline void meet(const run_t *q) noexcept nogil:
     """Wait for the other threads of this layer."""
     if q.call.n_parts > 1:
@@ -79,10 +94,11 @@ cdef void project(run_t *q) noexcept nogil:
     cdef rt_tile t
     cdef split_t cut
     cdef int panel, nv, v, i, height
+    cdef int end = part_start(q, n_panels(m), 1)
     cdef ptrdiff_t row
     t.k1 = q.layer.n_in
     t.k2 = 0
-    for panel in range(part_start(q, n_panels(m), 0), part_start(q, n_panels(m), 1)):
+    for panel in range(part_start(q, n_panels(m), 0), end):
         nv = panel_blocks(m, panel) * m.n_gates
         t.w1 = t.w2 = panel_data(m, panel)
         for v in range(nv):
@@ -92,82 +108,152 @@ cdef void project(run_t *q) noexcept nogil:
         row = 0
         for i in range(cut.n_tiles):
             height = cut.height + (i < cut.n_taller)
+            t.ahead = ahead(m, min(panel + 1, end - 1), 0, q.layer.n_in, i, cut.n_tiles)
             t.a1 = t.a2 = q.x_rows + row
             t.out = projection(q, panel * m.per_panel, row)
-            panel_run(nv, height, &t)
+            panel_run(q.far, nv, height, &t)
             row += height
 
 
-cdef void lstm_rnn_step(run_t *q) noexcept nogil:
-    """LSTM and RNN: one sum over [x, h], from the bias, or over h alone, from the projection."""
+cdef inline int panels_at_once(const run_t *q) noexcept nogil:
+    """How many panels of one block to sum before their cells are computed: enough of them for 8 blocks of few rows."""
+    return MAX_ROWS // q.n_rows if 2 * q.n_rows <= MAX_ROWS else 1
+
+
+cdef void sum_panel(const run_t *q, int panel, int next, const split_t *cut, int tile, int row, int height,
+                    real *out) noexcept nogil:
+    """LSTM and RNN: one sum over [x, h], from the bias, or over h alone, from the projection, for a tile of rows."""
     cdef const rt_matrix *m = &q.layer.w
-    cdef const real *bias = <const real *> q.layer.bias
-    cdef real sums[SCRATCH_REALS]
+    cdef int nv = panel_blocks(m, panel) * m.n_gates
+    cdef int v
+    cdef const real *init
+    cdef ptrdiff_t ldinit = 0
     cdef rt_tile t
-    cdef split_t cut
-    cdef int panel, blocks, nv, v, i, j, r, row, height
-    cdef int kind = q.layer.kind
-    cdef const real *g
+    if q.chunk:
+        init = projection(q, panel * m.per_panel, q.pre_row + row)
+        ldinit = nv * LANES
+    else:
+        init = <const real *> q.layer.bias + panel * m.per_panel * m.n_gates * LANES
+    for v in range(nv):
+        t.init[v] = init + v * LANES
+        t.ldinit[v] = ldinit
     t.k1 = 0 if q.chunk else q.layer.n_in
     t.k2 = q.layer.n_hidden
-    t.out = sums
-    for panel in range(part_start(q, n_panels(m), 0), part_start(q, n_panels(m), 1)):
-        blocks = panel_blocks(m, panel)
-        nv = blocks * m.n_gates
-        t.w1 = panel_data(m, panel)
-        t.w2 = t.w1 + <ptrdiff_t> q.layer.n_in * nv * LANES
-        cut = split_rows(q.n_rows, nv)
+    t.w1 = panel_data(m, panel)
+    t.w2 = t.w1 + <ptrdiff_t> q.layer.n_in * nv * LANES
+    t.a1 = q.x_rows + row
+    t.a2 = q.h_rows + row
+    t.out = out
+    t.ahead = ahead(m, next, q.layer.n_in - <int> t.k1, <int> (t.k1 + t.k2), tile, cut.n_tiles)
+    panel_run(q.far, nv, height, &t)
+
+
+cdef void lstm_step(run_t *q) noexcept nogil:
+    cdef real sums[SCRATCH_REALS]
+    cdef split_t cut = split_rows(q.n_rows, 4)
+    cdef int first = part_start(q, q.layer.n_blocks, 0)
+    cdef int end = part_start(q, q.layer.n_blocks, 1)
+    cdef int p = first
+    cdef int i, j, r, n, row, height
+    while p < end:
+        n = min(panels_at_once(q), end - p)
         row = 0
         for i in range(cut.n_tiles):
             height = cut.height + (i < cut.n_taller)
-            t.a1 = q.x_rows + row
-            t.a2 = q.h_rows + row
-            for v in range(nv):
-                if q.chunk:
-                    t.init[v] = projection(q, panel * m.per_panel, q.pre_row + row) + v * LANES
-                    t.ldinit[v] = nv * LANES
-                else:
-                    t.init[v] = bias + (panel * m.per_panel * m.n_gates + v) * LANES
-                    t.ldinit[v] = 0
-            panel_run(nv, height, &t)
+            for j in range(n):
+                sum_panel(q, turn(q, p + j, first, end), turn(q, min(p + j + 1, end - 1), first, end), &cut, i, row, height,
+                          sums + 4 * j * height * LANES)
+            if q.layer.plain and q.call.trace == NULL:
+                for j in range(n * height):
+                    lstm_gates(sums + 4 * j * LANES)
+                for j in range(n):
+                    for r in range(height):
+                        lstm_state(q, sums + 4 * (j * height + r) * LANES, row + r, turn(q, p + j, first, end))
+            else:
+                for j in range(n):
+                    for r in range(height):
+                        lstm_any(q, sums + 4 * (j * height + r) * LANES, row + r, turn(q, p + j, first, end))
+            row += height
+        p += n
+
+
+cdef void rnn_step(run_t *q) noexcept nogil:
+    cdef const rt_matrix *m = &q.layer.w
+    cdef real sums[SCRATCH_REALS]
+    cdef split_t cut
+    cdef int first = part_start(q, n_panels(m), 0)
+    cdef int end = part_start(q, n_panels(m), 1)
+    cdef int p, panel, blocks, i, j, r, row, height
+    for p in range(first, end):
+        panel = turn(q, p, first, end)
+        blocks = panel_blocks(m, panel)
+        cut = split_rows(q.n_rows, blocks)
+        row = 0
+        for i in range(cut.n_tiles):
+            height = cut.height + (i < cut.n_taller)
+            sum_panel(q, panel, turn(q, min(p + 1, end - 1), first, end), &cut, i, row, height, sums)
             for r in range(height):
-                g = sums + r * nv * LANES
                 for j in range(blocks):
-                    if kind == RT_LSTM:
-                        lstm_cell(q, g, row + r, panel)
-                    else:
-                        rnn_cell(q, g + j * LANES, row + r, panel * m.per_panel + j)
+                    rnn_cell(q, sums + (r * blocks + j) * LANES, row + r, panel * m.per_panel + j)
             row += height
 
 
-cdef void gru_step(run_t *q) noexcept nogil:
+cdef void gru_sums(const run_t *q, int block, int next, const split_t *cut, int tile, int row, int height, real *x_sums,
+                   real *sums) noexcept nogil:
     """GRU with linear_before_reset: the h gate's two sums are kept apart."""
-    cdef const rt_matrix *m = &q.layer.w
-    cdef real sums[SCRATCH_REALS]
     cdef rt_tile t
-    cdef split_t cut = split_rows(q.n_rows, 3)
-    cdef int block, i, r, row, height
-    cdef real *x
+    cdef real *x = x_sums
+    cdef const real *bias = <const real *> q.layer.bias + block * 3 * LANES
+    t.w1 = panel_data(&q.layer.w, block)
+    t.w2 = t.w1 + <ptrdiff_t> q.layer.n_in * 3 * LANES
+    t.k2 = 0
+    if q.chunk:
+        x = projection(q, block, q.pre_row + row)
+    else:
+        t.k1 = q.layer.n_in
+        t.a1 = t.a2 = q.x_rows + row
+        t.init[0], t.init[1], t.init[2] = bias, bias + LANES, bias + 2 * LANES
+        t.ldinit[0] = t.ldinit[1] = t.ldinit[2] = 0
+        t.out = x
+        t.ahead = <const char *> t.w2
+        panel_run(q.far, 3, height, &t)
     t.k1 = 0
     t.k2 = q.layer.n_hidden
+    t.a1 = t.a2 = q.h_rows + row
+    t.init[0], t.init[1], t.init[2] = x, x + LANES, <const real *> q.layer.bias_h + block * LANES
     t.ldinit[0] = t.ldinit[1] = 3 * LANES
     t.ldinit[2] = 0
     t.out = sums
-    for block in range(part_start(q, m.n_blocks, 0), part_start(q, m.n_blocks, 1)):
-        t.w1 = panel_data(m, block)
-        t.w2 = t.w1 + <ptrdiff_t> q.layer.n_in * 3 * LANES
-        t.init[2] = <const real *> q.layer.bias_h + block * LANES
+    t.ahead = ahead(&q.layer.w, next, q.layer.n_in, <int> t.k2, tile, cut.n_tiles)
+    panel_run(q.far, 3, height, &t)
+
+
+cdef void gru_step(run_t *q) noexcept nogil:
+    cdef real sums[SCRATCH_REALS]
+    cdef real x_sums[SCRATCH_REALS]
+    cdef split_t cut = split_rows(q.n_rows, 3)
+    cdef int first = part_start(q, q.layer.n_blocks, 0)
+    cdef int end = part_start(q, q.layer.n_blocks, 1)
+    cdef int p = first
+    cdef int i, j, r, n, row, height, block, at
+    cdef const real *x
+    while p < end:
+        n = min(panels_at_once(q), end - p)
         row = 0
         for i in range(cut.n_tiles):
             height = cut.height + (i < cut.n_taller)
-            x = projection(q, block, q.pre_row + row)
-            t.a1 = t.a2 = q.h_rows + row
-            t.init[0] = x
-            t.init[1] = x + LANES
-            panel_run(3, height, &t)
-            for r in range(height):
-                gru_cell(q, x + (3 * r + 2) * LANES, sums + 3 * r * LANES, row + r, block)
+            for j in range(n):
+                block = turn(q, p + j, first, end)
+                at = 3 * j * height * LANES
+                gru_sums(q, block, turn(q, min(p + j + 1, end - 1), first, end), &cut, i, row, height, x_sums + at, sums + at)
+                x = projection(q, block, q.pre_row + row) if q.chunk else x_sums + at
+                for r in range(height):
+                    gru_gates(q, x + (3 * r + 2) * LANES, sums + at + 3 * r * LANES, row + r, block)
+            for j in range(n):
+                for r in range(height):
+                    gru_state(q, sums + 3 * (j * height + r) * LANES, row + r, turn(q, p + j, first, end))
             row += height
+        p += n
 
 
 cdef void gru_half(run_t *q, const rt_matrix *m, const real **rows, int gate) noexcept nogil:
@@ -175,12 +261,15 @@ cdef void gru_half(run_t *q, const rt_matrix *m, const real **rows, int gate) no
     cdef real sums[SCRATCH_REALS]
     cdef rt_tile t
     cdef split_t cut
-    cdef int panel, blocks, nv, v, i, j, r, row, height
+    cdef int p, panel, blocks, nv, v, i, j, r, row, height
+    cdef int first = part_start(q, n_panels(m), 0)
+    cdef int end = part_start(q, n_panels(m), 1)
     cdef const real *g
     t.k1 = 0
     t.k2 = q.layer.n_hidden
     t.out = sums
-    for panel in range(part_start(q, n_panels(m), 0), part_start(q, n_panels(m), 1)):
+    for p in range(first, end):
+        panel = turn(q, p, first, end)
         blocks = panel_blocks(m, panel)
         nv = blocks * m.n_gates
         t.w1 = t.w2 = panel_data(m, panel)
@@ -188,12 +277,13 @@ cdef void gru_half(run_t *q, const rt_matrix *m, const real **rows, int gate) no
         row = 0
         for i in range(cut.n_tiles):
             height = cut.height + (i < cut.n_taller)
+            t.ahead = ahead(m, turn(q, min(p + 1, end - 1), first, end), 0, <int> t.k2, i, cut.n_tiles)
             t.a1 = t.a2 = rows + row
             for v in range(nv):
                 t.init[v] = projection(q, panel * m.per_panel + v // m.n_gates, q.pre_row + row)
                 t.init[v] += (gate + v % m.n_gates) * LANES
                 t.ldinit[v] = 3 * LANES
-            panel_run(nv, height, &t)
+            panel_run(q.far, nv, height, &t)
             for r in range(height):
                 for j in range(blocks):
                     g = sums + (r * nv + j * m.n_gates) * LANES
@@ -204,9 +294,21 @@ cdef void gru_half(run_t *q, const rt_matrix *m, const real **rows, int gate) no
             row += height
 
 
+cdef void find_outputs(run_t *q) noexcept nogil:
+    """Where the rows of Y of this step lie."""
+    cdef const rt_call *call = q.call
+    cdef int row
+    if call.y != NULL:
+        for row in range(q.n_rows):
+            q.y_rows[row] = <real *> call.y + time_of(q, row, q.step) * call.ldy_t + q.order[row] * call.ldy_b
+
+
 cdef void take_step(run_t *q) noexcept nogil:
-    if q.layer.kind != RT_GRU:
-        lstm_rnn_step(q)
+    find_outputs(q)
+    if q.layer.kind == RT_LSTM:
+        lstm_step(q)
+    elif q.layer.kind == RT_RNN:
+        rnn_step(q)
     elif q.layer.linear_before_reset:
         gru_step(q)
     else:
@@ -221,8 +323,8 @@ cdef ptrdiff_t step_bytes(const rt_layer *layer, int n_batch) noexcept nogil:
 
 
 cdef int steps_in_chunk(const rt_layer *layer, int n_time, int n_batch) noexcept nogil:
-    """How many steps' inputs are projected at once; 0 where x and h are better taken in one sum, which a GRU cannot."""
-    if layer.kind != RT_GRU and (n_time == 1 or layer.n_in <= 4):
+    """How many steps' inputs are projected at once; 0 where x and h are better taken in one pass over a panel."""
+    if n_time == 1 and (layer.kind != RT_GRU or layer.linear_before_reset) or layer.kind != RT_GRU and layer.n_in <= 4:
         return 0
     cdef ptrdiff_t steps = max(CHUNK_BYTES // max(1, step_bytes(layer, n_batch)), CHUNK_ROWS // max(1, n_batch))
     return <int> max(1, min(<ptrdiff_t> n_time, steps))
@@ -242,6 +344,8 @@ cdef char *lay_out(run_t *q, const rt_layer *layer, char *work, int n_time, int 
     q.layer = layer
     q.ldh = <ptrdiff_t> layer.n_blocks * LANES
     q.chunk = steps_in_chunk(layer, n_time, n_batch)
+    q.far = <ptrdiff_t> layer.w.n_gates * layer.n_hidden * (layer.n_hidden + (0 if q.chunk else layer.n_in)) * <int> sizeof(
+        real) > FAR_BYTES
     state = n_batch * q.ldh * sizeof(real)
     rows = n_batch * <size_t> max(1, q.chunk)
     q.order = <int *> take(&work, n_batch * sizeof(int))
@@ -256,6 +360,7 @@ cdef char *lay_out(run_t *q, const rt_layer *layer, char *work, int n_time, int 
     q.h_rows = <const real **> take(&work, n_batch * sizeof(void *))
     q.next_rows = <const real **> take(&work, n_batch * sizeof(void *))
     q.rh_rows = <const real **> take(&work, n_batch * sizeof(void *))
+    q.y_rows = <real **> take(&work, n_parts * <size_t> n_batch * sizeof(void *)) + part * <size_t> n_batch
     return work
 
 
@@ -321,23 +426,29 @@ cdef void finish_row(run_t *q, int row) noexcept nogil:
             memset(<real *> call.y + t * call.ldy_t + b * call.ldy_b, 0, n)
 
 
-cdef void start_chunk(run_t *q) noexcept nogil:
-    """Gather the input rows of the next steps, and project them."""
+cdef int start_chunk(run_t *q) noexcept nogil:
+    """Gather the input rows of the next steps, as many as there is room for, and project them; returns how many steps."""
     cdef const rt_call *call = q.call
-    cdef int step, row
+    cdef ptrdiff_t room = call.n_batch * <ptrdiff_t> q.chunk
+    cdef int step = q.step
     cdef int n_rows = q.n_rows
+    cdef int row
     q.chunk_rows = 0
     q.pre_row = 0
-    for step in range(q.step, min(q.step + max(1, q.chunk), q.n_steps)):
+    while step < q.n_steps:
         while q.length[n_rows - 1] <= step:
             n_rows -= 1
+        if step > q.step and q.chunk_rows + n_rows > room:
+            break
         for row in range(n_rows):
             q.x_rows[q.chunk_rows] = (<const real *> call.x + time_of(q, row, step) * call.ldx_t
                                       + q.order[row] * call.ldx_b)
             q.chunk_rows += 1
+        step += 1
     if q.chunk:
         project(q)
         meet(q)
+    return step - q.step
 
 
 cdef void finish_rows(run_t *q, int step) noexcept nogil:
@@ -366,8 +477,7 @@ cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
     while q.step < q.n_steps:
         finish_rows(&q, q.step)
         if steps_left == 0:
-            start_chunk(&q)
-            steps_left = max(1, q.chunk)
+            steps_left = start_chunk(&q)
         take_step(&q)
         meet(&q)
         q.h, q.h_next = q.h_next, q.h

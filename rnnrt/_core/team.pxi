@@ -26,12 +26,12 @@ cdef void run_jobs(void *arg, int member) noexcept nogil:
         k += team.n_members
 
 
-cdef int useful_threads(double work, int threads) noexcept:
+cdef int useful_threads(double work, int threads) noexcept nogil:
     """How many threads have enough to do."""
     return <int> max(1.0, min(<double> min(threads, MAX_MEMBERS), work / THREAD_WORK))
 
 
-cdef void take_rows(rt_call *call, int first, int n_rows, int element_size) noexcept:
+cdef void take_rows(rt_call *call, int first, int n_rows, int element_size) noexcept nogil:
     """Narrow a call to some rows of its batch."""
     call.n_batch = n_rows
     call.x = <const char *> call.x + first * call.ldx_b * element_size
@@ -51,7 +51,7 @@ cdef void take_rows(rt_call *call, int first, int n_rows, int element_size) noex
         call.trace = <char *> call.trace + first * call.ldtrace_b * element_size
 
 
-cdef size_t share_out(team_t *team, const rt_layer *layer, const rt_call *whole, int d, int threads) noexcept:
+cdef size_t share_out(team_t *team, const rt_layer *layer, const rt_call *whole, int d, int threads) noexcept nogil:
     """Append direction d's jobs for that many threads; returns the bytes of workspace they take."""
     cdef int n_batch = whole.n_batch
     cdef int n_rows = min(threads, n_batch // THREAD_ROWS)
@@ -81,53 +81,65 @@ cdef size_t share_out(team_t *team, const rt_layer *layer, const rt_call *whole,
     return size
 
 
-cdef size_t plan_team(team_t *team, Recurrent layer, rt_call *calls, int threads) noexcept:
+cdef size_t plan_team(team_t *team, const rt_layer *layers, int n_directions, rt_call *calls, int threads) noexcept nogil:
     """The jobs of a call on that many threads, placed from address 0; returns the size of the workspace."""
     cdef size_t size = 0
     cdef int d
     team.n_jobs = 0
     memset(team.barriers, 0, sizeof(team.barriers))
-    for d in range(layer.num_directions):
+    for d in range(n_directions):
         calls[d].work = <char *> size
-        size += share_out(team, &layer.layers[d], &calls[d], d, max(1, threads // layer.num_directions))
+        size += share_out(team, &layers[d], &calls[d], d, max(1, threads // n_directions))
     return size
 
 
-cdef run_team(Recurrent layer, rt_call *calls, int threads):
-    """Run the directions of a call on at most `threads` threads."""
+cdef size_t team_size(const rt_kernels *kernels, const rt_layer *layers, int n_directions, rt_call *calls,
+                      int threads) noexcept:
+    """The workspace of a call on at most that many threads."""
     cdef team_t team
-    cdef double work = layer.step_work * calls[0].n_time * calls[0].n_batch
+    cdef size_t size = 0
+    cdef int n
+    team.kernels = kernels
+    for n in range(1, threads + 1):
+        size = max(size, plan_team(&team, layers, n_directions, calls, n))
+    return size
+
+
+cdef void run_calls(const rt_kernels *kernels, const rt_layer *layers, int n_directions, rt_call *calls, int threads,
+                    char *work) noexcept nogil:
+    """Run the directions of a call on at most `threads` threads, in a workspace of team_size() bytes."""
+    cdef team_t team
     cdef int k
-    cdef int wanted = useful_threads(work, threads)
-    cdef size_t size
-    cdef Block workspace = None
-    cdef uint64_t state
-    team.kernels = layer.kernels
+    team.kernels = kernels
     team.n_members = 1
-    size = plan_team(&team, layer, calls, wanted)
-    if wanted > 1:
-        team.n_members = rt_team_acquire(min(wanted, team.n_jobs), team.members)
+    plan_team(&team, layers, n_directions, calls, threads)
+    if threads > 1:
+        team.n_members = rt_team_acquire(min(threads, team.n_jobs), team.members)
         if team.n_members < team.n_jobs:
-            size = plan_team(&team, layer, calls, team.n_members)
-    try:
-        if layer.workspaces:
-            workspace = layer.workspaces.pop()
-        if workspace is None or workspace.size < size:
-            workspace = Block(size)
-    except MemoryError:
-        team.n_jobs = 0
-        rt_team_run(team.members, team.n_members, run_jobs, &team)
-        raise
+            plan_team(&team, layers, n_directions, calls, team.n_members)
     for k in range(team.n_jobs):
-        team.jobs[k].call.work = <char *> workspace.data + <size_t> team.jobs[k].call.work
+        team.jobs[k].call.work = work + <size_t> team.jobs[k].call.work
+    rt_team_run(team.members, team.n_members, run_jobs, &team)
+
+
+cdef run_team(Recurrent layer, rt_call *calls, int threads):
+    """As run_calls, with a workspace of the layer's, and the GIL released where that pays."""
+    cdef double work = layer.step_work * calls[0].n_time * calls[0].n_batch
+    cdef int wanted = useful_threads(work, threads)
+    cdef int n_directions = layer.num_directions
+    cdef size_t size = team_size(layer.kernels, layer.layers, n_directions, calls, wanted)
+    cdef Block workspace = layer.workspaces.pop() if layer.workspaces else None
+    cdef uint64_t state
+    if workspace is None or workspace.size < size:
+        workspace = Block(size)
     if work < GIL_WORK:
         state = rt_fp_enter()
-        run_jobs(&team, 0)
+        run_calls(layer.kernels, layer.layers, n_directions, calls, wanted, <char *> workspace.data)
         rt_fp_leave(state)
     else:
         with nogil:
             state = rt_fp_enter()
-            rt_team_run(team.members, team.n_members, run_jobs, &team)
+            run_calls(layer.kernels, layer.layers, n_directions, calls, wanted, <char *> workspace.data)
             rt_fp_leave(state)
     if len(layer.workspaces) < 4:
         layer.workspaces.append(workspace)

@@ -22,6 +22,12 @@ int rt_team_acquire(int wanted, int *members);
 /* Run task(arg, k) for each k < n_members, k = 0 on the caller; returns when all are done, and releases the team. */
 void rt_team_run(const int *members, int n_members, rt_task task, void *arg);
 
+/* The two, as one module hands them to another. */
+typedef struct {
+    int (*acquire)(int wanted, int *members);
+    void (*run)(const int *members, int n_members, rt_task task, void *arg);
+} rt_pool;
+
 static inline void rt_pause(void) {
 #if defined(__x86_64__)
     __builtin_ia32_pause();

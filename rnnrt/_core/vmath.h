@@ -4,7 +4,9 @@
  * arithmetic operators are the compiler's:
  *   v_load v_store      LANES reals, any alignment          v_load_n v_store_n   the first n only; n in 1..LANES
  *   v_set1              one real in every lane              v_fma(a, b, c)       a*b + c
- *   v_min v_max         of (bound, x): x where x is NaN
+ *   v_min v_max         of (bound, x): x where x is NaN   v_where(m, a, b)    a where m is all ones, b where it is 0
+ *   v_any_nan(x)        whether a lane is NaN
+ *   V_KEEP(x)           the compiler keeps x in a register: it may not load it again
  *
  * e^y - 1 = 2^n p + (2^n - 1) with n = round(y / ln 2), r = y - n ln 2, p = r + r^2 q(r). q is of degree 4, fitted to
  * (e^r - 1 - r)/r^2 on |r| <= ln(2)/2 by iteratively reweighted least squares, relative error of p 1.4e-8. ln 2 is split in
@@ -12,6 +14,8 @@
  *   v_exp      error <= 3.1 ulp; +inf above 88.72, 0 below -87.33; exp(NaN) = NaN
  *   v_sigmoid  1/(1 + e^-x), error <= 3 ulp down to the smallest normal number (x = -87.33), 0 below; 1 at +inf
  *   v_tanh     (e^2x - 1)/(e^2x + 1), error <= 4 ulp; -1 and 1 at -inf and +inf
+ * Both come in parts, too, so that a product of them costs one division: sigmoid = 1/v_sigmoid_inverse(x), and
+ * tanh = v_tanh_parts(x, &d)/d. Products of the parts are at most inf, where the quotient, below 1e-30, becomes 0.
  * Denormal results count as 0: kernels run with denormals flushed. In float64 they are the C library's, lane by lane.
  */
 #ifndef RT_VMATH_H
@@ -33,7 +37,6 @@ enum {
 };
 
 static inline vf v_clamp(vf x, real low, real high) { return v_min(v_set1(high), v_max(v_set1(low), x)); }
-static inline vf v_where(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
 
 #define V_EACH(f, x) \
     real t_[LANES]; \
@@ -46,6 +49,12 @@ static inline vf v_where(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi
 static inline double sigmoid1(double x) { return 1.0 / (1.0 + exp(-x)); }
 static inline vf v_exp(vf x) { V_EACH(exp, x); }
 static inline vf v_tanh(vf x) { V_EACH(tanh, x); }
+static inline double sigmoid_inverse1(double x) { return 1.0 + exp(-x); }
+static inline vf v_sigmoid_inverse(vf x) { V_EACH(sigmoid_inverse1, x); }
+static inline vf v_tanh_parts(vf x, vf *d) {
+    *d = v_set1(1.0);
+    return v_tanh(x);
+}
 static inline vf v_sigmoid(vf x) { V_EACH(sigmoid1, x); }
 static inline double softplus1(double x) { return fmax(x, 0.0) + log1p(exp(-fabs(x))); }
 static inline vf v_expm1(vf x) { V_EACH(expm1, x); }
@@ -84,14 +93,45 @@ static inline vf v_exp(vf x) {
     return h * h;
 }
 
-static inline vf v_sigmoid(vf x) {
-    vf e = v_expm1_in_range(v_clamp(-x, -87.3f, 88.3f));
-    return v_set1(1.0f) / (e + v_set1(2.0f));
+/* 1 + e^-x = (1 + s) + s p with s = 2^-n, all signs of v_exp_parts turned: here r stands for -r, s for -s. */
+static inline vf v_sigmoid_inverse(vf x) {
+    const real magic = 12582912.0f + 127.0f + 256.0f; /* 256: the sign of s */
+    x = v_clamp(x, -88.3f, 87.3f);
+    vf t = v_fma(x, v_set1(-1.44269504f), v_set1(magic));
+    vf n = t - v_set1(magic);
+    vf r = v_fma(n, v_set1(0.693145752f), x);
+    r = v_fma(n, v_set1(1.42860677e-6f), r);
+    vf q = v_fma(v_set1(-1.38825167e-3f), r, v_set1(8.36654753e-3f));
+    q = v_fma(q, r, v_set1(-4.16672006e-2f));
+    q = v_fma(q, r, v_set1(1.66665435e-1f));
+    q = v_fma(q, r, v_set1(-4.99999970e-1f));
+    vf s = (vf)((vi)t << 23);
+    return v_fma(s, v_fma(q, r * r, r), v_set1(1.0f) - s);
+}
+
+static inline vf v_sigmoid(vf x) { return v_set1(1.0f) / v_sigmoid_inverse(x); }
+
+/* (e^2x - 1)/2 and, in d, (e^2x + 1)/2: v_exp_parts with r for r/2 and p for p/2. */
+static inline vf v_tanh_parts(vf x, vf *d) {
+    const real magic = 12582912.0f + 127.0f;
+    x = v_clamp(x, -10.0f, 10.0f);
+    vf t = v_fma(x, v_set1(2 * 1.44269504f), v_set1(magic));
+    vf n = t - v_set1(magic);
+    vf r = v_fma(n, v_set1(-0.693145752f / 2), x);
+    r = v_fma(n, v_set1(-1.42860677e-6f / 2), r);
+    vf q = v_fma(v_set1(32 * 1.38825167e-3f), r, v_set1(16 * 8.36654753e-3f));
+    q = v_fma(q, r, v_set1(8 * 4.16672006e-2f));
+    q = v_fma(q, r, v_set1(4 * 1.66665435e-1f));
+    q = v_fma(q, r, v_set1(2 * 4.99999970e-1f));
+    vf s = (vf)((vi)t << 23);
+    vf e = v_fma(s, v_fma(q, r * r, r), v_fma(s, v_set1(0.5f), v_set1(-0.5f)));
+    *d = e + v_set1(1.0f);
+    return e;
 }
 
 static inline vf v_tanh(vf x) {
-    vf e = v_expm1_in_range(v_clamp(x + x, -40.0f, 40.0f));
-    return e / (e + v_set1(2.0f));
+    vf d, e = v_tanh_parts(x, &d);
+    return e / d;
 }
 
 static inline float softplus1(float x) { return fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x))); }

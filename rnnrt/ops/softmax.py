@@ -9,6 +9,12 @@ from .arguments import axis_of, integer, widened
 from .registry import Function, operator
 
 
+def _shifted(x: np.ndarray, axis: int) -> np.ndarray:
+    """`x`, widened, minus its maximum along the axis: exp of it does not overflow."""
+    wide = widened(x)
+    return wide - np.maximum.reduce(wide, axis, keepdims=True)
+
+
 @operator("Softmax")
 def build_softmax(node: Node) -> Function:
     """``exp(x) / sum(exp(x))``."""
@@ -18,8 +24,7 @@ def build_softmax(node: Node) -> Function:
         k = axis_of(node, axis, x.ndim)
         if not x.size:
             return x
-        wide = widened(x)
-        y = wide - np.maximum.reduce(wide, k, keepdims=True)
+        y = _shifted(x, k)
         np.exp(y, out=y)
         y /= np.add.reduce(y, k, keepdims=True)
         return y.astype(x.dtype, copy=False)
@@ -36,8 +41,7 @@ def build_log_softmax(node: Node) -> Function:
         k = axis_of(node, axis, x.ndim)
         if not x.size:
             return x
-        wide = widened(x)
-        y = wide - np.maximum.reduce(wide, k, keepdims=True)
+        y = _shifted(x, k)
         y -= np.log(np.add.reduce(np.exp(y), k, keepdims=True))
         return y.astype(x.dtype, copy=False)
 

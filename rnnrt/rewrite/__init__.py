@@ -95,7 +95,7 @@ def rewrite(graph: Graph) -> list[str]:
     zeros = drop_zero_states(graph, known)
     if lowered:
         cleaned.add(Cleaned(), remove_dead(graph))
-        absorbed, known = absorb_views(graph, known)
+        absorbed = absorb_views(graph, known)
     reshaped = merge_reshapes(graph, known)
     if lowered or reshaped:
         cleaned.add(Cleaned(), remove_dead(graph))

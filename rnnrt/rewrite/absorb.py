@@ -22,15 +22,11 @@ _ROUNDS = 8  # each has to find something
 _TO_STATE = {1: 0, 2: 1, 3: 2}  # axes of Y [T, D, B, H] -> axes of Y_h [D, B, H]
 
 
-def absorb_views(graph: Graph, known: Known) -> tuple[int, Known]:
-    """Absorb views into the lowered nodes of `graph` and of the graphs in it, in place.
+def absorb_views(graph: Graph, known: Known) -> int:
+    """Absorb views into the lowered nodes of `graph` and of the graphs in it, in place; returns how many.
 
-    `known` is what is known of the graph; it does not hold any more afterwards.
-
-    Returns
-    -------
-    count, known
-        How many there were, and what is known then.
+    `known` is what is known of the graph. Of the values that are left it holds from one sweep to the next, and
+    afterwards: they are what they were.
     """
     total = 0
     for _ in range(_ROUNDS):
@@ -40,8 +36,7 @@ def absorb_views(graph: Graph, known: Known) -> tuple[int, Known]:
             break
         total += count
         remove_dead(graph)
-        known = Known.of(graph)
-    return total, known
+    return total
 
 
 def _sweep(graph: Graph, known: Known) -> int:

@@ -9,11 +9,11 @@ RECURRENT = ("LSTM", "GRU", "RNN")
 
 def remove_dead(graph: Graph) -> int:
     """Remove dead nodes and constants from `graph` and the graphs in it, in place; returns how many nodes went."""
-    used = {v.name for v in graph.outputs}
+    used = {v.name for v in graph.outputs if v.name}
     kept = []
     removed = 0
     for node in reversed(graph.nodes):
-        if not used.intersection(out for out in node.outputs if out):
+        if used.isdisjoint(node.outputs):
             removed += 1
             continue
         if node.op in RECURRENT and node.domain in ("", "rnnrt"):
@@ -26,7 +26,8 @@ def remove_dead(graph: Graph) -> int:
             removed += gone
             if gone:
                 node.proto = None
-        used.update(name for name in (*node.inputs, *captured(node)) if name)
+        used.update(node.inputs, captured(node))
+        used.discard("")
         kept.append(node)
     graph.nodes[:] = reversed(kept)
     for name in graph.constants.keys() - used:

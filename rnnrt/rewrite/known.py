@@ -89,7 +89,9 @@ class Known:
         shapes = rule(node, self) if rule else None
         for out, shape in zip(node.outputs, shapes or (), strict=False):
             if out and shape is not None:
-                self._shapes[out] = tuple([f"{out}[{k}]" if d is None else d for k, d in enumerate(shape)])
+                if None in shape:
+                    shape = [f"{out}[{k}]" if d is None else d for k, d in enumerate(shape)]
+                self._shapes[out] = tuple(shape)  # type: ignore[arg-type]
         look = CONTENTS.get(node.op) if node.domain == "" else None
         found = look(node, self) if look else None
         if found is not None and found.size <= _SMALL:
@@ -106,8 +108,13 @@ class Known:
 
     def constant(self, name: str) -> np.ndarray | None:
         """The constant called `name`, here or in a graph round this one."""
-        home = self._home(name) if name else None
-        return home.graph.constants.get(name) if home else None
+        scope: Known | None = self if name else None
+        while scope is not None:
+            array = scope.graph.constants.get(name)
+            if array is not None or name in scope._own:
+                return array
+            scope = scope.outer
+        return None
 
     def producer(self, name: str) -> tuple[Node, Known] | None:
         """The node that makes `name`, with the scope in which it stands."""
@@ -117,19 +124,27 @@ class Known:
 
     def shape(self, name: str) -> Sizes | None:
         """The shape of `name`, None where even the rank is unknown."""
-        home = self._home(name) if name else None
-        if home is None:
-            return None
-        array = home.graph.constants.get(name)
-        return array.shape if array is not None else home._shapes.get(name)
+        scope: Known | None = self
+        while scope is not None:
+            array = scope.graph.constants.get(name)
+            if array is not None:
+                return array.shape
+            if name in scope._own:
+                return scope._shapes.get(name)
+            scope = scope.outer
+        return None
 
     def dtype(self, name: str) -> np.dtype | None:
         """The element type of `name`, None if unknown."""
-        home = self._home(name) if name else None
-        if home is None:
-            return None
-        array = home.graph.constants.get(name)
-        return array.dtype if array is not None else home._dtypes.get(name)
+        scope: Known | None = self
+        while scope is not None:
+            array = scope.graph.constants.get(name)
+            if array is not None:
+                return array.dtype
+            if name in scope._own:
+                return scope._dtypes.get(name)
+            scope = scope.outer
+        return None
 
     def contents(self, name: str) -> np.ndarray | None:
         """A small integer or bool value as an object array of ints, bools and size tokens; None if not known."""
@@ -148,7 +163,9 @@ class Known:
             value = self.constant(node.input(k))
         if value is None or (isinstance(value, np.ndarray) and (value.dtype.kind not in "iu" or value.ndim > 1)):
             return None
-        return [int(v) for v in np.asarray(value).reshape(-1).tolist()]
+        if isinstance(value, np.ndarray):
+            return value.reshape(-1).tolist()
+        return [int(v) for v in value] if isinstance(value, list | tuple) else [int(value)]
 
     def settled(self, name: str) -> np.ndarray | None:
         """The value of `name` as an array where `contents` holds no token."""

@@ -16,7 +16,8 @@ in_views                 input number -> views (:mod:`rnnrt.rewrite.views`) that
 out_axes                 output number -> how its axes are made of those of Y [T, D, B, H], Y_h and Y_c [D, B, H]
 =======================  ====================================================================================
 
-What is missing from the last two is as it should be already.
+What is missing from the last two is as it should be already. :mod:`rnnrt.recurrent` adds "packed": the packed layer and
+the dtype of the node's arrays.
 """
 
 from __future__ import annotations

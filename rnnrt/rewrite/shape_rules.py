@@ -34,6 +34,8 @@ def _shapes(*ops: str, domain: str = "") -> Callable[[Rule], Rule]:
 
 def broadcast(*shapes: Shape | None) -> Shape | None:
     """The shape to which all of `shapes` broadcast; None if one is unknown or they cannot."""
+    if len(shapes) == 2 and (shapes[0] == shapes[1] or (shapes[1] == () and shapes[0] is not None)):
+        return shapes[0]
     known = [s for s in shapes if s is not None]
     if len(known) < len(shapes):
         return None
@@ -330,6 +332,8 @@ def _recurrent(node: Node, known: Known) -> list[Shape | None]:
     both = node.attrs.get("direction", "forward") in ("bidirectional", b"bidirectional")
     weights = known.shape(node.input(2))
     units: Size | None = weights[2] if weights is not None and len(weights) == 3 else None
+    if lowered and units is None:
+        units = node.attrs["hidden_size"] or None  # once packed, a node has no weights
     ends: Shape = (2 if both else 1, batch, units)
     canonical: list[Shape] = [(steps, *ends), ends, ends]
     axes = node.attrs["out_axes"] if lowered else {}

@@ -1,0 +1,47 @@
+/* Convolutions, plain and transposed, as sums over taps:
+ *     y[n][g][m][h][w] = f(bias[g][m] + sum_k weights[g][m][k] * x[n*xn + g*xg + h*xh + w*xw + at[k]]),   h < oh, w < ow
+ * A tap k is an input channel of the group and an element of the kernel; at[] holds its distance in the input, so strides,
+ * dilations and dimensions are all in the words. A transposed convolution is several such sums, its phases, each with taps
+ * of its own and every s-th output. Taps reach into padding only where x is a padded copy (op_conv_pad.h).
+ *
+ * Numerics: bias first, k ascending, one fused multiply-add a term: the bits of an output do not depend on tiles or parts.
+ * The caller guarantees: every tap of every position lies inside of x. Here are the words, and what follows a sum;
+ * op_conv_positions.h and op_conv_channels.h do the sums with positions or output channels in the lanes. */
+#ifndef RT_OP_CONV_H
+#define RT_OP_CONV_H
+#include "ops.h"
+#include "panel.h"
+
+typedef struct {
+    int64_t x, y, weights, at; /* where this phase begins in each, in elements */
+    int64_t k, oh, ow;
+    int64_t cuts, cut, extra; /* pieces of a row (positions) or of the phase (channels): `cut` vectors or rows, the first
+                                 `extra` pieces one more */
+} rt_conv_phase;
+
+typedef struct {
+    rt_ref x, y, weights, bias, at; /* bias may be NULL; at has int32 */
+    rt_ref scratch;                 /* where there is a pad: `size` reals a part */
+    int64_t activation;             /* ACT_*, or -1 */
+    double alpha, beta;
+    int64_t n, groups, m;           /* m: output channels of a group */
+    int64_t block, blocks;          /* a block: that many channels (positions), or vectors of them (channels), at most */
+    int64_t xn, xg, xh, xw, yn, ym, yh, yw;
+    int64_t pad, run, bands, size;  /* words from here to an rt_conv_pad, or 0; rows of outputs for which it is made at a time */
+    int64_t n_phases;
+    rt_conv_phase phase[];
+} rt_conv;
+
+/* f in place over n vectors. */
+static __attribute__((noinline)) void conv_activate(int64_t kind, double alpha, double beta, real *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        const vf y = v_load(x + i * LANES);
+        v_store(x + i * LANES, v_activate((int)kind, (real)alpha, (real)beta, y));
+    }
+}
+
+/* Where part `part` of `n_parts` begins in a step of `total` tiles; no division for a whole step, as those are slow. */
+static inline int64_t part_begin(int64_t total, int part, int n_parts) {
+    return part == 0 ? 0 : part == n_parts ? total : total * part / n_parts;
+}
+#endif

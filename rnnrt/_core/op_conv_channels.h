@@ -1,0 +1,127 @@
+/* Convolution with output channels in the lanes: any strides; positions are the rows of a tile.
+ *     weights[g][p][k][v][u]   g < groups, p < ceil(m/(block*LANES)) panels, k taps, v < block vectors (the last panel: what
+ *                              is left), u < LANES, zero padded
+ * Positions are counted through images and rows; a tile is put to y transposed. */
+#ifndef RT_OP_CONV_CHANNELS_H
+#define RT_OP_CONV_CHANNELS_H
+#include "op_conv.h"
+
+typedef struct {
+    const real *a[MAX_ROWS]; /* where each position begins in x */
+    const real *w, *bias;    /* bias: nv vectors */
+    const int32_t *at;
+    ptrdiff_t k;
+    real *out; /* [r][v][u] */
+} rt_column_tile;
+
+RT_INLINE void column_tile(const int mr, const int nv, const rt_column_tile *t) {
+    const real *a[MAX_ROWS], *w = t->w;
+    vf acc[MAX_ROWS * MAX_NV];
+    RT_UNROLL
+    for (int r = 0; r < mr; r++) a[r] = t->a[r];
+    RT_UNROLL
+    for (int i = 0; i < mr * nv; i++) acc[i] = v_load(t->bias + i % nv * LANES);
+    const int32_t *at = t->at;
+    for (const int32_t *end = at + t->k; at < end; at++, w += nv * LANES) {
+        const ptrdiff_t o = *at;
+        vf b[MAX_NV];
+        RT_UNROLL
+        for (int v = 0; v < nv; v++) b[v] = v_load(w + v * LANES);
+        RT_UNROLL
+        for (int r = 0; r < mr; r++) {
+            const vf x = v_set1(a[r][o]);
+            RT_UNROLL
+            for (int v = 0; v < nv; v++) acc[r * nv + v] = v_fma(x, b[v], acc[r * nv + v]);
+        }
+    }
+    RT_UNROLL
+    for (int i = 0; i < mr * nv; i++) v_store(t->out + i * LANES, acc[i]);
+}
+
+/* clang-format off */
+#define RT_COLUMN_TILE(mr, nv) \
+    static void column_##mr##x##nv(const rt_column_tile *t) { column_tile(mr, nv, t); }
+#define RT_COLUMN_TILES(nv) \
+    RT_COLUMN_TILE(1, nv) RT_COLUMN_TILE(2, nv) RT_COLUMN_TILE(3, nv) RT_COLUMN_TILE(4, nv) \
+    RT_COLUMN_TILE(5, nv) RT_COLUMN_TILE(6, nv) RT_COLUMN_TILE(7, nv) RT_COLUMN_TILE(8, nv)
+RT_COLUMN_TILES(1) RT_COLUMN_TILES(2) RT_COLUMN_TILES(3) RT_COLUMN_TILES(4)
+
+typedef void (*column_fn)(const rt_column_tile *);
+#define RT_COLUMN_FNS(nv) \
+    {0, column_1x##nv, column_2x##nv, column_3x##nv, column_4x##nv, column_5x##nv, column_6x##nv, column_7x##nv, column_8x##nv}
+static const column_fn column_tiles[MAX_NV + 1][MAX_ROWS + 1] =
+    {{0}, RT_COLUMN_FNS(1), RT_COLUMN_FNS(2), RT_COLUMN_FNS(3), RT_COLUMN_FNS(4)};
+/* clang-format on */
+
+typedef struct {
+    int64_t n, h, w;
+} rt_position;
+
+/* The next `mr` positions from `at`, which moves on: where they begin in x and in y. */
+static void next_positions(const rt_conv *s, const rt_conv_phase *p, rt_position *at, int mr, const real *x, const real **a,
+                           int64_t *y) {
+    for (int r = 0; r < mr; r++) {
+        a[r] = x + at->n * s->xn + at->h * s->xh + at->w * s->xw;
+        y[r] = at->n * s->yn + at->h * s->yh + at->w * s->yw;
+        if (++at->w < p->ow) continue;
+        at->w = 0;
+        if (++at->h < p->oh) continue;
+        at->h = 0, at->n++;
+    }
+}
+
+/* out[r][m] to y[m*ym + place[r]]. */
+static void put_columns(const real *out, real *y, int64_t ym, const int64_t *place, int mr, int64_t m, int64_t ldout) {
+    for (int64_t j = 0; j < m; j++, y += ym)
+        for (int r = 0; r < mr; r++) y[place[r]] = out[r * ldout + j];
+}
+
+/* Panel `panel` of group `g` over the tiles [tile, end) of a phase. */
+static void conv_panel(const rt_conv *s, const rt_conv_phase *p, char *const *values, int64_t g, int64_t panel, int64_t tile,
+                       int64_t end) {
+    const int64_t vectors = (s->m + LANES - 1) / LANES, v0 = panel * s->block;
+    const int nv = (int)(vectors - v0 < s->block ? vectors - v0 : s->block);
+    const int64_t m0 = v0 * LANES, m = s->m - m0 < nv * LANES ? s->m - m0 : nv * LANES, ld = nv * LANES;
+    const real *x = RT_AT(const real, values, s->x) + p->x + g * s->xg, *bias = RT_AT(const real, values, s->bias);
+    real *y = RT_AT(real, values, s->y) + p->y + (g * s->m + m0) * s->ym;
+    real out[MAX_ROWS * MAX_NV * LANES], start[MAX_NV * LANES] = {0};
+    int64_t place[MAX_ROWS];
+    rt_column_tile t = {.k = p->k, .bias = start, .out = out, .at = RT_AT(const int32_t, values, s->at) + p->at};
+    rt_position at = {0};
+    t.w = RT_AT(const real, values, s->weights) + p->weights + (g * vectors + v0) * LANES * p->k;
+    if (bias) memcpy(start, bias + g * s->m + m0, m * sizeof(real));
+    if (tile) {
+        const int64_t from = tile * p->cut + (tile < p->extra ? tile : p->extra);
+        at.w = from % p->ow, at.h = from / p->ow % p->oh, at.n = from / (p->ow * p->oh);
+    }
+    for (; tile < end; tile++) {
+        const int mr = (int)(p->cut + (tile < p->extra));
+        next_positions(s, p, &at, mr, x, t.a, place);
+        column_tiles[nv][mr](&t);
+        if (s->activation >= 0) conv_activate(s->activation, s->alpha, s->beta, out, mr * nv);
+        put_columns(out, y, s->ym, place, mr, m, ld);
+    }
+}
+
+/* Parts take whole panels as long as there are enough of them, else pieces of the positions. */
+static int op_conv_channels(const int64_t *words, char *const *values, int part, int n_parts) {
+    const rt_conv *s = (const rt_conv *)words;
+    const int64_t panels = s->blocks * s->groups, begin = part_begin(panels, part, n_parts);
+    const int64_t end = part_begin(panels, part + 1, n_parts);
+    for (int i = 0; i < s->n_phases; i++) {
+        const rt_conv_phase *p = &s->phase[i];
+        if (panels >= n_parts) {
+            int64_t g = begin ? begin / s->blocks : 0, b = begin - g * s->blocks;
+            for (int64_t j = begin; j < end; j++) {
+                conv_panel(s, p, values, g, b, 0, p->cuts);
+                if (++b == s->blocks) b = 0, g++;
+            }
+            continue;
+        }
+        for (int64_t g = 0; g < s->groups; g++)
+            for (int64_t b = 0; b < s->blocks; b++)
+                conv_panel(s, p, values, g, b, part_begin(p->cuts, part, n_parts), part_begin(p->cuts, part + 1, n_parts));
+    }
+    return RT_OK;
+}
+#endif

@@ -1,0 +1,103 @@
+/* A copy with a margin, for windows that reach over the border, and with the last axis taken apart by its stride:
+ *     y[r][q][i][j] = x[r][i - top][j*s + q - left], or `fill` where that lies outside,   q < s pieces, i < rows, j < pitch
+ * over the planes r = (n, c).
+ *
+ * Vectors are written whole: what goes past the end of a row is written over by the next. Only where that would
+ * be past the end of a part, elements are written one by one. */
+#ifndef RT_OP_CONV_PAD_H
+#define RT_OP_CONV_PAD_H
+#include "op_conv.h"
+
+typedef struct {
+    rt_ref x, y;
+    double fill;
+    int64_t n, c, h, xn, xc, xh, xw;
+    int64_t top, rows, step, pitch, s; /* rows: of a copy, with the margins; step: from one copy to the next */
+    struct {
+        int64_t low, size, from; /* row[low .. low+size) of piece q is x[from], x[from + s], … */
+    } piece[];
+} rt_conv_pad;
+
+static inline void fill_exactly(real *y, int64_t n, real value) {
+    for (int64_t i = 0; i < n; i++) y[i] = value;
+}
+
+static inline void fill_loosely(real *y, int64_t n, real value) {
+    for (int64_t i = 0; i < n; i += LANES) v_store(y + i, v_set1(value));
+}
+
+#ifdef __clang__
+#define V_PICK(a, b, ...) (vf) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define V_PICK(a, b, ...) (vf) __builtin_shuffle(a, b, (vi){__VA_ARGS__})
+#endif
+
+/* Of 2*LANES elements in a row, every second one. */
+static inline vf v_even(vf a, vf b) {
+#if LANES == 16
+    return V_PICK(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+#elif LANES == 8
+    return V_PICK(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+#else
+    return V_PICK(a, b, 0, 2, 4, 6);
+#endif
+}
+
+/* n elements of x, `step` apart. */
+static inline void take_row(real *restrict y, const real *restrict x, int64_t n, int64_t step) {
+    int64_t i = 0;
+    if (n <= 0) return;
+    if (step == 1) {
+        for (; i + LANES <= n; i += LANES) v_store(y + i, v_load(x + i));
+        if (i == n) return;
+        if (n >= LANES)
+            v_store(y + n - LANES, v_load(x + n - LANES));
+        else
+            v_store_n(y, v_load_n(x, (int)n), (int)n);
+        return;
+    }
+    if (step == 2) {
+        for (; i + LANES < n; i += LANES) v_store(y + i, v_even(v_load(x + 2 * i), v_load(x + 2 * i + LANES)));
+        const int rest = 2 * (int)(n - i) - 1; /* elements from the first to the last one taken: 1 .. 2*LANES-1 */
+        const vf a = v_load_n(x + 2 * i, rest < LANES ? rest : LANES);
+        const vf b = rest > LANES ? v_load_n(x + 2 * i + LANES, rest - LANES) : v_set1(0);
+        v_store_n(y + i, v_even(a, b), (int)(n - i));
+        return;
+    }
+    for (; i < n; i++) y[i] = x[i * step];
+}
+
+/* `rows` rows of a plane from number `from` with the margin above; what lies past `last` must not be written. */
+static inline void pad_plane(const rt_conv_pad *t, const real *x, real *y, const real *last, int64_t from) {
+    const int64_t top = t->top - from, bottom = top + t->h, step = t->s * t->xw, pitch = t->pitch;
+    const real fill = (real)t->fill;
+    for (int64_t q = 0; q < t->s; q++) {
+        const int64_t low = t->piece[q].low, size = t->piece[q].size, high = low + size;
+        const real *row = x + t->piece[q].from * t->xw + (top < 0 ? -top * t->xh : 0);
+        for (int64_t i = 0; i < t->rows; i++, y += pitch) {
+            const int inside = i >= top && i < bottom, exactly = last - y < pitch + LANES;
+            void (*const put)(real *, int64_t, real) = exactly ? fill_exactly : fill_loosely;
+            if (!inside) {
+                put(y, pitch, fill);
+                continue;
+            }
+            if (low) put(y, low, fill);
+            take_row(y + low, row, size, step);
+            if (high < pitch) put(y + high, pitch - high, fill);
+            row += t->xh;
+        }
+    }
+}
+
+static int op_conv_pad(const int64_t *words, char *const *values, int part, int n_parts) {
+    const rt_conv_pad *t = (const rt_conv_pad *)words;
+    const int64_t planes = t->n * t->c, size = t->s * t->rows * t->pitch, end = part_begin(planes, part + 1, n_parts);
+    int64_t p = part_begin(planes, part, n_parts), n = p ? p / t->c : 0, c = p - n * t->c;
+    real *y = RT_AT(real, values, t->y) + p * size, *const last = y + (end - p) * size;
+    for (; p < end; p++, y += size) {
+        pad_plane(t, RT_AT(const real, values, t->x) + n * t->xn + c * t->xc, y, last, 0);
+        if (++c == t->c) c = 0, n++;
+    }
+    return RT_OK;
+}
+#endif

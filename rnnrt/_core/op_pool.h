@@ -1,0 +1,104 @@
+/* Pools: the largest or the mean of each window, positions in the lanes.
+ *     y[n][c][h][w] = max or sum over k of x[n*xn + c*xc + h*xh + w + at[k]], the sum divided by count[h][w]
+ * Windows reach into margins only where x is a padded copy (op_conv_pad.h), of -inf or 0. A row is cut into vectors as in
+ * op_conv_positions.h. NaN in a window makes its output NaN.
+ *
+ * pool_all is the same over whole planes of `size` elements side by side. */
+#ifndef RT_OP_POOL_H
+#define RT_OP_POOL_H
+#include "op_conv.h"
+#include "vfold.h"
+
+typedef struct {
+    rt_ref x, y, at, count; /* count: real, only for the mean */
+    int64_t max, n, c, oh, ow, k, xn, xc, xh;
+} rt_pool_step;
+
+typedef struct {
+    rt_ref x, y;
+    int64_t max, n, c, size, xn, xc;
+} rt_pool_all;
+
+RT_INLINE vf pool_window(const int max, const real *x, const int32_t *at, int64_t k) {
+    vf y = v_load(x + at[0]);
+    for (int64_t i = 1; i < k; i++) {
+        const vf next = v_load(x + at[i]);
+        if (max)
+            y = v_larger(y, next);
+        else
+            y = y + next;
+    }
+    return y;
+}
+
+RT_INLINE void pool_row(const int max, const rt_pool_step *s, const real *x, const int32_t *at, const real *count, real *y) {
+    for (int64_t w = 0; w < s->ow; w += LANES) {
+        const int64_t rest = s->ow - w, j = rest < LANES && w ? s->ow - LANES : w;
+        const int size = (int)(s->ow < LANES ? s->ow : LANES);
+        vf sum = pool_window(max, x + j, at, s->k);
+        if (!max) {
+            const vf over = size < LANES ? v_load_n(count + j, size) : v_load(count + j);
+            sum = sum / over;
+        }
+        if (size < LANES)
+            v_store_n(y + j, sum, size);
+        else
+            v_store(y + j, sum);
+    }
+}
+
+static int op_pool(const int64_t *words, char *const *values, int part, int n_parts) {
+    const rt_pool_step *s = (const rt_pool_step *)words;
+    const real *x = RT_AT(const real, values, s->x), *count = RT_AT(const real, values, s->count);
+    const int32_t *at = RT_AT(const int32_t, values, s->at);
+    real *y = RT_AT(real, values, s->y);
+    const int64_t planes = s->n * s->c, end = part_begin(planes, part + 1, n_parts);
+    int64_t p = part_begin(planes, part, n_parts), n = p ? p / s->c : 0, c = p - n * s->c;
+    for (; p < end; p++) {
+        const real *plane = x + n * s->xn + c * s->xc;
+        for (int64_t h = 0; h < s->oh; h++) {
+            real *row = y + (p * s->oh + h) * s->ow;
+            if (s->max)
+                pool_row(1, s, plane + h * s->xh, at, 0, row);
+            else
+                pool_row(0, s, plane + h * s->xh, at, count + h * s->ow, row);
+        }
+        if (++c == s->c) c = 0, n++;
+    }
+    return RT_OK;
+}
+
+static real plane_max(const real *x, int64_t n) {
+    real y = x[0];
+    for (int64_t i = 1; i < n; i++) y = y != y || y >= x[i] ? y : x[i];
+    return y;
+}
+
+static real plane_sum(const real *x, int64_t n) {
+    vf sum[4] = {v_set1(0), v_set1(0), v_set1(0), v_set1(0)};
+    real lanes[LANES];
+    int64_t i = 0;
+    for (; i + 4 * LANES <= n; i += 4 * LANES)
+        for (int v = 0; v < 4; v++) sum[v] = sum[v] + v_load(x + i + v * LANES);
+    for (; i + LANES <= n; i += LANES) sum[0] = sum[0] + v_load(x + i);
+    if (i < n) sum[1] = sum[1] + v_load_n(x + i, (int)(n - i));
+    v_store(lanes, (sum[0] + sum[1]) + (sum[2] + sum[3]));
+    for (int width = LANES / 2; width; width /= 2)
+        for (int u = 0; u < width; u++) lanes[u] += lanes[u + width];
+    return lanes[0];
+}
+
+static int op_pool_all(const int64_t *words, char *const *values, int part, int n_parts) {
+    const rt_pool_all *s = (const rt_pool_all *)words;
+    const real *x = RT_AT(const real, values, s->x);
+    real *y = RT_AT(real, values, s->y);
+    const int64_t planes = s->n * s->c, end = part_begin(planes, part + 1, n_parts);
+    int64_t p = part_begin(planes, part, n_parts), n = p ? p / s->c : 0, c = p - n * s->c;
+    for (; p < end; p++) {
+        const real *plane = x + n * s->xn + c * s->xc;
+        y[p] = s->max ? plane_max(plane, s->size) : plane_sum(plane, s->size) / (real)s->size;
+        if (++c == s->c) c = 0, n++;
+    }
+    return RT_OK;
+}
+#endif

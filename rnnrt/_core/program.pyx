@@ -1,0 +1,363 @@
+# cython: language_level=3
+"""The executor: bound steps, run one after the other without going back to Python.
+
+A `Segment` is a run of steps that are known before they run. It ends in one of three ways: with the outputs of the plan,
+with a call of a Python function (an operator of the NumPy tier), or at a branch. What follows a call or a branch depends
+on what comes out of it, shapes or a truth value, so each outcome has a segment of its own, which is bound when it first
+occurs. A `Program` holds the first segments, one for each combination of input shapes seen.
+
+Memory is named by bases: 0 is the address NULL, then come the inputs, and each segment on the way adds its arena and
+what its call returns, or the outputs.
+"""
+
+cimport numpy as cnp
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memset
+from posix.stdlib cimport posix_memalign
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+from rnnrt._core.kernels cimport rt_pool
+
+import os
+from importlib import import_module
+
+import numpy as np
+
+from rnnrt._core import engine
+from rnnrt.errors import InputError
+
+cdef extern from "cpu.h" nogil:
+    uint64_t rt_fp_enter()
+    void rt_fp_leave(uint64_t old)
+
+cdef extern from "ops.h" nogil:
+    ctypedef int (*rt_op_run)(const int64_t *, char *const *, int, int) noexcept nogil
+    ctypedef struct rt_op:
+        const char *name
+        rt_op_run run
+        int n_words, splits
+    ctypedef struct rt_ops:
+        const char *isa
+        int lanes, n_ops
+        const rt_op *ops
+    enum:
+        RT_OK, RT_BAD_LENGTH
+
+cdef extern from "numpy/arrayobject.h":
+    ctypedef struct PyTypeObject:
+        pass
+    PyTypeObject PyArray_Type
+    object PyArray_NewFromDescr(PyTypeObject *, cnp.dtype, int, cnp.npy_intp *, cnp.npy_intp *, void *, int, PyObject *)
+    int PyArray_SetBaseObject(cnp.ndarray, object) except -1
+
+cnp.import_array()
+
+WRONG = ("", "an index lies outside of its axis", "sequence_lens", "an integer was divided by zero")
+
+cdef enum:
+    MAX_AXES = 8                   # of arrays on the fast path
+
+# A segment of less work (Emitted.work) keeps the GIL: it is over in some microseconds.
+cdef double GIL_WORK = 5e4
+cdef double THREAD_WORK = 1e6
+
+
+cdef type np_ndarray = np.ndarray
+
+include "operators.pxi"
+include "segment.pxi"
+
+
+cdef enum:
+    END, CALL, BRANCH
+
+
+cdef bint is_plain(object value):
+    """Whether an array's elements are numbers that steps can read."""
+    cdef cnp.ndarray array
+    if not isinstance(value, np.ndarray):
+        return False
+    array = value
+    return array.dtype.kind in "biufcV" and array.dtype.isnative and array.dtype.names is None and array.itemsize <= 16
+
+
+cdef class Program:
+    """A plan's segments.
+
+    Parameters
+    ----------
+    bind : callable
+        ``bind(signature)`` gives the first segment; a signature has ``(dtype, shape)`` for each input, or None for what is
+        no array of numbers.
+    """
+
+    cdef object bind
+    cdef readonly dict roots
+    cdef readonly int n_segments
+    cdef Segment last
+
+    def __init__(self, bind):
+        self.bind = bind
+        self.roots = {}
+        self.n_segments = 0
+        self.last = None
+
+    def run(self, values):
+        """The outputs for `values`, one an input; arrays are fresh.
+
+        Raises
+        ------
+        InputError
+            If a step fails on what it is given.
+        """
+        cdef list given = list(values)
+        return self.run_from(self.root_of(given), given, None, None)
+
+    def run_again(self, tuple names, feeds):
+        """The outputs, if the arrays in the dict `feeds` are of those names, dtypes and shapes that were run last; or None.
+
+        It is the short way for calls that repeat: what fits needs no other check.
+        """
+        cdef Segment root = self.last
+        cdef list given
+        cdef int k
+        if root is None or type(feeds) is not dict or len(<dict> feeds) != root.n_read:
+            return None
+        given = []
+        for k in range(root.n_read):
+            value = (<dict> feeds).get(names[k])
+            if not fits(&root.read[k], value):
+                return None
+            given.append(value)
+        return self.run_from(root, given, None, None)
+
+    def profile(self, values):
+        """As `run`; returns the outputs and a list of (segment, nanoseconds of each step, nanoseconds of its call)."""
+        cdef list given = list(values)
+        cdef list taken = []
+        return self.run_from(self.root_of(given), given, None, taken), taken
+
+    cdef Segment root_of(self, list given):
+        cdef Segment root = self.last
+        cdef cnp.ndarray array
+        cdef int k
+        cdef list signature = []
+        if root is not None and root.n_read == len(given):
+            for k in range(root.n_read):
+                if not fits(&root.read[k], given[k]):
+                    break
+            else:
+                return root
+        for k in range(len(given)):
+            value = given[k]
+            if is_plain(value):
+                array = value
+                if not cnp.PyArray_ISCARRAY_RO(array):
+                    given[k] = array = np.require(array, requirements=["C", "A"])
+                signature.append((array.dtype, (<object> array).shape))
+            else:
+                signature.append(None)
+        key = tuple(signature)
+        root = self.roots.get(key)
+        if root is None:
+            root = self.bind(key)
+            root.remember(key)
+            if len(self.roots) >= MOST_ROOTS:
+                del self.roots[next(iter(self.roots))]
+            self.roots[key] = root
+        self.last = root
+        return root
+
+    cdef list run_from(self, Segment root, list given, list targets, list taken):
+        cdef Segment segment = root
+        cdef Frame frame
+        cdef int k
+        frame = root.frames.pop() if root.frames else Frame()
+        frame.grow(root.n_bases)
+        try:
+            for k in range(len(given)):
+                value = given[k]
+                if root.read[k].type >= 0 or is_plain(value):
+                    frame.owners[k + 1] = value
+                    frame.values[k + 1] = <char *> cnp.PyArray_DATA(<cnp.ndarray> value)
+                else:
+                    frame.objects[k] = value
+            while True:
+                prepare(segment, frame)
+                if segment.kind == END:
+                    make_outputs(segment, frame, given, targets)
+                if taken is None:
+                    segment.execute(frame.values)
+                else:
+                    taken.append([segment, segment.time_steps(frame.values), 0])
+                if segment.kind == END:
+                    return deliver(segment, frame)
+                if segment.drops:
+                    for base in segment.drops:
+                        frame.owners[<int> base] = None
+                segment = self.follow(segment, frame, taken)
+        finally:
+            frame.forget()
+            if len(root.frames) < 4:
+                root.frames.append(frame)
+
+    cdef Segment follow(self, Segment segment, Frame frame, list taken):
+        """The segment after a call or a branch."""
+        cdef timespec before, after
+        if segment.kind == BRANCH:
+            key = truth(segment, frame)
+        else:
+            clock_gettime(CLOCK_MONOTONIC, &before)
+            key = call(segment, frame)
+            clock_gettime(CLOCK_MONOTONIC, &after)
+            if taken is not None:
+                taken[len(taken) - 1][2] = (after.tv_sec - before.tv_sec) * 1000000000 + after.tv_nsec - before.tv_nsec
+        child = segment.children.get(key)
+        if child is None:
+            if self.n_segments >= MOST_SEGMENTS:
+                self.roots.clear()
+                self.n_segments = 0
+                segment.children.clear()
+            self.n_segments += 1
+            child = segment.terminal.next(key)
+            segment.children[key] = child
+        return child
+
+
+MOST_ROOTS = 32
+MOST_SEGMENTS = 1024
+
+
+cdef int prepare(Segment segment, Frame frame) except -1:
+    """Room for the segment's bases, and its arena."""
+    cdef Block block
+    frame.grow(segment.n_bases)
+    if segment.arena_size:
+        block = frame.blocks.get(segment)
+        if block is None:
+            block = frame.blocks[segment] = Block(segment.arena_size)
+        frame.owners[segment.arena_base] = block
+        frame.values[segment.arena_base] = <char *> block.data
+    return 0
+
+
+cdef int make_outputs(Segment segment, Frame frame, list given, list targets) except -1:
+    cdef cnp.ndarray array
+    cdef layout_t *made
+    cdef int k
+    for k in range(len(segment.outputs)):
+        entry = segment.outputs[k]
+        if entry is None:
+            continue
+        made = &segment.made[k]
+        if targets is not None and targets[k] is not None and fits(made, targets[k]) and apart(targets[k], given, targets, k):
+            array = targets[k]
+        elif made.type >= 0:
+            descr = (<tuple> entry)[0]
+            Py_INCREF(descr)
+            array = PyArray_NewFromDescr(&PyArray_Type, <cnp.dtype> descr, made.n_axes, made.shape, NULL, NULL, 0, NULL)
+        else:
+            array = np.empty(entry[1], entry[0])
+        frame.owners[segment.first_base + k] = array
+        frame.values[segment.first_base + k] = <char *> cnp.PyArray_DATA(array)
+    return 0
+
+
+cdef bint apart(cnp.ndarray target, list given, list targets, int k) except -1:
+    """Whether a target can be written, and lies apart from the inputs and the targets before it."""
+    cdef char *start = <char *> cnp.PyArray_DATA(target)
+    cdef char *end = start + cnp.PyArray_NBYTES(target)
+    cdef char *other
+    cdef int j
+    if not cnp.PyArray_ISWRITEABLE(target):
+        return False
+    for j in range(len(given) + k):
+        array = given[j] if j < len(given) else targets[j - len(given)]
+        if type(array) is np_ndarray:
+            other = <char *> cnp.PyArray_DATA(<cnp.ndarray> array)
+            if start < other + cnp.PyArray_NBYTES(<cnp.ndarray> array) and other < end:
+                return False
+    return True
+
+
+cdef list deliver(Segment segment, Frame frame):
+    cdef list results = []
+    cdef int k = 0
+    for entry in segment.outputs:
+        if entry is not None:
+            results.append(frame.owners[segment.first_base + k])
+        else:
+            index = segment.terminal.objects[k]
+            results.append(None if index is None else frame.objects[index])
+        k += 1
+    return results
+
+
+cdef object argument(Frame frame, object item):
+    """What a Python function gets: an array over the memory of a tensor, a constant, an object, or None."""
+    cdef cnp.npy_intp dims[64]
+    cdef cnp.npy_intp steps[64]
+    cdef cnp.ndarray array
+    cdef int k, n
+    if item is None:
+        return None
+    kind, what = item
+    if kind == "value":
+        return what
+    if kind == "object":
+        return frame.objects[what]
+    base, offset, dtype, shape, strides = what
+    n = len(shape)
+    for k in range(n):
+        dims[k] = shape[k]
+        steps[k] = strides[k]
+    cdef cnp.dtype descr = dtype
+    owner = frame.owners[<int> base]
+    Py_INCREF(descr)
+    array = PyArray_NewFromDescr(&PyArray_Type, descr, n, dims, steps, frame.values[<int> base] + <ptrdiff_t> offset, 0, NULL)
+    Py_INCREF(owner)
+    PyArray_SetBaseObject(array, owner)
+    return array
+
+
+cdef tuple call(Segment segment, Frame frame):
+    """Call the Python function, keep what it returns, and say what it is: (dtype, shape) or None for each."""
+    cdef list key = []
+    cdef cnp.ndarray array
+    cdef int k
+    terminal = segment.terminal
+    results = terminal.call([argument(frame, item) for item in terminal.arguments])
+    for k in range(terminal.n_results):
+        value = results[k] if k < len(results) else None
+        if isinstance(value, np.generic):
+            value = np.asarray(value)
+        if is_plain(value):
+            array = value
+            if not cnp.PyArray_ISCARRAY_RO(array):
+                array = np.require(array, requirements=["C", "A"])
+            frame.owners[segment.first_base + k] = array
+            frame.values[segment.first_base + k] = <char *> cnp.PyArray_DATA(array)
+            key.append((array.dtype, (<object> array).shape))
+        else:
+            frame.objects[terminal.first_object + k] = value
+            key.append(None)
+    return tuple(key)
+
+
+cdef bint truth(Segment segment, Frame frame) except -1:
+    """Whether the element that a branch depends on is other than zero."""
+    cdef const char *p
+    cdef int k
+    base, offset, size = segment.terminal.condition
+    p = frame.values[<int> base] + <ptrdiff_t> offset
+    for k in range(<int> size):
+        if p[k] != 0:
+            return True
+    return False
+
+
+include "stepper.pxi"

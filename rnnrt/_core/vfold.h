@@ -1,0 +1,80 @@
+/* Vector words for reductions, made of those of vmath.h: lanes folded to one number, partial and strided loads.
+ *   v_sum v_top v_low v_product   of all lanes; v_top and v_low are NaN where a lane is; v_peak: as v_top, NaN or not
+ *   v_larger v_smaller            of two vectors, NaN where either is (v_max and v_min lose a NaN bound)
+ *   v_lanes(n)                    all ones in the first n lanes
+ *   v_load_every(p, s, n)         p[0], p[s], ... p[(n - 1) s], zeros in the other lanes
+ *   v_unzip(a, b, &even, &odd)    the even and the odd lanes of a and b side by side
+ * Lanes fold by halves: lane u and u + LANES / 2 first.
+ */
+#ifndef RT_VFOLD_H
+#define RT_VFOLD_H
+#include <stddef.h>
+#include <string.h>
+
+#define V_FOLD(name, join) \
+    static inline real name(vf x) { \
+        real t[LANES]; \
+        v_store(t, x); \
+        for (int w = LANES / 2; w >= 1; w /= 2) \
+            for (int u = 0; u < w; u++) t[u] = join(t[u], t[u + w]); \
+        return t[0]; \
+    }
+#define V_ADD1(a, b) ((a) + (b))
+#define V_MUL1(a, b) ((a) * (b))
+#define V_TOP1(a, b) ((a) > (b) || (a) != (a) ? (a) : (b))
+#define V_LOW1(a, b) ((a) < (b) || (a) != (a) ? (a) : (b))
+#if defined(__AVX512F__)
+static inline real v_sum(vf x) { return _mm512_reduce_add_ps(x); }
+static inline real v_peak(vf x) { return _mm512_reduce_max_ps(x); }
+static inline real v_top(vf x) { return _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q) ? NAN : v_peak(x); }
+static inline real v_low(vf x) { return _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q) ? NAN : _mm512_reduce_min_ps(x); }
+#elif defined(__AVX2__)
+#define V_FOLD8(join) \
+    __m128 t = join(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1)); \
+    t = join(t, _mm_movehl_ps(t, t)); \
+    return _mm_cvtss_f32(join(t, _mm_shuffle_ps(t, t, 1)))
+static inline real v_sum(vf x) { V_FOLD8(_mm_add_ps); }
+static inline real v_peak(vf x) { V_FOLD8(_mm_max_ps); }
+static inline real fold_low(vf x) { V_FOLD8(_mm_min_ps); }
+static inline int any_nan(vf x) { return _mm256_movemask_ps(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)); }
+static inline real v_top(vf x) { return any_nan(x) ? NAN : v_peak(x); }
+static inline real v_low(vf x) { return any_nan(x) ? NAN : fold_low(x); }
+#else
+V_FOLD(v_sum, V_ADD1)
+V_FOLD(v_top, V_TOP1)
+V_FOLD(v_low, V_LOW1)
+static inline real v_peak(vf x) { return v_top(x); }
+#endif
+V_FOLD(v_product, V_MUL1)
+
+static inline vf v_larger(vf a, vf b) { return v_where((vi)(a != a), a, v_max(a, b)); }
+static inline vf v_smaller(vf a, vf b) { return v_where((vi)(a != a), a, v_min(a, b)); }
+
+static inline vi v_lanes(int n) {
+    static const int ones[2 * 16] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+    vi mask;
+    memcpy(&mask, ones + 16 - n, sizeof mask);
+    return mask;
+}
+
+static inline vf v_load_every(const real *p, ptrdiff_t stride, int n) {
+    real t[LANES] = {0};
+    for (int u = 0; u < n; u++) t[u] = p[u * stride];
+    return v_load(t);
+}
+
+static inline void v_unzip(vf a, vf b, vf *even, vf *odd) {
+#if defined(__AVX512F__)
+    const __m512i from = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    *even = _mm512_permutex2var_ps(a, from, b);
+    *odd = _mm512_permutex2var_ps(a, _mm512_add_epi32(from, _mm512_set1_epi32(1)), b);
+#else
+    real t[2 * LANES], e[LANES], o[LANES];
+    v_store(t, a);
+    v_store(t + LANES, b);
+    for (int u = 0; u < LANES; u++) e[u] = t[2 * u], o[u] = t[2 * u + 1];
+    *even = v_load(e);
+    *odd = v_load(o);
+#endif
+}
+#endif

@@ -1,0 +1,363 @@
+"""Plan + input shapes -> segments: shapes become numbers, shape arithmetic is folded, and values get places in memory.
+
+:class:`Binding` walks the steps of a plan once for given input shapes. What depends on nothing but shapes and constants
+is computed now; a step with a native binder (:mod:`rnnrt.native`) emits compiled steps; any other ends the segment with
+a call of its function, and what follows is bound when its result is first seen, once for each shape of it. An If whose
+condition is known is gone; any other is a branch whose sides are bound in the same way, steps and all that comes after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._core import program
+from .errors import InputError, RnnrtError, UnsupportedError
+from .native import arena
+from .native.emitter import Emitter
+from .native.tensor import Buffer, Opaque, Tensor, c_strides, constant
+from .ops.limits import FOLD_BYTES, limit, quiet
+
+if TYPE_CHECKING:
+    from .plan import Plan, Step
+
+Signature = tuple[tuple[np.dtype, tuple[int, ...]] | None, ...]
+"""For each value: its dtype and shape, or None if it is no array of numbers."""
+
+
+@dataclass(slots=True)
+class End:
+    """The outputs: (dtype, shape) of those that are arrays; the numbers of the objects that the others are."""
+
+    outputs: list[tuple[np.dtype, tuple[int, ...]] | None]
+    objects: list[int | None]
+    first_base: int
+    kind: int = 0
+
+
+@dataclass(slots=True)
+class Call:
+    """A Python function: ``call`` takes the list of its arguments; `next` binds what follows a signature of results."""
+
+    label: str
+    op: str
+    tier: str
+    call: Callable[[list[Any]], Sequence[Any]]
+    arguments: list[Any]
+    n_results: int
+    first_base: int
+    first_object: int
+    next: Callable[[Signature], program.Segment]
+    outputs: None = None
+    kind: int = 1
+
+
+@dataclass(slots=True)
+class Branch:
+    """A truth value in memory: base, offset and bytes; `next` binds the side that it chooses."""
+
+    label: str
+    condition: tuple[int, int, int]
+    next: Callable[[bool], program.Segment]
+    first_base: int = 0
+    outputs: None = None
+    kind: int = 2
+
+
+@dataclass(slots=True)
+class _Level:
+    """Where a walk stands in one plan: its values by slot, the next step, and the slots outside that it ends in."""
+
+    plan: Plan
+    values: list[Any]
+    at: int = 0
+    results: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where a walk stands: the plans from the outermost to the one whose step is next, and what is taken so far."""
+
+    levels: list[_Level]
+    n_bases: int
+    n_objects: int
+    held: frozenset[int] = field(default_factory=frozenset)
+
+    def copy(self) -> _Place:
+        levels = [_Level(x.plan, list(x.values), x.at, x.results) for x in self.levels]
+        return _Place(levels, self.n_bases, self.n_objects, self.held)
+
+
+class Binding:
+    """Binds a plan to shapes, segment by segment.
+
+    Parameters
+    ----------
+    plan
+        What is bound.
+    threads
+        Threads that a step may use.
+    """
+
+    def __init__(self, plan: Plan, threads: int = 1) -> None:
+        self.plan, self.threads = plan, threads
+        self._packed: dict[Any, Any] = {}
+
+    def start(self, signature: Signature) -> program.Segment:
+        """The first segment for inputs of these dtypes and shapes."""
+        place = _Place([], 1 + len(signature), len(signature))
+        values = self.plan.constants()
+        place.levels.append(_Level(self.plan, values))
+        for k, entry in enumerate(signature):
+            value = Opaque(k) if entry is None else _placed(entry, 1 + k)
+            values[1 + k] = self._counted(self.plan, 1 + k, value)
+        return self._segment(place)
+
+    def _segment(self, place: _Place) -> program.Segment:
+        emitter = Emitter(program.LANES, self._packed, self.threads)
+        while True:
+            level = place.levels[-1]
+            if level.at == len(level.plan.steps):
+                if len(place.levels) == 1:
+                    return self._end(place, emitter)
+                self._leave(place)
+                continue
+            step = level.plan.steps[level.at]
+            level.at += 1
+            given = [level.values[i] for i in step.inputs]
+            emitter.label = step.label
+            results = self._now(step, given, emitter)
+            if results is None:
+                if step.op == "If" and step.plans:
+                    known = _known_truth(given[0])
+                    if known is None:
+                        return self._branch(place, step, emitter)
+                    self._enter(place, step, known)
+                    continue
+                return self._call(place, step, given, emitter)
+            self._store(level, step, results)
+
+    def _now(self, step: Step, given: list[Any], emitter: Emitter) -> Sequence[Any] | None:
+        """The step's results if it can be folded or made of native steps."""
+        if step.tier == "control":
+            return None
+        if all(x is None or (type(x) is Tensor and x.value is not None) for x in given):
+            folded = _folded(step, given)
+            if folded is not None:
+                return folded
+        if step.bind is None or not all(x is None or (type(x) is Tensor and x.dtype.kind != "O") for x in given):
+            return None
+        if not step.bind.lazy:
+            for x in given:
+                if x is not None and x.pending is not None:
+                    x.force(emitter)
+        assert step.node is not None
+        results = step.bind.bind(emitter, step.node, *given)
+        if results is None or type(results) is tuple:
+            return results
+        return (results,)
+
+    def _store(self, level: _Level, step: Step, results: Sequence[Any]) -> None:
+        for slot, value in zip(step.outputs, results, strict=False):
+            if slot:
+                level.values[slot] = self._counted(level.plan, slot, value)
+        for slot in step.frees:
+            level.values[slot] = None
+
+    @staticmethod
+    def _counted(plan: Plan, slot: int, value: Any) -> Any:
+        if value is not None:
+            value.uses += plan.uses[slot]
+        return value
+
+    def _enter(self, place: _Place, step: Step, condition: bool) -> None:
+        """Go on inside a branch of an If."""
+        level = place.levels[-1]
+        inner = dict(step.plans)["then_branch" if condition else "else_branch"]
+        values = inner.constants()
+        names = step.names
+        for k, name in enumerate(inner.captures):
+            values[1 + k] = self._counted(inner, 1 + k, level.values[step.inputs[names.index(name)]])
+        place.levels.append(_Level(inner, values, 0, step.outputs))
+
+    def _leave(self, place: _Place) -> None:
+        """Take a branch's outputs over into the plan round it."""
+        inner = place.levels.pop()
+        outer = place.levels[-1]
+        step = outer.plan.steps[outer.at - 1]
+        results = [inner.values[i] for i in inner.plan.outputs]
+        self._store(outer, step, results)
+
+    def _branch(self, place: _Place, step: Step, emitter: Emitter) -> program.Segment:
+        condition = place.levels[-1].values[step.inputs[0]]
+        if type(condition) is not Tensor or condition.size != 1:
+            shape = condition.shape if type(condition) is Tensor else "no array"
+            raise InputError(f"{step.label}: expected a single value, got shape {shape}")
+        condition.force(emitter)
+
+        def after(truth: bool) -> program.Segment:
+            then = kept.copy()
+            self._enter(then, step, truth)
+            return self._segment(then)
+
+        terminal = Branch(step.label, (0, 0, 0), after)
+        segment, kept = self._finish(place, emitter, terminal, [condition])
+        assert condition.buffer is not None
+        base, offset = condition.buffer.place()
+        terminal.condition = (base, offset + condition.offset * condition.dtype.itemsize, condition.dtype.itemsize)
+        return segment
+
+    def _call(self, place: _Place, step: Step, given: list[Any], emitter: Emitter) -> program.Segment:
+        for x in given:
+            if type(x) is Tensor and x.value is None:
+                x.force(emitter)
+        n_results = len(step.outputs)
+
+        def after(signature: Signature) -> program.Segment:
+            then = kept.copy()
+            results: list[Any] = []
+            for k, entry in enumerate(signature):
+                if entry is None:
+                    results.append(Opaque(terminal.first_object + k))
+                else:
+                    results.append(_placed(entry, terminal.first_base + k))
+            then.held = then.held.union(range(terminal.first_base, terminal.first_base + n_results))
+            self._store(then.levels[-1], step, results)
+            return self._segment(then)
+
+        first = place.n_bases + 1
+        terminal = Call(step.label, step.op, step.tier, _caller(step), [], n_results, first, place.n_objects, after)
+        arguments = [x for x in given if type(x) is Tensor]
+        segment, kept = self._finish(place, emitter, terminal, arguments, n_results)
+        terminal.arguments = [_argument(x) for x in given]
+        return segment
+
+    def _end(self, place: _Place, emitter: Emitter) -> program.Segment:
+        level = place.levels[-1]
+        first = place.n_bases + 1
+        outputs: list[Any] = []
+        objects: list[int | None] = []
+        for k, slot in enumerate(level.plan.outputs):
+            value = level.values[slot]
+            if type(value) is not Tensor:
+                outputs.append(None)
+                objects.append(None if value is None else value.index)
+                continue
+            if value.dtype.kind == "O":
+                raise UnsupportedError("an output that is a constant array of strings")
+            outputs.append((value.dtype, value.shape))
+            objects.append(None)
+            value.force(emitter)
+            if not _claim(value, first + k):
+                emitter.label = f"output {level.plan.outputs_declared[k].name!r}"
+                buffer = Buffer(value.nbytes, first + k)
+                emitter.copy_into(value, Tensor(value.dtype, value.shape, c_strides(value.shape), buffer))
+        terminal = End(outputs, objects, first)
+        return self._finish(place, emitter, terminal, [], len(outputs))[0]
+
+    def _finish(
+        self, place: _Place, emitter: Emitter, terminal: Any, needed: Sequence[Tensor], n_results: int = 0
+    ) -> tuple[program.Segment, _Place]:
+        """The segment, and where the walk stands after it."""
+        live = list(needed)
+        if terminal.kind != 0:
+            for level in place.levels:
+                for slot, value in enumerate(level.values):
+                    if type(value) is Tensor and value.value is None:
+                        live.append(value.force(emitter))
+                        value.producer = None
+                        level.values[slot] = value
+        base = place.n_bases
+        size, peak = arena.place(emitter.steps, [x.buffer for x in live if x.buffer is not None], base)
+        n_bases = base + 1 + n_results
+        used = {x.buffer.root().base for x in live if x.buffer is not None}
+        drops = sorted(base for base in place.held if base not in used)
+        segment = program.Segment(emitter.steps, size, peak, base, n_bases, terminal, emitter.keep, drops, self.threads)
+        after = _Place(place.levels, n_bases, place.n_objects + n_results, place.held.difference(drops))
+        return segment, after
+
+
+def _placed(entry: tuple[np.dtype, tuple[int, ...]], base: int) -> Tensor:
+    """A contiguous tensor at a base of its own."""
+    dtype, shape = entry
+    tensor = Tensor(dtype, shape, c_strides(shape), None)
+    tensor.buffer = Buffer(tensor.nbytes, base)
+    return tensor
+
+
+def _claim(tensor: Tensor, base: int) -> bool:
+    """Let a tensor be written where it goes out; False if it has to be copied there."""
+    buffer = tensor.buffer
+    if buffer is None or buffer.base != -1 or buffer.inside is not None or tensor.value is not None:
+        return False
+    if tensor.offset or buffer.size != tensor.nbytes or not tensor.contiguous():
+        return False
+    buffer.base = base
+    return True
+
+
+def _folded(step: Step, given: list[Any]) -> list[Any] | None:
+    """The results computed now; None if they are too big or no arrays."""
+    try:
+        with quiet(), limit(FOLD_BYTES):
+            results = step.fn(*[None if x is None else x.value for x in given])
+    except Exception:
+        return None
+    arrays = results if step.multiple else (results,)
+    made: list[Tensor | None] = []
+    for k in range(len(step.outputs)):
+        array = arrays[k] if k < len(arrays) else None
+        if array is None:
+            made.append(None)
+            continue
+        if isinstance(array, np.generic):
+            array = np.asarray(array)
+        if not isinstance(array, np.ndarray) or array.dtype.kind == "O":
+            return None
+        made.append(constant(array))
+    return made
+
+
+def _caller(step: Step) -> Callable[[list[Any]], Sequence[Any]]:
+    """The function of a step, with errors that say where and from what."""
+    fn, multiple, label = step.fn, step.multiple, step.label
+
+    def call(arguments: list[Any]) -> Sequence[Any]:
+        try:
+            with quiet():
+                results = fn(*arguments)
+        except (RnnrtError, MemoryError):
+            raise
+        except Exception as error:
+            given = ", ".join(_seen(x) for x in arguments)
+            raise InputError(f"{label}: cannot be computed from ({given}): {error}") from error
+        return results if multiple else (results,)
+
+    return call
+
+
+def _argument(value: Any) -> Any:
+    """How the executor makes the argument of a function: by kind, and what that kind needs."""
+    if value is None:
+        return None
+    if type(value) is Opaque:
+        return "object", value.index
+    if value.value is not None:
+        return "value", value.value
+    base, offset = value.buffer.place()
+    item = value.dtype.itemsize
+    strides = tuple(s * item for s in value.strides)
+    return "array", (base, offset + value.offset * item, value.dtype, value.shape, strides)
+
+
+def _known_truth(condition: Any) -> bool | None:
+    if type(condition) is Tensor and condition.value is not None and condition.size == 1:
+        return bool(condition.value.reshape(())[()])
+    return None
+
+
+def _seen(value: Any) -> str:
+    return f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__

@@ -1,0 +1,253 @@
+"""Conv and ConvTranspose in one and two dimensions: op_conv_positions.h or op_conv_channels.h, by the shapes.
+
+X is (N, C, *sizes), Y is (N, M, *out); weights are known before the run, float32 throughout.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from ..graph import Node
+from ..ops.arguments import integer
+from ..ops.conv_transpose import Placement
+from ..ops.windows import Windows
+from .conv_planes import convolve_planes
+from .emitter import FLOAT, Emitted, Emitter, Word
+from .margin import MOST, Margin, Planes, cropped, margin, planes_of, with_margin
+from .registry import native
+from .sums import Sums, aligned, taken
+from .taps import SINGLE, margins, plain, transposed
+from .tensor import Tensor, c_strides
+
+ROWS_OF_VECTORS = {16: (8, 8, 8, 8, 6), 8: (8, 8, 6, 4, 3), 4: (8, 8, 6, 4, 3)}
+"""Rows of a tile by its vectors, as TILE_ROWS of the simd headers has them; too few is no harm."""
+
+
+CACHED = 1 << 15
+"""Elements of an input that are padded at a time, so that they are still in cache when they are read."""
+
+
+class Tiling(NamedTuple):
+    """Positions in the lanes (`wide`) or output channels; channels of a group by `blocks` of `block`.
+
+    A block is channels if `wide`, else vectors of them. `most` is the other side of a tile: vectors of positions if
+    `wide`, else positions.
+    """
+
+    wide: bool
+    block: int
+    blocks: int
+    most: int
+
+
+@native("Conv")
+def conv(emitter: Emitter, node: Node, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor | None:
+    """Conv of one or two spatial axes with known weights."""
+    groups = integer(node, "group", 1, least=1)
+    if not supported(x, w, b) or w.shape[1] * groups != x.shape[1] or w.shape[0] % groups:
+        return None
+    if b is not None and b.shape != w.shape[:1]:
+        return None
+    layout = Windows(node).layout(x.shape[2:], w.shape[2:])
+    if 0 in layout.out:
+        return None
+    axes = [
+        plain(*axis)
+        for axis in zip(
+            x.shape[2:], w.shape[2:], layout.strides, layout.dilations, layout.begin, layout.out, strict=True
+        )
+    ]
+    rows, columns = axes if len(axes) == 2 else ([SINGLE], axes[0])
+    sums = Sums(rows, columns, x.shape[0], groups, w.shape[1], w.shape[0] // groups, False)
+    return convolve(emitter, x, w, b, sums, (x.shape[0], w.shape[0], *layout.out))
+
+
+@native("ConvTranspose")
+def conv_transpose(emitter: Emitter, node: Node, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor | None:
+    """ConvTranspose of one or two spatial axes with known weights."""
+    groups = integer(node, "group", 1, least=1)
+    if not supported(x, w, b) or w.shape[0] != x.shape[1] or w.shape[0] % groups:
+        return None
+    m = w.shape[1] * groups
+    if b is not None and b.shape != (m,):
+        return None
+    out, begin, strides, dilations, _ = Placement(node).find(x.shape[2:], w.shape[2:])
+    if 0 in out:
+        return None
+    axes = [transposed(*axis) for axis in zip(x.shape[2:], w.shape[2:], strides, dilations, begin, out, strict=True)]
+    rows, columns = axes if len(axes) == 2 else ([SINGLE], axes[0])
+    sums = Sums(rows, columns, x.shape[0], groups, w.shape[0] // groups, w.shape[1], True)
+    return convolve(emitter, x, w, b, sums, (x.shape[0], m, *out))
+
+
+def supported(x: Tensor, w: Tensor, b: Tensor | None) -> bool:
+    """Whether operands have the types, ranks and sizes that the native steps are for."""
+    known = w.value is not None and w.ndim == x.ndim and x.ndim in (3, 4) and 0 not in x.shape and 0 not in w.shape
+    return known and x.dtype == w.dtype == FLOAT and (b is None or b.dtype == FLOAT)
+
+
+def convolve(
+    emitter: Emitter, x: Tensor, w: Tensor, b: Tensor | None, sums: Sums, shape: tuple[int, ...]
+) -> Tensor | None:
+    """Emit the steps of `sums` for an output of `shape`."""
+    planes = planes_of(x)
+    high, across = margins(sums.rows, planes.h), margins(sums.columns, planes.w)
+    if planes.n * planes.c * (planes.h + sum(high)) * (planes.w + sum(across) + emitter.lanes) > MOST:
+        return None
+    planes, rows = cropped(planes, sums.rows)
+    sums = sums._replace(rows=rows)
+    if sums.m == 1 and sums.channels == 1:
+        return convolve_planes(emitter, planes, w, b, sums, shape)
+    plan = choose(emitter.lanes, sums, planes, shape)
+    copy = None
+    source = planes
+    if plan.wide:
+        one = merged(sums, planes, shape)
+        shortest = min(p.count for p in sums.columns) if one is None else one
+        needed = shortest < emitter.lanes or planes.strides[3] != 1
+        copy = margin(planes, sums.rows, sums.columns, sums.columns[0].stride, needed, CACHED)
+        if copy is not None:
+            planes = copy.planes(planes, planes.tensor)
+    else:
+        planes = source = with_margin(emitter, planes, sums.rows, sums.columns, 1, False)
+    y = emitter.empty(shape)
+    y.producer = emit(emitter, source.tensor, planes, copy, w, b, y, sums, plan)
+    return y
+
+
+def merged(sums: Sums, x: Planes, shape: tuple[int, ...]) -> int | None:
+    """Positions of a plane, if its rows follow each other in the input as they do in the output."""
+    rows, columns = sums.rows[0], sums.columns[0]
+    if len(sums.rows) > 1 or len(sums.columns) > 1 or columns.stride != 1 or x.strides[3] != 1:
+        return None
+    if rows.count > 1 and rows.stride * x.strides[2] != columns.count:
+        return None
+    return rows.count * columns.count
+
+
+def choose(lanes: int, sums: Sums, x: Planes, shape: tuple[int, ...]) -> Tiling:
+    """The cheaper tiling.
+
+    The cost of either is counted in clock cycles: two multiply-adds or two loads each, and what a tile costs besides.
+    """
+    most, taps = ROWS_OF_VECTORS[lanes], sums.taps()
+    blocks = -(-sums.m // (8 if lanes == 16 else 4))
+    block = -(-sums.m // blocks)
+    vectors = -(-sums.m // lanes)
+    panels = -(-vectors // 4)
+    panel = -(-vectors // panels)
+    widest = max(v for v in range(1, 5) if most[v] >= block)
+    one = merged(sums, x, shape)
+    wide = tall = 0.0
+    for rows in sums.rows:
+        for columns in sums.columns:
+            height, width = (1, one) if one is not None else (rows.count, columns.count)
+            cuts = -(-width // (lanes * widest))
+            tile = 25 + taps * cycles(sums.m / blocks, -(-width // lanes) / cuts)
+            wide += sums.n * sums.groups * height * cuts * blocks * tile
+            positions = sums.n * height * width
+            tiles = -(-positions // most[panel])
+            tile = 40 + taps * max(cycles(positions / tiles, vectors / panels), 1.6 * vectors / panels)
+            tall += sums.groups * panels * tiles * tile + 1.2 * positions * sums.groups * sums.m
+    if sums.columns[0].stride > 1 or x.strides[3] != 1:
+        wide += x.n * x.c * x.h * x.w / 4
+    if cheaper(wide, tall):
+        return Tiling(True, block, blocks, widest)
+    return Tiling(False, panel, panels, most[panel])
+
+
+def cheaper(positions: float, channels: float) -> bool:
+    """Whether positions in the lanes cost less."""
+    return positions <= channels
+
+
+def cycles(rows: float, vectors: float) -> float:
+    """Clock cycles of one tap of a tile, roughly."""
+    return max(rows * vectors, rows + vectors + 1, 6) / 2
+
+
+def emit(
+    emitter: Emitter,
+    source: Tensor,
+    x: Planes,
+    copy: Margin | None,
+    w: Tensor,
+    b: Tensor | None,
+    y: Tensor,
+    sums: Sums,
+    plan: Tiling,
+) -> Emitted:
+    """Emit the step itself, over planes `x` with their margins, which the step makes of `source` if there is a `copy`."""
+    wide, block, lanes = plan.wide, plan.block, emitter.lanes
+    m = sums.m if wide else -(-sums.m // lanes) * lanes
+    yn, ym, *_ = c_strides(y.shape)
+    width = y.shape[-1]
+    stride_h, stride_w = sums.rows[0].stride, sums.columns[0].stride
+    one = merged(sums, x, y.shape) if wide and (copy is None or copy.bands == 1) else None
+    phases: list[int] = []
+    tables = []
+    weights = at = 0
+    for rows in sums.rows:
+        for columns in sums.columns:
+            table = x.taps(sums.channels, rows, columns)
+            oh, ow = (1, one) if one is not None else (rows.count, columns.count)
+            pieces = -(-ow // lanes) if wide else sums.n * oh * ow
+            cuts = -(-pieces // plan.most)
+            phases += (0, rows.first * width + columns.first, weights, at, len(table), oh, ow)
+            phases += (cuts, *divmod(pieces, cuts))
+            tables.append(table)
+            weights += sums.groups * m * len(table)
+            at += len(table)
+    key = (
+        "conv",
+        wide,
+        lanes,
+        block,
+        sums.transposed,
+        sums.groups,
+        len(sums.rows),
+        *(p[4:7] for p in (*sums.rows, *sums.columns)),
+    )
+    packed = emitter.packed(key, w.value, lambda value: pack(value, sums, block, 0 if wide else lanes))
+    words: list[Word] = [source, y, packed]
+    words += [0, 0] if b is None else [emitter.contiguous(b)]
+    words.append(emitter.constant(tables[0] if len(tables) == 1 else np.concatenate(tables)))
+    size = 0 if copy is None else -(-(sums.groups * sums.channels * copy.size + lanes) // 16) * 16
+    words += [0, 0] if copy is None else [emitter.scratch(4 * size * emitter.threads)]
+    epilogue = len(words)
+    xw = 1 if wide else stride_w * x.strides[3]
+    words += [-1, 0.0, 0.0, sums.n, sums.groups, sums.m, block, plan.blocks]
+    words += [x.strides[0], sums.channels * x.strides[1], stride_h * x.strides[2], xw]
+    words += [yn, ym, sums.rows[0].step * width, sums.columns[0].step]
+    n_words = sum(2 if isinstance(word, Tensor) else 1 for word in words) + 5 + len(phases)
+    words += [0, 0, 1, 0] if copy is None else [n_words, copy.run, copy.bands, size]
+    words += [len(tables), *phases]
+    if copy is not None:
+        words += [0, 0, 0, 0, 0.0, *copy.words]
+    work = sums.n * sums.groups * sums.m * sums.taps() * math.prod(y.shape[2:])
+    step = emitter.emit("conv_positions" if wide else "conv_channels", words, work)
+    step.epilogue = epilogue
+    return step
+
+
+def pack(w: np.ndarray, sums: Sums, block: int, lanes: int) -> np.ndarray:
+    """Weights of all phases as op_conv_positions.h (`lanes` 0) or op_conv_channels.h has them, 64-byte aligned."""
+    g, c, m = sums.groups, sums.channels, sums.m
+    w = w.reshape(g, *((c, m) if sums.transposed else (m, c)), -1, w.shape[-1])
+    if sums.transposed:
+        w = w.swapaxes(1, 2)
+    parts = []
+    for rows in sums.rows:
+        for columns in sums.columns:
+            live = w[:, :, :, taken(rows), :][..., taken(columns)].reshape(g, m, -1).swapaxes(1, 2)
+            size = block
+            if lanes:
+                live = np.pad(live, ((0, 0), (0, 0), (0, -m % lanes)))
+                size = block * lanes
+            parts.append(
+                np.concatenate([live[:, :, i : i + size].reshape(g, -1) for i in range(0, live.shape[2], size)], 1)
+            )
+    return aligned(np.concatenate([part.ravel() for part in parts]))

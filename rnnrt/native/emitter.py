@@ -1,0 +1,104 @@
+"""`Emitter`: what a binder writes its steps to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .copying import copy_words, merged_axes
+from .tensor import Buffer, Shape, Tensor, c_strides, constant
+
+FLOAT = np.dtype(np.float32)
+
+Word = int | float | Tensor
+
+
+class Emitted:
+    """A step: an operator of the instruction set by name (or the address of a function), and its words.
+
+    Attributes
+    ----------
+    words
+        Integers, floats (stored as doubles), and tensors: two words, their base and offset.
+    epilogue
+        Index of three words ``activation, alpha, beta`` that a following activation may still be written to, or None.
+    work
+        Multiply-adds, or elements touched, whichever is more: what the step costs, roughly.
+    label
+        The node it comes from.
+    """
+
+    __slots__ = ("epilogue", "label", "op", "words", "work")
+
+    def __init__(self, op: str | int, words: list[Word], work: float, label: str) -> None:
+        self.op, self.words, self.work, self.label = op, words, work, label
+        self.epilogue: int | None = None
+
+
+class Emitter:
+    """Collects the steps of one segment of a bound plan.
+
+    Parameters
+    ----------
+    lanes
+        Floats in a vector of the instruction set in use.
+    packed
+        Weights in the form that steps want, by key; shared by all that is bound from one plan.
+    threads
+        Threads that a step may use.
+    """
+
+    def __init__(self, lanes: int, packed: dict[Any, Any], threads: int = 1) -> None:
+        self.lanes, self.threads = lanes, threads
+        self.steps: list[Emitted] = []
+        self.keep: list[Any] = []
+        self.label = ""
+        self._packed = packed
+
+    def empty(self, shape: Shape, dtype: np.dtype = FLOAT) -> Tensor:
+        """A contiguous tensor in memory of its own, to be written by the steps emitted next."""
+        return Tensor(dtype, shape, c_strides(shape), Buffer(math.prod(shape) * dtype.itemsize))
+
+    def scratch(self, n_bytes: int) -> Tensor:
+        """Memory that one step works in, 64-byte aligned."""
+        return Tensor(np.dtype(np.uint8), (n_bytes,), (1,), Buffer(n_bytes))
+
+    def constant(self, array: np.ndarray) -> Tensor:
+        """A tensor of a known array."""
+        return constant(array)
+
+    def view(self, tensor: Tensor, shape: Shape, strides: Shape, offset: int = 0) -> Tensor:
+        """Another look at a tensor in memory; strides and offset in elements."""
+        return Tensor(tensor.dtype, shape, strides, tensor.buffer, tensor.offset + offset)
+
+    def packed(self, key: Any, array: np.ndarray, make: Callable[[np.ndarray], np.ndarray]) -> Tensor:
+        """``make(array)`` as a constant, made once for `array` and `key`."""
+        found = self._packed.get((key, id(array)))
+        if found is None:
+            found = self._packed[key, id(array)] = (make(array), array)
+        return constant(found[0])
+
+    def contiguous(self, tensor: Tensor) -> Tensor:
+        """The tensor itself, or a copy in C order."""
+        return tensor if tensor.contiguous() else self.copy(tensor)
+
+    def copy(self, tensor: Tensor) -> Tensor:
+        """A contiguous copy."""
+        target = self.empty(tensor.shape, tensor.dtype)
+        self.copy_into(tensor, target)
+        return target
+
+    def copy_into(self, source: Tensor, target: Tensor) -> None:
+        """Copy elements into a tensor of the same shape and type, whatever the strides of both."""
+        axes = merged_axes(source.shape, source.strides, target.strides)
+        if axes is not None:
+            self.emit("copy", [source, target, *copy_words(axes, source.dtype.itemsize)], source.size)
+
+    def emit(self, op: str | int, words: list[Word], work: float) -> Emitted:
+        """Append a step."""
+        step = Emitted(op, words, work, self.label)
+        self.steps.append(step)
+        return step

@@ -1,0 +1,98 @@
+"""MaxPool, AveragePool and the global pools of float32 in one and two dimensions (op_pool.h)."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from ..graph import Node
+from ..ops.arguments import integer
+from ..ops.windows import Windows
+from .emitter import FLOAT, Emitter, Word
+from .margin import MOST, planes_of, with_margin
+from .registry import native
+from .taps import SINGLE, margins, plain
+from .tensor import Tensor
+
+
+@native("MaxPool")
+def max_pool(emitter: Emitter, node: Node, x: Tensor) -> Tensor | tuple[Tensor, None] | None:
+    """MaxPool without indices."""
+    if node.output(1):
+        return None
+    y = windowed(emitter, node, x, None)
+    return y if y is None or len(node.outputs) == 1 else (y, None)
+
+
+@native("AveragePool")
+def average_pool(emitter: Emitter, node: Node, x: Tensor) -> Tensor | None:
+    """AveragePool."""
+    return windowed(emitter, node, x, bool(integer(node, "count_include_pad", 0)))
+
+
+def windowed(emitter: Emitter, node: Node, x: Tensor, include: bool | None) -> Tensor | None:
+    """The largest of each window (`include` None), or its mean, which counts padding if `include`."""
+    if x.dtype != FLOAT or x.ndim not in (3, 4) or 0 in x.shape:
+        return None
+    layout = Windows(node).layout(x.shape[2:])
+    planes = planes_of(x)
+    spatial = zip(x.shape[2:], layout.kernel, layout.strides, layout.dilations, layout.begin, layout.out, strict=True)
+    axes = [plain(*axis)[0] for axis in spatial]
+    rows, columns = axes if len(axes) == 2 else (SINGLE, axes[0])
+    largest = include is None
+    if 0 in layout.out or not rows.n_taps or not columns.n_taps:
+        return None
+    high, across = margins([rows], planes.h), margins([columns], planes.w)
+    if planes.n * planes.c * (planes.h + sum(high)) * (planes.w + sum(across) + emitter.lanes) > MOST:
+        return None
+    copy = columns.count < emitter.lanes or planes.strides[3] != 1
+    planes = with_margin(emitter, planes, [rows], [columns], columns.stride, copy, fill=-math.inf if largest else 0.0)
+    y = emitter.empty((*x.shape[:2], *layout.out))
+    table = planes.taps(1, rows, columns)
+    words: list[Word] = [planes.tensor, y, emitter.constant(table)]
+    if largest:
+        words += [0, 0]
+    else:
+        pads = [(b, n + e) for b, e, n in zip(layout.begin, layout.end, x.shape[2:], strict=True)]
+        spans = tuple((-b, e) if include else (0, n) for (b, e), n in zip(pads, x.shape[2:], strict=True))
+        words.append(
+            emitter.constant(counts(layout.kernel, layout.strides, layout.dilations, layout.begin, layout.out, spans))
+        )
+    words += [int(largest), planes.n, planes.c, rows.count, columns.count, len(table)]
+    words += [planes.strides[0], planes.strides[1], rows.stride * planes.strides[2]]
+    emitter.emit("pool", words, y.size * len(table))
+    return y
+
+
+@lru_cache(maxsize=64)
+def counts(
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...],
+    dilations: tuple[int, ...],
+    begin: tuple[int, ...],
+    out: tuple[int, ...],
+    spans: tuple[tuple[int, int], ...],
+) -> np.ndarray:
+    """How many elements inside `spans` each window holds: float32 (*out)."""
+    total = np.ones((), np.float32)
+    for k, s, d, b, o, (low, high) in zip(kernel, strides, dilations, begin, out, spans, strict=True):
+        reads = np.arange(o)[:, None] * s - b + np.arange(k) * d
+        total = total[..., None] * ((reads >= low) & (reads < high)).sum(1, dtype=np.float32)
+    return total
+
+
+@native("GlobalAveragePool", "GlobalMaxPool")
+def global_pool(emitter: Emitter, node: Node, x: Tensor) -> Tensor | None:
+    """The mean or the largest element of each plane."""
+    if x.dtype != FLOAT or x.ndim < 2 or 0 in x.shape:
+        return None
+    y = emitter.empty((*x.shape[:2], *(1,) * (x.ndim - 2)))
+    size = math.prod(x.shape[2:])
+    plane = emitter.view(x, x.shape[2:], x.strides[2:])
+    if not plane.contiguous():
+        x = emitter.contiguous(x)
+    words = [x, y, int(node.op == "GlobalMaxPool"), *x.shape[:2], size, *x.strides[:2]]
+    emitter.emit("pool_all", words, x.size)
+    return y

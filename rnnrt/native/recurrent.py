@@ -1,0 +1,131 @@
+"""The step of a lowered LSTM, GRU or RNN whose weights are packed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .._core import engine
+from ..errors import InputError
+from ..graph import Node
+from ..rewrite.views import Groups
+from .emitter import Emitter
+from .strides import apply_views, view_reshape
+from .tensor import Tensor, c_strides
+
+_NAMES = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
+_ABSENT = [0, 0, 0, 0, 0]  # a reference to nothing, and three strides
+
+
+class RecurrentBinder:
+    """Emits a layer's step.
+
+    Parameters
+    ----------
+    node
+        The lowered node (:mod:`rnnrt.rewrite.lower`).
+    layer
+        Its packed weights.
+    taken
+        The numbers of the inputs that are given when it is bound: all that are no weights.
+    threads
+        Threads that the step may use.
+    """
+
+    lazy = False
+
+    def __init__(self, node: Node, layer: engine.Recurrent, taken: Sequence[int], threads: int) -> None:
+        self.layer, self.taken, self.threads = layer, tuple(taken), threads
+        self.label = node.label()
+        self.views = node.attrs["in_views"]
+        self.arrangements = node.attrs["out_axes"]
+        self.wanted = [bool(node.output(k)) for k in range(3)]
+        self.n_outputs = len(node.outputs)
+
+    def bind(self, emitter: Emitter, node: Node, *arrays: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Emit the step; the outputs, None for those without a name."""
+        layer = self.layer
+        given = {k: self._viewed(emitter, k, a) for k, a in zip(self.taken, arrays, strict=True) if a is not None}
+        x = given.get(0)
+        if x is None or x.ndim != 3:
+            shape = None if x is None else x.shape
+            raise InputError(f"{self.label}: X: expected (T, B, {layer.input_size}), got {shape}")
+        n_time, n_batch = x.shape[:2]
+        state = (layer.num_directions, n_batch, layer.hidden_size)
+        function, begin, size, work = layer.bound(n_time, n_batch, self.threads)
+        words = [*begin, *self._lengths(emitter, given.get(4), n_batch), emitter.scratch(size)]
+        x = self._read(emitter, 0, x, (n_time, n_batch, layer.input_size))
+        words += [x, x.strides[0], 0, x.strides[1]]
+        for k in (5, 6):
+            tensor = given.get(k)
+            if tensor is not None:
+                tensor = self._read(emitter, k, tensor, state)
+            words += _ABSENT if tensor is None else [tensor, 0, *tensor.strides[:2]]
+        made = [self._made(emitter, k, (n_time, *state) if k == 0 else state) for k in range(3)]
+        for k, tensor in enumerate(made):
+            words += _ABSENT if tensor is None else [tensor, *((0, *tensor.strides) if k else tensor.strides)[:3]]
+        emitter.emit(function, words, work)
+        return tuple([self._arranged(emitter, k, t) for k, t in enumerate(made)][: self.n_outputs])
+
+    def _viewed(self, emitter: Emitter, k: int, tensor: Tensor) -> Tensor:
+        if k == 4:
+            return tensor
+        if tensor.dtype != self.layer.dtype:
+            raise InputError(f"{self.label}: {_NAMES[k]}: expected {self.layer.dtype}, got {tensor.dtype}")
+        if k not in self.views:
+            return tensor
+        try:
+            return apply_views(emitter, tensor, self.views[k])
+        except (ValueError, IndexError) as error:
+            raise InputError(f"{self.label}: {_NAMES[k]}: shape {tensor.shape} does not fit: {error}") from None
+
+    def _read(self, emitter: Emitter, k: int, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """An input as the step can read it: of that shape, the last axis contiguous."""
+        if tensor.shape != shape:
+            raise InputError(f"{self.label}: {_NAMES[k]}: expected shape {shape}, got {tensor.shape}")
+        return tensor if tensor.strides[-1] == 1 or tensor.shape[-1] == 1 else emitter.copy(tensor)
+
+    def _lengths(self, emitter: Emitter, tensor: Tensor | None, n_batch: int) -> list[Any]:
+        if tensor is None:
+            return [0, 0]
+        if tensor.shape != (n_batch,) or tensor.dtype != np.int32:
+            got = f"{tensor.dtype} {tensor.shape}"
+            raise InputError(f"{self.label}: sequence_lens: expected int32 of shape {(n_batch,)}, got {got}")
+        return [emitter.contiguous(tensor)]
+
+    def _order(self, k: int) -> list[int] | None:
+        """The order in memory of the axes of output `k`; None where the units of a row are taken apart."""
+        rank = 3 if k else 4
+        groups: Groups | None = self.arrangements.get(k)
+        if groups is None:
+            return list(range(rank))
+        named = [axis for group in groups for axis in group]
+        order = [axis for axis in range(rank) if axis not in named] + named
+        return order if order[-1] == rank - 1 else None
+
+    def _made(self, emitter: Emitter, k: int, sizes: tuple[int, ...]) -> Tensor | None:
+        """Memory for output `k`, seen with the axes in the order that the step has them in."""
+        if not self.wanted[k]:
+            return None
+        order = self._order(k) or range(len(sizes))
+        memory = emitter.empty(tuple(sizes[a] for a in order), self.layer.dtype)
+        strides = [0] * len(sizes)
+        for place, axis in enumerate(order):
+            strides[axis] = memory.strides[place]
+        return Tensor(memory.dtype, sizes, tuple(strides), memory.buffer)
+
+    def _arranged(self, emitter: Emitter, k: int, made: Tensor | None) -> Tensor | None:
+        """Output `k` as the graph wants it."""
+        groups: Groups | None = self.arrangements.get(k)
+        if made is None or groups is None:
+            return made
+        shape = tuple(math.prod(made.shape[axis] for axis in group) for group in groups)
+        if self._order(k) is not None:
+            return emitter.view(made, shape, c_strides(shape))
+        named = [axis for group in groups for axis in group]
+        order = named + [axis for axis in range(made.ndim) if axis not in named]
+        moved = emitter.view(made, tuple(made.shape[a] for a in order), tuple(made.strides[a] for a in order))
+        return view_reshape(emitter, moved, shape)

@@ -1,0 +1,39 @@
+"""`Sums`: a convolution, plain or transposed, as sums over taps; and what the steps for them share."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .taps import Phase
+
+
+class Sums(NamedTuple):
+    """A convolution as sums over taps: phases along both axes, and the sizes that all of them share."""
+
+    rows: list[Phase]
+    columns: list[Phase]
+    n: int
+    groups: int
+    channels: int
+    m: int
+    transposed: bool
+
+    def taps(self) -> int:
+        """Terms of a sum, of the phase that has most."""
+        return self.channels * max(p.n_taps for p in self.rows) * max(p.n_taps for p in self.columns)
+
+
+def taken(phase: Phase) -> slice:
+    """The taps of a phase."""
+    return slice(phase.tap, phase.tap + phase.n_taps * phase.tap_step, phase.tap_step)
+
+
+def aligned(array: np.ndarray) -> np.ndarray:
+    """A copy that begins at a multiple of 64 bytes."""
+    room = np.empty(array.size + 16, array.dtype)
+    skip = -room.__array_interface__["data"][0] % 64 // array.itemsize
+    result = room[skip : skip + array.size]
+    result[...] = array
+    return result

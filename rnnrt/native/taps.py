@@ -1,0 +1,83 @@
+"""What a convolution or a pool reads along one spatial axis, as arithmetic progressions.
+
+A `Phase` is a set of outputs that read alike: output ``first + i * step`` reads, with tap ``tap + t * tap_step``, element
+``start + t * start_step + i * stride`` of the axis, for ``i < count`` and ``t < n_taps``. A convolution has one phase, a
+transposed one as many as its stride. Taps that read nothing but padding are left out.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Phase(NamedTuple):
+    """See the module."""
+
+    first: int
+    step: int
+    count: int
+    stride: int
+    tap: int
+    tap_step: int
+    n_taps: int
+    start: int
+    start_step: int
+
+    def trimmed(self, n: int) -> Phase:
+        """Without the taps at either end that no output reads inside an axis of `n` elements."""
+        reach = (self.count - 1) * self.stride
+        low, high = 0, self.n_taps
+        while low < high and not -reach <= self.start + low * self.start_step < n:
+            low += 1
+        while low < high and not -reach <= self.start + (high - 1) * self.start_step < n:
+            high -= 1
+        if low == 0 and high == self.n_taps:
+            return self
+        tap, start = self.tap + low * self.tap_step, self.start + low * self.start_step
+        return self._replace(tap=tap, start=start, n_taps=high - low)
+
+
+SINGLE = Phase(0, 1, 1, 1, 0, 1, 1, 0, 1)
+"""The height of what has none."""
+
+
+def plain(n: int, k: int, stride: int, dilation: int, begin: int, out: int) -> list[Phase]:
+    """The phase of a convolution with `k` taps over `n` elements padded by `begin`."""
+    return [Phase(0, 1, out, stride, 0, 1, k, -begin, dilation).trimmed(n)]
+
+
+def transposed(n: int, k: int, stride: int, dilation: int, begin: int, out: int) -> list[Phase]:
+    """The phases of a transposed convolution, whose output begins at element `begin` of its full result."""
+    every = stride // math.gcd(stride, dilation)
+    phases = []
+    for first in range(min(stride, out)):
+        q, f = divmod(first + begin, stride)
+        tap = next((j for j in range(min(every, k)) if (j * dilation - f) % stride == 0), k)
+        n_taps = -(-(k - tap) // every)
+        start = q - (tap * dilation - f) // stride
+        count = -(-(out - first) // stride)
+        phases.append(
+            Phase(first, stride, count, 1, tap, every, n_taps, start, -(dilation * every) // stride).trimmed(n)
+        )
+    return phases
+
+
+def margins(phases: list[Phase], n: int) -> tuple[int, int]:
+    """How many elements before and behind an axis of `n` elements are read."""
+    low, high = 0, n - 1
+    for p in phases:
+        if p.n_taps:
+            ends = p.start, p.start + (p.n_taps - 1) * p.start_step
+            low, high = min(low, *ends), max(high, max(ends) + (p.count - 1) * p.stride)
+    return -low, high - (n - 1)
+
+
+@lru_cache(maxsize=512)
+def distances(channels: int, step: int, rows: tuple[int, ...], columns: tuple[int, ...]) -> np.ndarray:
+    """``c * step + row + column`` for all three, the last fastest; int32."""
+    grid = np.arange(channels, dtype=np.int32)[:, None] * np.int32(step) + np.array(rows, np.int32)
+    return (grid[:, :, None] + np.array(columns, np.int32)).ravel()

@@ -1,0 +1,180 @@
+"""Native convolutions and pools against the NumPy tier, on every instruction set of this processor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from native_util import Bound
+from ops_util import make_node, run_op
+from oracle import ACTIVATIONS
+
+import rnnrt.native.conv
+import rnnrt.native.pool
+
+ORDER = (
+    "tanh", "sigmoid", "relu", "affine", "leakyrelu", "thresholdedrelu",
+    "scaledtanh", "hardsigmoid", "elu", "softsign", "softplus",
+)  # fmt: skip
+SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 65, 70)
+
+
+def attributes(rng: np.random.Generator, rank: int, transposed: bool) -> dict[str, Any]:
+    """Random window attributes."""
+    attrs: dict[str, Any] = {
+        "strides": [int(s) for s in rng.choice((1, 1, 2, 3, 4), rank)],
+        "dilations": [int(d) for d in rng.choice((1, 1, 2, 3), rank)],
+    }
+    auto = rng.choice(("pads", "SAME_UPPER", "SAME_LOWER", "VALID"), p=(0.7, 0.1, 0.1, 0.1))
+    if auto == "pads":
+        attrs["pads"] = [int(p) for p in rng.integers(0, 4, 2 * rank)]
+    else:
+        attrs["auto_pad"] = str(auto)
+    if transposed and rng.random() < 0.4:
+        attrs["output_padding"] = [int(rng.integers(0, s)) for s in attrs["strides"]]
+    return attrs
+
+
+def strided(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Random numbers, sometimes as a view that is not contiguous."""
+    x = rng.standard_normal(shape).astype(np.float32)
+    kind = rng.integers(0, 5)
+    if kind == 0:
+        return np.ascontiguousarray(x.swapaxes(1, -1)).swapaxes(1, -1)
+    if kind == 1:
+        big = np.full((*shape[:-1], shape[-1] + 3), np.nan, np.float32)
+        big[..., 1:-2] = x
+        return big[..., 1:-2]
+    if kind == 2:
+        return x[..., ::-1]
+    return x
+
+
+def case(seed: int, transposed: bool) -> tuple[list[np.ndarray | None], dict[str, Any]] | None:
+    """Operands and attributes of a convolution, or None where they leave no output."""
+    rng = np.random.default_rng(seed)
+    rank = int(rng.integers(1, 3))
+    group = int(rng.choice((1, 1, 1, 2, 3, 8)))
+    c, m = (int(v) for v in rng.choice((1, 2, 3, 5, 8, 17, 33), 2))
+    if group == 8:
+        c = m = 1
+    sizes = tuple(int(n) for n in rng.choice(SIZES, rank))
+    if rank == 2 and sizes[0] > 17:
+        sizes = (5, sizes[1])
+    kernel = tuple(int(k) for k in rng.integers(1, 6, rank))
+    attrs = attributes(rng, rank, transposed)
+    x = strided(rng, (int(rng.integers(1, 4)), c * group, *sizes))
+    w_shape = (c * group, m, *kernel) if transposed else (m * group, c, *kernel)
+    w = rng.standard_normal(w_shape).astype(np.float32)
+    b = rng.standard_normal(m * group).astype(np.float32) if rng.random() < 0.7 else None
+    return [x, w, b], {**attrs, "group": group}
+
+
+def expected(op: str, inputs: list[np.ndarray | None], attrs: dict[str, Any]) -> np.ndarray | None:
+    """The answer in float64, or None where the NumPy tier says that there is none."""
+    try:
+        return run_op(op, *(None if a is None else a.astype(np.float64) for a in inputs), **attrs)
+    except Exception:
+        return None
+
+
+def close(got: np.ndarray, want: np.ndarray, inputs: list[np.ndarray | None]) -> None:
+    assert got.shape == want.shape
+    terms = max(1, inputs[1].size // inputs[1].shape[0]) if len(inputs) > 1 else 1
+    np.testing.assert_allclose(got, want, rtol=2e-6, atol=2e-6 * (terms + 3))
+
+
+@pytest.mark.parametrize("tiling", ["chosen", "positions", "bands", "channels"])
+@pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
+def test_convolutions(isa: str, tiling: str, op: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random shapes and attributes, with either tiling, padded as a whole and by bands, run whole and in parts."""
+    if tiling != "chosen":
+        monkeypatch.setattr(rnnrt.native.conv, "cheaper", lambda positions, channels: tiling != "channels")
+    if tiling == "bands":
+        monkeypatch.setattr(rnnrt.native.conv, "CACHED", 100)
+    tried = 0
+    for seed in range(60):
+        inputs, attrs = case(seed, op == "ConvTranspose")
+        want = expected(op, inputs, attrs)
+        if want is None or not want.size:
+            continue
+        node = make_node(op, 3, **attrs)
+        bound = Bound(isa, node, *inputs, known=(1, 2) if seed % 2 else (1,))
+        assert bound.supported
+        whole = bound.run()[0]
+        close(whole, want, inputs)
+        assert np.array_equal(bound.run(n_parts=3)[0], whole), "bits depend on the number of parts"
+        tried += 1
+    assert tried > 30
+
+
+@pytest.mark.parametrize("activation", range(11))
+def test_activations(isa: str, activation: int) -> None:
+    """A merged activation gives what it gives on the plain result."""
+    function, *defaults = ACTIVATIONS[ORDER[activation]]
+    given = {
+        k: float(np.float32(v))
+        for k, v, d in zip(("alpha", "beta"), (0.3, 0.7), defaults, strict=True)
+        if d is not None
+    }
+    for shape, w_shape, attrs in [
+        ((1, 3, 40), (9, 3, 3), {}),
+        ((2, 20, 1), (33, 20, 1), {}),
+        ((1, 4, 5, 7), (4, 1, 3, 3), {"group": 4, "pads": [1, 1, 1, 1]}),
+    ]:
+        rng = np.random.default_rng(activation)
+        inputs = [rng.standard_normal(s).astype(np.float32) for s in (shape, w_shape, w_shape[:1])]
+        node = make_node("Conv", 3, **attrs)
+        plain, merged = (Bound(isa, node, *inputs, known=(1, 2)) for _ in range(2))
+        step = merged.outputs[0].producer
+        step.words[step.epilogue : step.epilogue + 3] = [activation, 0.3, 0.7]
+        want = function(plain.run()[0].astype(np.float64), **given)
+        np.testing.assert_allclose(merged.run()[0], want, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
+def test_pools(isa: str, op: str) -> None:
+    """Random windows; NaN goes through as in NumPy."""
+    tried = 0
+    for seed in range(120):
+        rng = np.random.default_rng(seed)
+        rank = int(rng.integers(1, 3))
+        sizes = tuple(int(n) for n in rng.choice(SIZES[: 15 if rank == 1 else 10], rank))
+        x = strided(rng, (2, 3, *sizes))
+        if seed % 3 == 0:
+            x[0, 0, ..., 0] = np.nan
+        attrs = {**attributes(rng, rank, False), "kernel_shape": [int(k) for k in rng.integers(2, 6, rank)]}
+        if op == "AveragePool":
+            attrs["count_include_pad"] = int(rng.integers(0, 2))
+        if rng.random() < 0.5:
+            attrs["ceil_mode"] = 1
+        want = expected(op, [x], attrs)
+        if want is None or not want.size:
+            continue
+        bound = Bound(isa, make_node(op, 1, **attrs), x)
+        if not bound.supported:
+            continue
+        with np.errstate(invalid="ignore"):
+            close(bound.run()[0], want, [x])
+        assert np.array_equal(bound.run()[0], bound.run(n_parts=3)[0], equal_nan=True)
+        tried += 1
+    assert tried > 40
+
+
+@pytest.mark.parametrize("op", ["GlobalAveragePool", "GlobalMaxPool"])
+def test_global_pools(isa: str, op: str) -> None:
+    for seed, n in enumerate((*SIZES, 200)):
+        rng = np.random.default_rng(seed)
+        x = strided(rng, (2, 3, 2, n))
+        bound = Bound(isa, make_node(op, 1), x)
+        np.testing.assert_allclose(bound.run()[0], run_op(op, x.astype(np.float64)), rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_left_to_numpy() -> None:
+    """Weights that are not known, other types, more axes, indices of maxima."""
+    x, w = np.zeros((1, 2, 9), np.float32), np.zeros((3, 2, 3), np.float32)
+    assert not Bound("baseline", make_node("Conv", 2), x, w).supported
+    assert not Bound("baseline", make_node("Conv", 2), x.astype(np.float64), w.astype(np.float64), known=(1,)).supported
+    assert not Bound("baseline", make_node("Conv", 2), x[..., None, None], w[..., None, None], known=(1,)).supported
+    assert not Bound("baseline", make_node("MaxPool", 1, 2, kernel_shape=[2]), x).supported
