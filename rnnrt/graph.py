@@ -73,7 +73,10 @@ class Node:
 
     def subgraphs(self) -> list[tuple[str, Graph]]:
         """The graphs among the attributes, with the attribute's name."""
-        return [(key, value) for key, value in self.attrs.items() if value.__class__ is Graph] if self.attrs else []
+        for value in self.attrs.values():
+            if value.__class__ is Graph:
+                return [(key, value) for key, value in self.attrs.items() if value.__class__ is Graph]
+        return []
 
 
 @dataclass(slots=True, eq=False)

@@ -87,20 +87,21 @@ def _with_lengths(graph: Graph, proof: Proof) -> Graph:
     layers = {id(node) for node in proof.layers}
     lasts = {id(pick.node): pick for pick in proof.lasts}
     nodes: list[Node] = []
+    constants = dict(graph.constants)
     for node in graph.nodes:
         if id(node) in layers:
             inputs = [*node.inputs, *[""] * (5 - len(node.inputs))]
             inputs[4] = LENGTHS
             nodes.append(replace(node, inputs=inputs))
         elif id(node) in lasts:
-            nodes += _last_step(lasts[id(node)], proof)
+            nodes += _last_step(lasts[id(node)], proof, constants)
         else:
             nodes.append(node)
     more = [Value(LENGTHS, np.dtype(np.int32), (None,)), Value(LAST, np.dtype(np.int64), (None, 1))]
-    return Graph([*graph.inputs, *more], graph.outputs, nodes, graph.constants, graph.name)
+    return Graph([*graph.inputs, *more], graph.outputs, nodes, constants, graph.name)
 
 
-def _last_step(pick: Pick, proof: Proof) -> Iterator[Node]:
+def _last_step(pick: Pick, proof: Proof, constants: dict[str, np.ndarray]) -> Iterator[Node]:
     """Nodes that take each row's own last step in place of the node that takes the last one of all."""
     source, result = pick.node.inputs[0], pick.node.outputs[0]
     axes = proof.arrangements[source]
@@ -116,7 +117,9 @@ def _last_step(pick: Pick, proof: Proof) -> Iterator[Node]:
     yield Node("GatherND", [first, LAST], [taken], {"batch_dims": 1}, version=NEWEST)
     yield Node("Transpose", [taken], [arranged], {"perm": back}, version=NEWEST)
     if pick.keeps:
-        yield Node("Unsqueeze", [arranged], [result], {"axes": [pick.axis]}, version=NEWEST)
+        axes_name = f"{result}__axes"
+        constants[axes_name] = np.array([pick.axis], np.int64)
+        yield Node("Unsqueeze", [arranged, axes_name], [result], version=NEWEST)
 
 
 @dataclass(slots=True)

@@ -60,6 +60,12 @@ def moved_from_onnxruntime(path: str, x: np.ndarray) -> Any:
     return opened.run(None, {"input": x})[0], meta.custom_metadata_map, opened.get_providers()
 
 
+def unequal(path: str, sequences: list[np.ndarray]) -> list[np.ndarray]:
+    model = rnnrt.load(path)
+    answers: list[dict[str, np.ndarray]] = model.run_ragged([{"input": x} for x in sequences])
+    return [answer["output"] for answer in answers] + model.run_ragged(sequences)
+
+
 def errors(path: Path) -> str:
     try:
         rnnrt.load(path)

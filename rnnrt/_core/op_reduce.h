@@ -173,12 +173,12 @@ RT_INLINE void reduce_pairs(const int kind, const rt_reduce *s, const real *x, i
     vf even, odd;
     for (; n >= LANES; n -= LANES, x += 2 * LANES, y += LANES) {
         v_unzip(v_load(x), v_load(x + LANES), &even, &odd);
-        v_store(y, red_finish(s, red_join(kind, red_map(kind, even, even), red_map(kind, odd, odd)), NULL, LANES));
+        v_store(y, red_finish(s, red_join(kind, red_map(kind, even, even), red_map(kind, odd, odd)), y, LANES));
     }
     if (n <= 0) return;
     even = v_load_every(x, 2, (int)n);
     odd = v_load_every(x + 1, 2, (int)n);
-    v_store_n(y, red_finish(s, red_join(kind, red_map(kind, even, even), red_map(kind, odd, odd)), NULL, (int)n), (int)n);
+    v_store_n(y, red_finish(s, red_join(kind, red_map(kind, even, even), red_map(kind, odd, odd)), y, (int)n), (int)n);
 }
 
 RT_INLINE void reduce_kind(const int kind, red_long halves, const rt_reduce *s, char *const *values, int part, int n_parts) {

@@ -180,7 +180,8 @@ def emit(
     sums: Sums,
     plan: Tiling,
 ) -> Emitted:
-    """Emit the step itself, over planes `x` with their margins, which the step makes of `source` if there is a `copy`."""
+    """Emit the step itself, over planes `x` with their margins; with a `copy` the step makes them of `source`."""
+    assert w.value is not None
     wide, block, lanes = plan.wide, plan.block, emitter.lanes
     m = sums.m if wide else -(-sums.m // lanes) * lanes
     yn, ym, *_ = c_strides(y.shape)

@@ -22,7 +22,7 @@ BATCH = 4096
 
 
 class Lines(NamedTuple):
-    """How the outputs of a phase are computed: `run` rows a line, whose elements go to the output as they are if `direct`."""
+    """How the outputs of a phase are computed: `run` rows a line, which goes to the output as it is if `direct`."""
 
     run: int
     direct: bool
@@ -45,6 +45,7 @@ def convolve_planes(
     emitter: Emitter, x: Planes, w: Tensor, b: Tensor | None, sums: Sums, shape: tuple[int, ...]
 ) -> Tensor:
     """Emit the step for an output of `shape`."""
+    assert w.value is not None
     lanes, stride = emitter.lanes, sums.columns[0].stride
     grid = [(rows, columns) for rows in sums.rows for columns in sums.columns]
     short = any(

@@ -1,4 +1,4 @@
-"""An input as windows read it: the tensor itself, or a copy with a margin, taken apart by the stride of its last axis."""
+"""An input as windows read it: the tensor itself, or a copy with a margin, its last axis taken apart by the stride."""
 
 from __future__ import annotations
 
@@ -52,8 +52,10 @@ class Planes(NamedTuple):
 def planes_of(x: Tensor) -> Planes:
     """An input of one or two spatial axes."""
     if x.ndim == 3:
-        return Planes(x, *x.shape[:2], 1, x.shape[2], (*x.strides[:2], 0, x.strides[2]))
-    return Planes(x, *x.shape, x.strides)
+        (n, c, w), (xn, xc, xw) = x.shape, x.strides
+        return Planes(x, n, c, 1, w, (xn, xc, 0, xw))
+    (n, c, h, w), (xn, xc, xh, xw) = x.shape, x.strides
+    return Planes(x, n, c, h, w, (xn, xc, xh, xw))
 
 
 def cropped(x: Planes, rows: list[Phase]) -> tuple[Planes, list[Phase]]:

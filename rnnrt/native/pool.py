@@ -93,6 +93,6 @@ def global_pool(emitter: Emitter, node: Node, x: Tensor) -> Tensor | None:
     plane = emitter.view(x, x.shape[2:], x.strides[2:])
     if not plane.contiguous():
         x = emitter.contiguous(x)
-    words = [x, y, int(node.op == "GlobalMaxPool"), *x.shape[:2], size, *x.strides[:2]]
+    words: list[Word] = [x, y, int(node.op == "GlobalMaxPool"), *x.shape[:2], size, *x.strides[:2]]
     emitter.emit("pool_all", words, x.size)
     return y

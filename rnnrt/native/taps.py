@@ -1,8 +1,8 @@
 """What a convolution or a pool reads along one spatial axis, as arithmetic progressions.
 
-A `Phase` is a set of outputs that read alike: output ``first + i * step`` reads, with tap ``tap + t * tap_step``, element
-``start + t * start_step + i * stride`` of the axis, for ``i < count`` and ``t < n_taps``. A convolution has one phase, a
-transposed one as many as its stride. Taps that read nothing but padding are left out.
+A `Phase` is a set of outputs that read alike: output ``first + i * step`` reads, with tap ``tap + t * tap_step``,
+element ``start + t * start_step + i * stride`` of the axis, for ``i < count`` and ``t < n_taps``. A convolution has one
+phase, a transposed one as many as its stride. Taps that read nothing but padding are left out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Phase(NamedTuple):
 
     first: int
     step: int
-    count: int
+    count: int  # type: ignore[assignment]
     stride: int
     tap: int
     tap_step: int
