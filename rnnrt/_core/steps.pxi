@@ -17,7 +17,7 @@ cdef extern from "panel.h" nogil:
         real *out
         const char *ahead
     int panel_rows(int nv, ptrdiff_t n_rows)
-    void panel_run(int far, int nv, int rows, rt_tile *t)
+    void panel_run(int far, int nv, int rows, const rt_tile *t)
 
 cdef extern from *:
     """
@@ -120,7 +120,7 @@ cdef void project(run_t *q) noexcept nogil:
 
 cdef inline int panels_at_once(const run_t *q) noexcept nogil:
     """How many panels of one block to sum before their cells are computed: enough of them for 8 blocks of few rows."""
-    return MAX_ROWS // q.n_rows if 2 * q.n_rows <= MAX_ROWS else 1
+    return MAX_ROWS // q.n_rows if 4 * q.n_rows <= MAX_ROWS else 1
 
 
 cdef void sum_panel(const run_t *q, int panel, int next, const split_t *cut, int tile, int row, int height,
@@ -156,10 +156,11 @@ cdef void lstm_step(run_t *q) noexcept nogil:
     cdef split_t cut = split_rows(q.n_rows, 4)
     cdef int first = part_start(q, q.layer.n_blocks, 0)
     cdef int end = part_start(q, q.layer.n_blocks, 1)
+    cdef int at_once = panels_at_once(q)
     cdef int p = first
     cdef int i, j, r, n, row, height
     while p < end:
-        n = min(panels_at_once(q), end - p)
+        n = min(at_once, end - p)
         row = 0
         for i in range(cut.n_tiles):
             height = cut.height + (i < cut.n_taller)
@@ -237,11 +238,12 @@ cdef void gru_step(run_t *q) noexcept nogil:
     cdef split_t cut = split_rows(q.n_rows, 3)
     cdef int first = part_start(q, q.layer.n_blocks, 0)
     cdef int end = part_start(q, q.layer.n_blocks, 1)
+    cdef int at_once = panels_at_once(q)
     cdef int p = first
     cdef int i, j, r, n, row, height, block, at
     cdef const real *x
     while p < end:
-        n = min(panels_at_once(q), end - p)
+        n = min(at_once, end - p)
         row = 0
         for i in range(cut.n_tiles):
             height = cut.height + (i < cut.n_taller)
@@ -249,6 +251,9 @@ cdef void gru_step(run_t *q) noexcept nogil:
                 block = turn(q, p + j, first, end)
                 at = 3 * j * height * LANES
                 gru_sums(q, block, turn(q, min(p + j + 1, end - 1), first, end), &cut, i, row, height, x_sums + at, sums + at)
+            for j in range(n):
+                block = turn(q, p + j, first, end)
+                at = 3 * j * height * LANES
                 x = projection(q, block, q.pre_row + row) if q.chunk else x_sums + at
                 for r in range(height):
                     gru_gates(q, x + (3 * r + 2) * LANES, sums + at + 3 * r * LANES, row + r, block)
