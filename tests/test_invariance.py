@@ -25,7 +25,7 @@ FORMS = {
     "rnn-relu": ("RNN", {"activations": ["Relu"], "clip": 3.0}),
 }
 SIZES = ((1, 1), (3, 7), (7, 16), (16, 17), (40, 33), (24, 64), (65, 70))
-"""I and H: below, at and past the vector widths and the blocks of a sum; with and without an input projection done ahead."""
+"""I and H: below, at and past the vector widths and the blocks of a sum; with and without projecting ahead."""
 
 T, B = 40, 40
 STATES = ("initial_h", "initial_c")

@@ -6,4 +6,5 @@ cdef extern from "simd_avx512.h":
 
 include "cells.pxi"
 include "steps.pxi"
+include "call.pxi"
 include "table.pxi"

@@ -9,7 +9,7 @@
  * bits of a row do not depend on the rows computed with it, and a sum may stop after w1, be stored, and go on with w2 later.
  * (Rounding errors grow with the length of a chain: blocks of 64 give a third of the error of one chain of 512.)
  *
- * A tile may take some of a panel's vectors only: `ldw` and `ldout` are the strides of k in w and of r in out.
+ * A tile may take NV of a panel's vectors only, `of` which are the panel's and the sums' width.
  *
  * The caller guarantees: rows <= panel_rows(nv, rows), a1 and a2 readable for K1 and K2 reals a row, out rows*nv*LANES reals and
  * apart from init.
@@ -27,7 +27,6 @@ typedef struct {
     const real *init[MAX_NV];
     ptrdiff_t ldinit[MAX_NV];
     real *out;
-    ptrdiff_t ldw, ldout; /* set by panel_run */
     const char *ahead; /* far tiles of 4 rows and more: one cache line a term to bring into L2, those from here on */
 } rt_tile;
 
@@ -76,10 +75,9 @@ RT_INLINE vf panel_join(const int safe, vf a, vf b) {
 }
 
 /* Add a sum over n_k terms to `out`, or to `init` if nothing has been added yet; returns whether something has. */
-RT_INLINE int panel_sum(const int mr, const int nv, const int prefetch, const int safe, const real *const *rows, const real *w,
+RT_INLINE int panel_sum(const int mr, const int nv, const int of, const int prefetch, const int safe, const real *const *rows, const real *w,
                         ptrdiff_t n_k, const rt_tile *t, const char *ahead, int begun) {
     const real *a[MAX_ROWS];
-    const ptrdiff_t ldw = t->ldw, ldout = t->ldout;
     real *out = t->out;
     RT_UNROLL
     for (int r = 0; r < mr; r++) a[r] = rows[r];
@@ -92,22 +90,22 @@ RT_INLINE int panel_sum(const int mr, const int nv, const int prefetch, const in
             if (prefetch) {
                 RT_UNROLL
                 for (int v = 0; v < nv; v++)
-                    if (v * sizeof(vf) % 64 == 0) __builtin_prefetch((const char *)(w + k * ldw + v * LANES) + PREFETCH_BYTES);
+                    if (v * sizeof(vf) % 64 == 0) __builtin_prefetch((const char *)(w + (k * of + v) * LANES) + PREFETCH_BYTES);
             }
             if (prefetch == 2) __builtin_prefetch(ahead + 64 * k, 0, 2);
-            panel_term(mr, nv, a, k, w + k * ldw, acc);
+            panel_term(mr, nv, a, k, w + k * of * LANES, acc);
         }
         if (begun) {
             RT_UNROLL
             for (int i = 0; i < mr * nv; i++) {
-                real *o = out + i / nv * ldout + i % nv * LANES;
+                real *o = out + (i / nv * of + i % nv) * LANES;
                 v_store(o, panel_join(safe, v_load(o), acc[i]));
             }
         } else {
             RT_UNROLL
             for (int i = 0; i < mr * nv; i++) {
                 const vf init = v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]);
-                v_store(out + i / nv * ldout + i % nv * LANES, panel_join(safe, init, acc[i]));
+                v_store(out + (i / nv * of + i % nv) * LANES, panel_join(safe, init, acc[i]));
             }
         }
         begun = 1;
@@ -115,66 +113,74 @@ RT_INLINE int panel_sum(const int mr, const int nv, const int prefetch, const in
     return begun;
 }
 
-RT_INLINE void panel_sums(const int mr, const int nv, const int prefetch, const int safe, const rt_tile *t) {
-    int begun = panel_sum(mr, nv, prefetch, safe, t->a1, t->w1, t->k1, t, t->ahead, 0);
-    begun = panel_sum(mr, nv, prefetch, safe, t->a2, t->w2, t->k2, t, t->ahead + 64 * t->k1, begun);
+RT_INLINE void panel_sums(const int mr, const int nv, const int of, const int prefetch, const int safe, const rt_tile *t) {
+    int begun = panel_sum(mr, nv, of, prefetch, safe, t->a1, t->w1, t->k1, t, t->ahead, 0);
+    begun = panel_sum(mr, nv, of, prefetch, safe, t->a2, t->w2, t->k2, t, t->ahead + 64 * t->k1, begun);
     if (!begun) {
         RT_UNROLL
         for (int i = 0; i < mr * nv; i++)
-            v_store(t->out + i / nv * t->ldout + i % nv * LANES, v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]));
+            v_store(t->out + (i / nv * of + i % nv) * LANES, v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]));
     }
 }
 
 /* The same for sums in which a NaN has come up, one row after the other, so that what is NaN is so for a NaN among a and w
  * or infinities among them. */
-#define RT_SAFE(nv) \
-    static __attribute__((noinline)) void panel_safe_##nv(const rt_tile *t, int rows) { \
+#define RT_SAFE(nv, of) \
+    static __attribute__((noinline)) void panel_safe_##nv##_##of(const rt_tile *t, int rows) { \
         for (int r = 0; r < rows; r++) { \
             rt_tile one = *t; \
-            one.a1 += r, one.a2 += r, one.out += r * t->ldout; \
+            one.a1 += r, one.a2 += r, one.out += r * of * LANES; \
             for (int v = 0; v < nv; v++) one.init[v] += r * t->ldinit[v]; \
-            panel_sums(1, nv, 0, 1, &one); \
+            panel_sums(1, nv, of, 0, 1, &one); \
         } \
     }
-RT_SAFE(1)
-RT_SAFE(2)
-RT_SAFE(3)
-RT_SAFE(4)
+RT_SAFE(1, 1)
+RT_SAFE(2, 2)
+RT_SAFE(3, 3)
+RT_SAFE(4, 4)
+RT_SAFE(2, 4)
 
-RT_INLINE void panel_tile(const int mr, const int nv, const int prefetch, const rt_tile *t) {
-    panel_sums(mr, nv, prefetch, 0, t);
+RT_INLINE void panel_tile(const int mr, const int nv, const int of, const int prefetch, const rt_tile *t) {
+    panel_sums(mr, nv, of, prefetch, 0, t);
     vf nans[4] = {v_set1(0), v_set1(0), v_set1(0), v_set1(0)};
     RT_UNROLL
     for (int i = 0; i < mr * nv; i++) {
-        const vf sum = v_load(t->out + i / nv * t->ldout + i % nv * LANES);
+        const vf sum = v_load(t->out + (i / nv * of + i % nv) * LANES);
         nans[i % 4] = v_fma(sum, v_set1(0), nans[i % 4]);
     }
     if (__builtin_expect(v_any_nan((nans[0] + nans[1]) + (nans[2] + nans[3])), 0)) {
-        if (nv == 1) panel_safe_1(t, mr);
-        if (nv == 2) panel_safe_2(t, mr);
-        if (nv == 3) panel_safe_3(t, mr);
-        if (nv == 4) panel_safe_4(t, mr);
+        if (nv == 1) panel_safe_1_1(t, mr);
+        if (nv == 2 && of == 2) panel_safe_2_2(t, mr);
+        if (nv == 3) panel_safe_3_3(t, mr);
+        if (nv == 4) panel_safe_4_4(t, mr);
+        if (nv == 2 && of == 4) panel_safe_2_4(t, mr);
     }
 }
 
 /* Prefetching: of the lines PREFETCH_BYTES ahead (1), and of the next panel, which lies beyond the L2 cache, too (2). Tiles of
- * few rows are bound by loading: there even the first pays only for such far weights. */
+ * few rows are bound by loading and decoding: there even the first pays only for such far weights. */
 /* clang-format off */
 #define RT_TILE(mr, nv) \
-    static void panel_##mr##x##nv(const rt_tile *t) { panel_tile(mr, nv, mr > 3, t); }
+    static void panel_##mr##x##nv(const rt_tile *t) { panel_tile(mr, nv, nv, mr > 4, t); }
 #define RT_FAR_TILE(mr, nv) \
-    static void panel_far_##mr##x##nv(const rt_tile *t) { panel_tile(mr, nv, 1 + (mr > 3), t); }
+    static void panel_far_##mr##x##nv(const rt_tile *t) { panel_tile(mr, nv, nv, 1 + (mr > 3), t); }
 #define RT_TILES(nv) \
     RT_TILE(1, nv) RT_TILE(2, nv) RT_TILE(3, nv) RT_TILE(4, nv) RT_TILE(5, nv) RT_TILE(6, nv) RT_TILE(7, nv) RT_TILE(8, nv) \
     RT_FAR_TILE(1, nv) RT_FAR_TILE(2, nv) RT_FAR_TILE(3, nv) RT_FAR_TILE(4, nv) RT_FAR_TILE(5, nv) RT_FAR_TILE(6, nv) \
     RT_FAR_TILE(7, nv) RT_FAR_TILE(8, nv)
 RT_TILES(1) RT_TILES(2) RT_TILES(3) RT_TILES(4)
+#define RT_HALF(mr) \
+    static void panel_half_##mr(const rt_tile *t) { panel_tile(mr, 2, 4, 1, t); } \
+    static void panel_far_half_##mr(const rt_tile *t) { panel_tile(mr, 2, 4, 2, t); }
+RT_HALF(4) RT_HALF(5) RT_HALF(6) RT_HALF(7) RT_HALF(8)
 
 typedef void (*panel_fn)(const rt_tile *);
 #define RT_ROW(kind, nv) \
     {0, kind##1x##nv, kind##2x##nv, kind##3x##nv, kind##4x##nv, kind##5x##nv, kind##6x##nv, kind##7x##nv, kind##8x##nv}
 #define RT_SHAPES(kind) {{0}, RT_ROW(kind, 1), RT_ROW(kind, 2), RT_ROW(kind, 3), RT_ROW(kind, 4)}
 static const panel_fn rt_tiles[2][MAX_NV + 1][MAX_ROWS + 1] = {RT_SHAPES(panel_), RT_SHAPES(panel_far_)};
+#define RT_HALVES(kind) {0, 0, 0, 0, kind##4, kind##5, kind##6, kind##7, kind##8}
+static const panel_fn rt_halves[2][MAX_ROWS + 1] = {RT_HALVES(panel_half_), RT_HALVES(panel_far_half_)};
 /* clang-format on */
 
 /* How many rows a tile may have. Four vectors may be taken two by two, with as many rows as go with two. */
@@ -183,16 +189,15 @@ static inline int panel_rows(int nv, ptrdiff_t n_rows) {
 }
 
 /* Run one tile of `rows` rows and `nv` vectors. */
-static inline void panel_run(int far, int nv, int rows, rt_tile *t) {
-    t->ldw = t->ldout = nv * LANES;
+static inline void panel_run(int far, int nv, int rows, const rt_tile *t) {
     if (rows <= rt_tile_rows[nv]) {
         rt_tiles[far][nv][rows](t);
         return;
     }
     rt_tile half = *t;
-    rt_tiles[far][2][rows](&half);
+    rt_halves[far][rows](&half);
     half.w1 += 2 * LANES, half.w2 += 2 * LANES, half.out += 2 * LANES, half.ahead += 64 * (t->k1 + t->k2);
     for (int v = 0; v < 2; v++) half.init[v] = t->init[v + 2], half.ldinit[v] = t->ldinit[v + 2];
-    rt_tiles[far][2][rows](&half);
+    rt_halves[far][rows](&half);
 }
 #endif

@@ -1,7 +1,4 @@
-# The time-step loop: a call is set up in its workspace, walks over chunks of steps, projects a chunk's inputs at once, and
-# takes the steps one by one, with fewer rows as sequences end.
-
-from libc.string cimport memcpy, memset
+# A step: for each panel and tile of rows the sums of all gates, then the cells. Included by cells_<isa>.pyx after cells.pxi.
 
 cdef extern from "panel.h" nogil:
     enum:
@@ -17,21 +14,14 @@ cdef extern from "panel.h" nogil:
         real *out
         const char *ahead
     int panel_rows(int nv, ptrdiff_t n_rows)
-    void panel_run(int far, int nv, int rows, rt_tile *t)
+    void panel_run(int far, int nv, int rows, const rt_tile *t)
 
 cdef extern from *:
     """
     #define SCRATCH_REALS (MAX_ROWS * MAX_NV * LANES)
-    /* Input projections of a chunk stay in the L2 cache, but for wide layers a chunk has rows enough to read W seldom. */
-    #define CHUNK_BYTES (256 << 10)
-    #define CHUNK_ROWS 192
-    /* Weights of one step beyond this do not stay in the L2 cache: 1 MiB is common. */
-    #define FAR_BYTES (5 << 18)
-    /* Weights of both that stay in it beside all else: full tiles then read W as fast as they can use it, step by step. */
-    #define FUSED_BYTES (3 << 18)
     """
     enum:
-        SCRATCH_REALS, CHUNK_BYTES, CHUNK_ROWS, FAR_BYTES, FUSED_BYTES
+        SCRATCH_REALS
 
 
 cdef struct split_t:              # rows cut into tiles of nearly equal height
@@ -120,7 +110,7 @@ cdef void project(run_t *q) noexcept nogil:
 
 cdef inline int panels_at_once(const run_t *q) noexcept nogil:
     """How many panels of one block to sum before their cells are computed: enough of them for 8 blocks of few rows."""
-    return MAX_ROWS // q.n_rows if 2 * q.n_rows <= MAX_ROWS else 1
+    return MAX_ROWS // q.n_rows if 4 * q.n_rows <= MAX_ROWS else 1
 
 
 cdef void sum_panel(const run_t *q, int panel, int next, const split_t *cut, int tile, int row, int height,
@@ -156,10 +146,11 @@ cdef void lstm_step(run_t *q) noexcept nogil:
     cdef split_t cut = split_rows(q.n_rows, 4)
     cdef int first = part_start(q, q.layer.n_blocks, 0)
     cdef int end = part_start(q, q.layer.n_blocks, 1)
+    cdef int at_once = panels_at_once(q)
     cdef int p = first
     cdef int i, j, r, n, row, height
     while p < end:
-        n = min(panels_at_once(q), end - p)
+        n = min(at_once, end - p)
         row = 0
         for i in range(cut.n_tiles):
             height = cut.height + (i < cut.n_taller)
@@ -237,11 +228,12 @@ cdef void gru_step(run_t *q) noexcept nogil:
     cdef split_t cut = split_rows(q.n_rows, 3)
     cdef int first = part_start(q, q.layer.n_blocks, 0)
     cdef int end = part_start(q, q.layer.n_blocks, 1)
+    cdef int at_once = panels_at_once(q)
     cdef int p = first
     cdef int i, j, r, n, row, height, block, at
     cdef const real *x
     while p < end:
-        n = min(panels_at_once(q), end - p)
+        n = min(at_once, end - p)
         row = 0
         for i in range(cut.n_tiles):
             height = cut.height + (i < cut.n_taller)
@@ -249,6 +241,9 @@ cdef void gru_step(run_t *q) noexcept nogil:
                 block = turn(q, p + j, first, end)
                 at = 3 * j * height * LANES
                 gru_sums(q, block, turn(q, min(p + j + 1, end - 1), first, end), &cut, i, row, height, x_sums + at, sums + at)
+            for j in range(n):
+                block = turn(q, p + j, first, end)
+                at = 3 * j * height * LANES
                 x = projection(q, block, q.pre_row + row) if q.chunk else x_sums + at
                 for r in range(height):
                     gru_gates(q, x + (3 * r + 2) * LANES, sums + at + 3 * r * LANES, row + r, block)
@@ -318,179 +313,3 @@ cdef void take_step(run_t *q) noexcept nogil:
         gru_half(q, &q.layer.r_gates, q.h_rows, 0)
         meet(q)
         gru_half(q, &q.layer.r_hidden, q.rh_rows, 2)
-
-
-cdef ptrdiff_t step_bytes(const rt_layer *layer, int n_batch) noexcept nogil:
-    """Bytes of one step's input projections."""
-    return <ptrdiff_t> n_batch * layer.w.n_blocks * layer.w.n_gates * LANES * sizeof(real)
-
-
-cdef int steps_in_chunk(const rt_layer *layer, int n_time, int n_batch) noexcept nogil:
-    """How many steps' inputs are projected at once; 0 where x and h are better taken in one pass over a panel."""
-    cdef ptrdiff_t weights = <ptrdiff_t> layer.w.n_k * layer.w.n_gates * layer.n_hidden * sizeof(real)
-    if layer.kind == RT_GRU and not layer.linear_before_reset:
-        pass
-    elif n_time == 1 or n_batch >= MAX_ROWS and weights <= FUSED_BYTES:
-        return 0
-    elif layer.kind != RT_GRU and layer.n_in <= 4:
-        return 0
-    cdef ptrdiff_t steps = max(CHUNK_BYTES // max(1, step_bytes(layer, n_batch)), CHUNK_ROWS // max(1, n_batch))
-    return <int> max(1, min(<ptrdiff_t> n_time, steps))
-
-
-cdef inline char *take(char **work, size_t size) noexcept nogil:
-    """The next `size` bytes of the workspace, on a cache line of their own."""
-    cdef char *p = work[0]
-    work[0] = p + ((size + 63) & ~<size_t> 63)
-    return p
-
-
-cdef char *lay_out(run_t *q, const rt_layer *layer, char *work, int n_time, int n_batch, int part,
-                   int n_parts) noexcept nogil:
-    """Place the arrays of a call from `work` on; returns the end."""
-    cdef size_t state, rows
-    q.layer = layer
-    q.ldh = <ptrdiff_t> layer.n_blocks * LANES
-    q.chunk = steps_in_chunk(layer, n_time, n_batch)
-    q.far = <ptrdiff_t> layer.w.n_gates * layer.n_hidden * (layer.n_hidden + (0 if q.chunk else layer.n_in)) * <int> sizeof(
-        real) > FAR_BYTES
-    state = n_batch * q.ldh * sizeof(real)
-    rows = n_batch * <size_t> max(1, q.chunk)
-    q.order = <int *> take(&work, n_batch * sizeof(int))
-    q.length = <int *> take(&work, n_batch * sizeof(int))
-    q.starts = <int *> take(&work, (n_time + <size_t> 1) * sizeof(int))
-    q.h = <real *> take(&work, state)
-    q.h_next = <real *> take(&work, state)
-    q.c = <real *> take(&work, state)
-    q.rh = <real *> take(&work, state)
-    q.pre = <real *> take(&work, q.chunk * step_bytes(layer, n_batch))
-    q.x_rows = <const real **> take(&work, n_parts * rows * sizeof(void *)) + part * rows
-    q.h_rows = <const real **> take(&work, n_batch * sizeof(void *))
-    q.next_rows = <const real **> take(&work, n_batch * sizeof(void *))
-    q.rh_rows = <const real **> take(&work, n_batch * sizeof(void *))
-    q.y_rows = <real **> take(&work, n_parts * <size_t> n_batch * sizeof(void *)) + part * <size_t> n_batch
-    return work
-
-
-cdef size_t work_size(const rt_layer *layer, int n_time, int n_batch, int n_parts) noexcept nogil:
-    cdef run_t q
-    return <size_t> (lay_out(&q, layer, <char *> 0, n_time, n_batch, 0, n_parts) - <char *> 0)
-
-
-cdef void sort_rows(run_t *q) noexcept nogil:
-    """Longest sequences first, so that the rows still running are always the first ones. Stable, by counting."""
-    cdef const int *lengths = q.call.lengths
-    cdef int b, t, i
-    for b in range(q.call.n_batch):
-        q.order[b] = b
-        q.length[b] = q.call.n_time
-    if lengths != NULL:
-        memset(q.starts, 0, (q.call.n_time + 1) * sizeof(int))
-        for b in range(q.call.n_batch):
-            q.starts[lengths[b]] += 1
-        i = q.call.n_batch
-        for t in range(q.call.n_time + 1):
-            i -= q.starts[t]
-            q.starts[t] = i
-        for b in range(q.call.n_batch):
-            i = q.starts[lengths[b]]
-            q.starts[lengths[b]] += 1
-            q.order[i] = b
-            q.length[i] = lengths[b]
-
-cdef void load_state(run_t *q) noexcept nogil:
-    cdef const rt_call *call = q.call
-    cdef size_t n = q.layer.n_hidden * sizeof(real)
-    cdef ptrdiff_t row
-    for row in range(call.n_batch):
-        q.h_rows[row] = q.h + row * q.ldh
-        q.next_rows[row] = q.h_next + row * q.ldh
-        q.rh_rows[row] = q.rh + row * q.ldh
-        memset(q.h + row * q.ldh, 0, q.ldh * sizeof(real))
-        memset(q.c + row * q.ldh, 0, q.ldh * sizeof(real))
-        if call.h0 != NULL:
-            memcpy(q.h + row * q.ldh, <const real *> call.h0 + q.order[row] * call.ldh0, n)
-        if call.c0 != NULL:
-            memcpy(q.c + row * q.ldh, <const real *> call.c0 + q.order[row] * call.ldc0, n)
-
-
-cdef void finish_row(run_t *q, int row) noexcept nogil:
-    """A sequence has ended: its final state, and zeros past its end. One of length 0 has a zero state."""
-    cdef const rt_call *call = q.call
-    cdef size_t n = q.layer.n_hidden * sizeof(real)
-    cdef bint empty = call.lengths != NULL and q.length[row] == 0
-    cdef ptrdiff_t b = q.order[row]
-    cdef int t
-    if call.y_h != NULL:
-        memcpy(<real *> call.y_h + b * call.ldy_h, q.h + row * q.ldh, n)
-        if empty:
-            memset(<real *> call.y_h + b * call.ldy_h, 0, n)
-    if call.y_c != NULL:
-        memcpy(<real *> call.y_c + b * call.ldy_c, q.c + row * q.ldh, n)
-        if empty:
-            memset(<real *> call.y_c + b * call.ldy_c, 0, n)
-    if call.y != NULL:
-        for t in range(q.length[row], call.n_time):
-            memset(<real *> call.y + t * call.ldy_t + b * call.ldy_b, 0, n)
-
-
-cdef int start_chunk(run_t *q) noexcept nogil:
-    """Gather the input rows of the next steps, as many as there is room for, and project them; returns how many steps."""
-    cdef const rt_call *call = q.call
-    cdef ptrdiff_t room = call.n_batch * <ptrdiff_t> q.chunk
-    cdef int step = q.step
-    cdef int n_rows = q.n_rows
-    cdef int row
-    q.chunk_rows = 0
-    q.pre_row = 0
-    while step < q.n_steps:
-        while q.length[n_rows - 1] <= step:
-            n_rows -= 1
-        if step > q.step and q.chunk_rows + n_rows > room:
-            break
-        for row in range(n_rows):
-            q.x_rows[q.chunk_rows] = (<const real *> call.x + time_of(q, row, step) * call.ldx_t
-                                      + q.order[row] * call.ldx_b)
-            q.chunk_rows += 1
-        step += 1
-    if q.chunk:
-        project(q)
-        meet(q)
-    return step - q.step
-
-
-cdef void finish_rows(run_t *q, int step) noexcept nogil:
-    """Drop the rows that have no such step."""
-    while q.n_rows > 0 and q.length[q.n_rows - 1] <= step:
-        q.n_rows -= 1
-        if q.call.part == 0:
-            finish_row(q, q.n_rows)
-
-
-cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
-    """The whole call, or one thread's part of its units: the threads share the workspace and meet after every step."""
-    cdef run_t q
-    cdef int steps_left = 0
-    if call.n_batch == 0:
-        return
-    q.call = call
-    lay_out(&q, layer, <char *> call.work, call.n_time, call.n_batch, call.part, call.n_parts)
-    if call.part == 0:
-        sort_rows(&q)
-        load_state(&q)
-    meet(&q)
-    q.n_rows = call.n_batch
-    q.n_steps = q.length[0]
-    q.step = 0
-    while q.step < q.n_steps:
-        finish_rows(&q, q.step)
-        if steps_left == 0:
-            steps_left = start_chunk(&q)
-        take_step(&q)
-        meet(&q)
-        q.h, q.h_next = q.h_next, q.h
-        q.h_rows, q.next_rows = q.next_rows, q.h_rows
-        q.pre_row += q.n_rows
-        steps_left -= 1
-        q.step += 1
-    finish_rows(&q, q.n_steps)

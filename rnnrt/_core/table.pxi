@@ -1,4 +1,4 @@
-# What an instruction set offers: the table of kernels.h, handed out as a capsule. Included by cells_<isa>.pyx after steps.pxi.
+# What an instruction set offers: the table of kernels.h, handed out as a capsule. Included by cells_<isa>.pyx after call.pxi.
 
 from cpython.pycapsule cimport PyCapsule_New
 
