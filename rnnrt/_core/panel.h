@@ -75,8 +75,8 @@ RT_INLINE vf panel_join(const int safe, vf a, vf b) {
 }
 
 /* Add a sum over n_k terms to `out`, or to `init` if nothing has been added yet; returns whether something has. */
-RT_INLINE int panel_sum(const int mr, const int nv, const int of, const int prefetch, const int safe, const real *const *rows, const real *w,
-                        ptrdiff_t n_k, const rt_tile *t, const char *ahead, int begun) {
+RT_INLINE int panel_sum(const int mr, const int nv, const int of, const int prefetch, const int safe, const real *const *rows,
+                        const real *w, ptrdiff_t n_k, const rt_tile *t, const char *ahead, int begun) {
     const real *a[MAX_ROWS];
     real *out = t->out;
     RT_UNROLL
