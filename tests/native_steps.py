@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,6 @@ from rnnrt.native.tensor import ARENA, Buffer, Tensor, constant
 
 LANES = {"avx512": 16, "avx2": 8, "baseline": 4, "neon": 4}
 GUARD = 64
-
-for _family in ("linear", "norm", "reduce"):
-    importlib.import_module(f"rnnrt.native.{_family}")
 
 
 class Memory:
