@@ -44,10 +44,13 @@ class Cleaned:
         self.dead += other.dead + dead
 
 
-def clean(graph: Graph) -> Cleaned:
-    """Clean `graph` and the graphs in it, in place."""
-    cleaner = _Cleaner(Names(graph))
-    cleaner.sweep(graph, None)
+def clean(graph: Graph, known: Known | None = None, names: Names | None = None) -> Cleaned:
+    """Clean `graph` and the graphs in it, in place; `known` follows."""
+    known = known or Known(graph)
+    cleaner = _Cleaner(names or Names(graph))
+    cleaner.sweep(graph, known)
+    if cleaner.cleaned.changes():
+        known.learn_all()  # outputs may have new names
     return cleaner.cleaned
 
 
@@ -56,16 +59,18 @@ class _Cleaner:
         self.names = names
         self.cleaned = Cleaned()
 
-    def sweep(self, graph: Graph, outer: Known | None) -> Known:
-        known = Known(graph, outer)
+    def sweep(self, graph: Graph, known: Known) -> None:
         alias = _share_constants(graph)
-        fixed = {v.name for v in graph.outputs} if outer is None else set()
+        fixed = {v.name for v in graph.outputs} if known.outer is None else set()
+        for name in alias.keys() - fixed:
+            del graph.constants[name]
         seen: dict[object, Node] = {}
         kept: list[Node] = []
         for node in graph.nodes:
             rename_inputs(node, alias)
             for _, sub in node.subgraphs():
-                known.inner[id(sub)] = self.sweep(sub, known)
+                known.inner[id(sub)] = inner = Known(sub, known)
+                self.sweep(sub, inner)
             while self._merge(node, known, graph):
                 self.cleaned.merged += 1
             if len(node.outputs) == 1 and leaves_alone(node, known):
@@ -85,7 +90,6 @@ class _Cleaner:
         self._name_outputs(graph, fixed)
         for value in graph.outputs:
             value.name = alias.get(value.name, value.name) if value.name not in fixed else value.name
-        return known
 
     def _name_outputs(self, graph: Graph, fixed: set[str]) -> None:
         """Let nodes make the outputs of the model themselves where an Identity only gives a value its name."""

@@ -33,23 +33,27 @@ class Folded:
     nodes: int = 0
     branches: int = 0
 
+    def add(self, other: Folded) -> None:
+        """Count what another sweep did."""
+        self.nodes += other.nodes
+        self.branches += other.branches
 
-def fold(graph: Graph) -> Folded:
-    """Fold `graph`, in place."""
-    folder = _Folder(graph)
+
+def fold(graph: Graph, known: Known | None = None, names: Names | None = None) -> Folded:
+    """Fold `graph`, in place; `known` follows."""
+    folder = _Folder(names or Names(graph))
     with limit(FOLD_BYTES), quiet():
-        folder.sweep(graph, None)
+        folder.sweep(graph, known or Known(graph))
     return folder.folded
 
 
 class _Folder:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, names: Names) -> None:
         self.folded = Folded()
-        self.names = Names(graph)
+        self.names = names
 
-    def sweep(self, graph: Graph, outer: Known | None) -> Known:
-        """Fold one graph and those in it; returns what is known of it then."""
-        known = Known(graph, outer)
+    def sweep(self, graph: Graph, known: Known) -> None:
+        """Fold one graph and those in it."""
         waiting = deque(graph.nodes)
         kept: list[Node] = []
         while waiting:
@@ -60,15 +64,15 @@ class _Folder:
                 self.folded.branches += 1
                 continue
             for _, sub in node.subgraphs():
-                known.inner[id(sub)] = self.sweep(sub, known)
+                known.inner[id(sub)] = inner = Known(sub, known)
+                self.sweep(sub, inner)
             results = evaluate(node, known) or self._settle(node, known)
             if results is None:
                 kept.append(node)
                 continue
-            graph.constants.update((out, r) for out, r in zip(node.outputs, results, strict=False) if out)
+            known.give({out: r for out, r in zip(node.outputs, results, strict=False) if out})
             self.folded.nodes += node.op != "Constant"
         graph.nodes[:] = kept
-        return known
 
     def _settle(self, node: Node, known: Known) -> list[np.ndarray] | None:
         known.learn(node)

@@ -36,8 +36,7 @@ _Rule = Callable[[Node, Known, _Writer], bool]
 def simplify(graph: Graph, known: Known, names: Names | None = None) -> int:
     """Replace such nodes of `graph` and of the graphs in it, in place; returns how many.
 
-    `known` is to be empty; it learns all of the graph as it is then, so that what takes the place of one node is looked
-    at by the next.
+    `known` follows, so that what takes the place of one node is looked at by the next.
     """
     names = names or Names(graph)
     outputs = {v.name for v in graph.outputs}
