@@ -61,25 +61,32 @@ class _Rewriting:
         for _ in range(_ROUNDS):
             freed = free_invariants(self.graph)
             self.fold()
-            if not self.clean() and not freed:
+            changes = self.clean()
+            self.remove_dead()
+            if not changes and not freed:
                 break
 
     def fold(self) -> None:
         """Fold constants."""
-        self.folded.add(fold(self.graph, self.known, self.names))
+        self.folded.add(fold(self.graph, self.known, self.names, self.folded.time))
 
     def clean(self) -> int:
-        """Clean, and remove what is dead then; how much was cleaned."""
+        """Clean; how much that changed."""
         cleaned = clean(self.graph, self.known, self.names)
-        self.cleaned.add(cleaned, remove_dead(self.graph))
+        self.cleaned.add(cleaned)
         return cleaned.changes()
+
+    def remove_dead(self) -> None:
+        """Remove what nobody uses."""
+        self.cleaned.dead += remove_dead(self.graph)
 
     def tidy(self, fold: bool = False) -> None:
         """Remove what a pass left behind."""
-        self.cleaned.dead += remove_dead(self.graph)
+        self.remove_dead()
         if fold:
             self.fold()
-        self.clean()
+        if self.clean() or fold:
+            self.remove_dead()
 
     def apply(self, change: Callable[[Graph, Known, Names], int]) -> int:
         """Do a pass that leaves it to others to learn what it has changed; how much that was."""
@@ -128,7 +135,7 @@ def rewritten(graph: Graph) -> tuple[list[str], Known]:
     zeros = drop_zero_states(graph, known)
     absorbed = 0
     if lowered:
-        work.cleaned.dead += remove_dead(graph)
+        work.remove_dead()
         absorbed = absorb_views(graph, known)
     reshaped = merge_reshapes(graph, known, names)
     if lowered or reshaped:

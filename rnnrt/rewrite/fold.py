@@ -28,22 +28,26 @@ _GROWTH = 8  # and larger ones if they are at most so many times the inputs
 
 @dataclass(slots=True)
 class Folded:
-    """How much was folded: nodes into constants, Ifs into one branch."""
+    """How much was folded: nodes into constants, Ifs into one branch; and the time by that of the `Known` then."""
 
     nodes: int = 0
     branches: int = 0
+    time: int = -1
 
     def add(self, other: Folded) -> None:
         """Count what another sweep did."""
         self.nodes += other.nodes
         self.branches += other.branches
+        self.time = other.time
 
 
-def fold(graph: Graph, known: Known | None = None, names: Names | None = None) -> Folded:
-    """Fold `graph`, in place; `known` follows."""
+def fold(graph: Graph, known: Known | None = None, names: Names | None = None, since: int = -1) -> Folded:
+    """Fold `graph`, in place; `known` follows. What has not changed `since` another sweep is passed over."""
     folder = _Folder(names or Names(graph))
+    known = known or Known(graph)
     with limit(FOLD_BYTES), quiet():
-        folder.sweep(graph, known or Known(graph))
+        folder.sweep(graph, known, since)
+    folder.folded.time = known.time
     return folder.folded
 
 
@@ -52,12 +56,15 @@ class _Folder:
         self.folded = Folded()
         self.names = names
 
-    def sweep(self, graph: Graph, known: Known) -> None:
+    def sweep(self, graph: Graph, known: Known, since: int = -1) -> None:
         """Fold one graph and those in it."""
         waiting = deque(graph.nodes)
         kept: list[Node] = []
         while waiting:
             node = waiting.popleft()
+            if known.is_learned(node, since):
+                kept.append(node)
+                continue
             branch = _branch_taken(node, known)
             if branch is not None:
                 waiting.extendleft(reversed(self.inline(node, branch, graph)))

@@ -10,6 +10,7 @@ One `Known` goes through all passes over a graph: going over it again costs wher
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ class Known:
         self._contents: dict[str, np.ndarray] = {}
         self._learned: dict[int, _Learned] = {}
         self._changed: dict[str, int] = {}  # when what is known of a value was last found to be something else
-        self._time = 0
+        self.time = 0
         self._own = {v.name for v in graph.inputs}
         if outer is None:
             for value in graph.inputs:
@@ -97,11 +98,11 @@ class Known:
         Nothing is done if node and inputs are what they were the last time. Attributes that decide about shapes may
         not change in place without another change of the node.
         """
-        last = self._learned.get(id(node))
-        if last is not None and self._still_holds(node, last):
+        if self.is_learned(node):
             return
-        self._time += 1
-        self._learned[id(node)] = (self._time, node, node.op, node.attrs, node.inputs.copy(), node.outputs.copy())
+        self.time += 1
+        if not node.subgraphs():
+            self._learned[id(node)] = (self.time, node, node.op, node.attrs, node.inputs.copy(), node.outputs.copy())
         before = [self._forget(out) for out in node.outputs if out]
         for out in node.outputs:
             if out:
@@ -110,21 +111,23 @@ class Known:
         self._conclude(node)
         for out, facts in zip([out for out in node.outputs if out], before, strict=True):
             if facts is not None and facts != self._facts(out):
-                self._changed[out] = self._time
+                self._changed[out] = self.time
 
-    def _still_holds(self, node: Node, last: _Learned) -> bool:
-        time, _, op, attrs, inputs, outputs = last
-        if op != node.op or attrs is not node.attrs or inputs != node.inputs or outputs != node.outputs:
+    def is_learned(self, node: Node, by: float = math.inf) -> bool:
+        """Whether `node` was learned, at `time` `by` at the latest, and nothing has changed since."""
+        last = self._learned.get(id(node))
+        if last is None:
             return False
-        if node.subgraphs() or any(out and self.producers.get(out) is not node for out in outputs):
+        time, _, op, attrs, inputs, outputs = last
+        if op != node.op or attrs is not node.attrs or inputs != node.inputs or outputs != node.outputs or time > by:
             return False
         changed = self._changed
         return changed.keys().isdisjoint(inputs) or all(changed.get(name, 0) < time for name in inputs)
 
     def give(self, constants: Mapping[str, np.ndarray]) -> None:
         """Make values constants that nodes made."""
-        self._time += 1
-        self._changed.update(dict.fromkeys(constants, self._time))
+        self.time += 1
+        self._changed.update(dict.fromkeys(constants, self.time))
         self.graph.constants.update(constants)
 
     def _facts(self, name: str) -> tuple[Any, ...]:
