@@ -70,8 +70,7 @@ class _Cleaner:
         for node in graph.nodes:
             rename_inputs(node, alias)
             for _, sub in node.subgraphs():
-                known.inner[id(sub)] = inner = Known(sub, known)
-                self.sweep(sub, inner)
+                self.sweep(sub, known.scope(sub))
             while self._merge(node, known, graph):
                 self.cleaned.merged += 1
             if len(node.outputs) == 1 and leaves_alone(node, known):

@@ -71,8 +71,7 @@ class _Folder:
                 self.folded.branches += 1
                 continue
             for _, sub in node.subgraphs():
-                known.inner[id(sub)] = inner = Known(sub, known)
-                self.sweep(sub, inner)
+                self.sweep(sub, known.scope(sub), since)
             results = evaluate(node, known) or self._settle(node, known)
             if results is None:
                 kept.append(node)

@@ -24,6 +24,15 @@ from .views import Size
 _Learned = tuple[int, Node, str, "dict[str, Any]", "list[str]", "list[str]"]
 """When a node was learned, the node, and its operator, attributes, inputs and outputs then."""
 
+
+class _Log:
+    """Counts what is learned, in all scopes of a model, and says when a fact last became another by a value's name."""
+
+    def __init__(self) -> None:
+        self.time = 0
+        self.changed: dict[str, int] = {}
+
+
 _SMALL = 64  # elements: the longest constant that is looked at as a shape vector
 
 
@@ -43,8 +52,7 @@ class Known:
         self._dtypes: dict[str, np.dtype] = {}
         self._contents: dict[str, np.ndarray] = {}
         self._learned: dict[int, _Learned] = {}
-        self._changed: dict[str, int] = {}  # when what is known of a value was last found to be something else
-        self.time = 0
+        self._log: _Log = _Log() if outer is None else outer._log
         self._own = {v.name for v in graph.inputs}
         if outer is None:
             for value in graph.inputs:
@@ -89,8 +97,20 @@ class Known:
         """Learn the graph as it stands."""
         for node in self.graph.nodes:
             for _, sub in node.subgraphs():
-                self.inner[id(sub)] = Known.of(sub, self)
+                self.scope(sub).learn_all()
             self.learn(node)
+
+    def scope(self, sub: Graph) -> Known:
+        """What is known of a graph in this one."""
+        inner = self.inner.get(id(sub))
+        if inner is None:
+            inner = self.inner[id(sub)] = Known(sub, self)
+        return inner
+
+    @property
+    def time(self) -> int:
+        """When something was last learned."""
+        return self._log.time
 
     def learn(self, node: Node) -> None:
         """Conclude what the inputs of `node` tell about its outputs; its subgraphs must be in `inner` already.
@@ -100,9 +120,9 @@ class Known:
         """
         if self.is_learned(node):
             return
-        self.time += 1
+        self._log.time = time = self._log.time + 1
         if not node.subgraphs():
-            self._learned[id(node)] = (self.time, node, node.op, node.attrs, node.inputs.copy(), node.outputs.copy())
+            self._learned[id(node)] = (time, node, node.op, node.attrs, node.inputs.copy(), node.outputs.copy())
         before = [self._forget(out) for out in node.outputs if out]
         for out in node.outputs:
             if out:
@@ -111,7 +131,7 @@ class Known:
         self._conclude(node)
         for out, facts in zip([out for out in node.outputs if out], before, strict=True):
             if facts is not None and facts != self._facts(out):
-                self._changed[out] = self.time
+                self._log.changed[out] = time
 
     def is_learned(self, node: Node, by: float = math.inf) -> bool:
         """Whether `node` was learned, at `time` `by` at the latest, and nothing has changed since."""
@@ -121,13 +141,13 @@ class Known:
         time, _, op, attrs, inputs, outputs = last
         if op != node.op or attrs is not node.attrs or inputs != node.inputs or outputs != node.outputs or time > by:
             return False
-        changed = self._changed
+        changed = self._log.changed
         return changed.keys().isdisjoint(inputs) or all(changed.get(name, 0) < time for name in inputs)
 
     def give(self, constants: Mapping[str, np.ndarray]) -> None:
         """Make values constants that nodes made."""
-        self.time += 1
-        self._changed.update(dict.fromkeys(constants, self.time))
+        self._log.time += 1
+        self._log.changed.update(dict.fromkeys(constants, self._log.time))
         self.graph.constants.update(constants)
 
     def _facts(self, name: str) -> tuple[Any, ...]:

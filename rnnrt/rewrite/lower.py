@@ -93,8 +93,7 @@ def lower(graph: Graph, known: Known | None = None) -> tuple[int, Known]:
     count = 0
     for k, node in enumerate(graph.nodes):
         for _, sub in node.subgraphs():
-            inside, known.inner[id(sub)] = lower(sub, Known(sub, known))
-            count += inside
+            count += lower(sub, known.scope(sub))[0]
         if node.domain == "" and node.op in CELLS:
             graph.nodes[k] = node = lowered(node, known)
             count += 1

@@ -48,8 +48,7 @@ def simplify(graph: Graph, known: Known, names: Names | None = None) -> int:
         node = waiting.popleft()
         rename_inputs(node, alias)
         for _, sub in node.subgraphs():
-            known.inner[id(sub)] = inner = Known(sub, known)
-            count += simplify(sub, inner, names)
+            count += simplify(sub, known.scope(sub), names)
         if node.op == "Identity" and not node.domain and node.outputs[0] not in outputs:
             alias[node.outputs[0]] = node.inputs[0]
             continue
