@@ -87,7 +87,7 @@ def _layer(name: str, known: Known) -> Node | None:
 
 def _direction(node: Node) -> str:
     value = node.attrs.get("direction", "forward")
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _alike(forward: Node, backward: Node, known: Known) -> bool:

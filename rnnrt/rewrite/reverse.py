@@ -46,7 +46,7 @@ def turn_nodes(graph: Graph, known: Known, names: Names) -> int:
         for _, sub in node.subgraphs():
             count += turn_nodes(sub, known.inner[id(sub)], names)
         direction = node.attrs.get("direction", "forward")
-        direction = direction.decode() if isinstance(direction, bytes) else direction
+        direction = direction.decode("utf-8", "replace") if isinstance(direction, bytes) else direction
         turned = direction in _OTHER and node.op in _RECURRENT and not node.domain
         if not turned or node.input(4) or node.attrs.get("layout", 0):
             continue

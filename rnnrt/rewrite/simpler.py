@@ -223,7 +223,7 @@ def _pow(node: Node, known: Known, writer: _Writer) -> bool:
 def _einsum(node: Node, known: Known, writer: _Writer) -> bool:
     """``[.., batch, m, k] @ [batch, k, n]``: labels of the first alone but the last are broadcast over the second."""
     equation = node.attrs.get("equation", "")
-    equation = equation.decode() if isinstance(equation, bytes) else equation
+    equation = equation.decode("utf-8", "replace") if isinstance(equation, bytes) else equation
     found = re.fullmatch(r"([a-zA-Z]+),([a-zA-Z]+)->([a-zA-Z]+)", equation.replace(" ", ""))
     if found is None or len(node.inputs) != 2 or any(len(set(term)) != len(term) for term in found.groups()):
         return False
