@@ -109,6 +109,11 @@ class Graph:
                     users.setdefault(name, []).append(node)
         return users
 
+    def operators(self) -> set[str]:
+        """Names of the operators in the graph and in those in it, of whatever domain."""
+        found = {node.op for node in self.nodes}
+        return found.union(*(sub.operators() for node in self.nodes for _, sub in node.subgraphs()))
+
     def walk(self) -> Iterator[Graph]:
         """Yield the graph and every graph nested in it, outermost first."""
         yield self

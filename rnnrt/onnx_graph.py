@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
 from collections import ChainMap
 from collections.abc import Iterable, Mapping
@@ -200,12 +201,20 @@ def _string(value: bytes) -> str | bytes:
         return value
 
 
+@functools.lru_cache(maxsize=64)
+def _type_name(enum: Any, number: int) -> str:
+    return str(enum.Name(number))
+
+
 def _attribute_type(proto: Any, where: str) -> str:
     """The attribute's type, which has to agree with the field that holds its value."""
+    kind = _type_name(proto.AttributeType, proto.type)
+    fields = proto.ListFields()  # in the order of their numbers
+    if len(fields) == 3 and fields[1][0].name == _FIELDS.get(kind) and fields[2][0].name == "type":
+        return kind  # a name, a value and the type that says so
     if proto.ref_attr_name:
         raise ModelError(f"{where}: it refers to an attribute of a function, but is not inside one")
-    filled = [field.name for field, _ in proto.ListFields() if field.name in _KINDS]
-    kind = proto.AttributeType.Name(proto.type)
+    filled = [field.name for field, _ in fields if field.name in _KINDS]
     if kind == "UNDEFINED" and len(filled) == 1:
         return _KINDS[filled[0]]  # IR version 1 had no types
     if kind == "UNDEFINED":

@@ -41,7 +41,7 @@ class _Steps:
 
 def lift_loops(graph: Graph, names: Names) -> int:
     """Replace the recurrent Loops and Scans of `graph` and of the graphs in it, in place; returns how many."""
-    if not any(node.op in ("Loop", "Scan") for part in graph.walk() for node in part.nodes):
+    if graph.operators().isdisjoint(("Loop", "Scan")):
         return 0
     return _lift(graph, Known(graph, named=True), names)
 

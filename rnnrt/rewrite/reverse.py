@@ -13,7 +13,7 @@ from .views import Size, Views, turns_round, views_of
 
 def slice_whole_reversals(graph: Graph, known: Known, names: Names) -> int:
     """Replace such nodes of `graph`, of which `known` is known, and of the graphs in it, in place; returns how many."""
-    if not any(node.op == "ReverseSequence" for part in graph.walk() for node in part.nodes):
+    if "ReverseSequence" not in graph.operators():
         return 0
     return _sweep(graph, known, names)
 
@@ -40,6 +40,8 @@ def _sweep(graph: Graph, known: Known, names: Names) -> int:
 
 def turn_nodes(graph: Graph, known: Known, names: Names) -> int:
     """Let recurrent nodes between two reversals in time go backwards instead, in place; returns how many."""
+    if graph.operators().isdisjoint(_RECURRENT):
+        return 0
     users, outputs = graph.consumers(), {v.name for v in graph.outputs}
     count = 0
     for node in graph.nodes:

@@ -77,7 +77,7 @@ def _scatter_nd(node: Node, known: Known, writer: _Writer) -> bool:
     wrapped = np.where(indices < 0, indices + np.array(sizes), indices)
     start = wrapped.reshape(-1, k)[0]
     box = indices.shape[:-1]
-    grid = np.stack(np.meshgrid(*(s + np.arange(n) for s, n in zip(start, box, strict=True)), indexing="ij"), -1)
+    grid = np.moveaxis(np.indices(box), 0, -1) + start
     if not np.array_equal(grid, wrapped) or any(s + n > d for s, n, d in zip(start, box, sizes, strict=True)):  # type: ignore[operator]
         return False
     partial = [axis for axis in range(k) if box[axis] != sizes[axis]]
