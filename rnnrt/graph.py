@@ -73,10 +73,10 @@ class Node:
 
     def subgraphs(self) -> list[tuple[str, Graph]]:
         """The graphs among the attributes, with the attribute's name."""
-        for value in self.attrs.values():
-            if value.__class__ is Graph:
-                return [(key, value) for key, value in self.attrs.items() if value.__class__ is Graph]
-        return []
+        attrs = self.attrs
+        if not attrs or Graph not in map(type, attrs.values()):
+            return []
+        return [(key, value) for key, value in attrs.items() if type(value) is Graph]
 
 
 @dataclass(slots=True, eq=False)
@@ -101,10 +101,18 @@ class Graph:
         """Which nodes of this graph use each value; a node with a subgraph is a user of all that it captures."""
         users: dict[str, list[Node]] = {}
         for node in self.nodes:
-            for name in dict.fromkeys([*node.inputs, *captured(node)]):
+            used = dict.fromkeys(node.inputs)
+            if node.subgraphs():
+                used.update(dict.fromkeys(captured(node)))
+            for name in used:
                 if name:
                     users.setdefault(name, []).append(node)
         return users
+
+    def operators(self) -> set[str]:
+        """Names of the operators in the graph and in those in it, of whatever domain."""
+        found = {node.op for node in self.nodes}
+        return found.union(*(sub.operators() for node in self.nodes for _, sub in node.subgraphs()))
 
     def walk(self) -> Iterator[Graph]:
         """Yield the graph and every graph nested in it, outermost first."""

@@ -14,7 +14,7 @@ from .onnx_file import read_model
 from .plan import Plan
 from .processors import usable
 from .recurrent import release
-from .rewrite import rewrite
+from .rewrite import rewritten
 from .shared import share_constants
 from .states import find_states
 
@@ -74,7 +74,7 @@ class Model:
         self.threads = _checked_threads(threads)
         file = read_model(source)
         graph = file.graph
-        notes = rewrite(graph)
+        notes, known = rewritten(graph)
         self.inputs: tuple[Value, ...] = tuple(graph.inputs)
         self.outputs: tuple[Value, ...] = tuple(graph.outputs)
         self._states = None if states is None else self._checked_states(states)
@@ -92,7 +92,7 @@ class Model:
         }
         self._source = _kept(source if file.path is None else os.path.abspath(file.path))
         share_constants(graph)
-        self._plan = Plan(graph, notes, self.threads)
+        self._plan = Plan(graph, notes, self.threads, known=known)
         release(graph)
         self._graph = graph
         self._ragged: Ragged | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
 from collections import ChainMap
 from collections.abc import Iterable, Mapping
@@ -85,8 +86,7 @@ class GraphReader:
             raise ModelError(f"input {untyped.name!r} of {where}: expected an element type, got none")
         names = outer.new_child(self._define([v.name for v in given], constants, listed, outer, where))
         converted = [self._node(p, *io, names, where, depth) for p, io in zip(nodes, listed, strict=True)]
-        users = [(name, node.label()) for node, io in zip(converted, listed, strict=True) for name in io[0] if name]
-        _check_made([*users, *((v.name, "an output of the graph") for v in outputs)], names, where)
+        _check_made(listed, converted, [v.name for v in outputs], names, where)
         for value in (*given, *outputs):
             value.name = names[value.name]
         return Graph(
@@ -187,7 +187,10 @@ class GraphReader:
 def _names(proto: Any, where: str) -> InOut:
     """Names of the inputs and outputs of a NodeProto."""
     place = f"a value's name in {where}"
-    return [text(name, place) for name in proto.input], [text(name, place) for name in proto.output]
+    inputs, outputs = list(proto.input), list(proto.output)
+    if all(type(name) is str for name in (*inputs, *outputs)):
+        return inputs, outputs
+    return [text(name, place) for name in inputs], [text(name, place) for name in outputs]
 
 
 def _string(value: bytes) -> str | bytes:
@@ -198,12 +201,20 @@ def _string(value: bytes) -> str | bytes:
         return value
 
 
+@functools.lru_cache(maxsize=64)
+def _type_name(enum: Any, number: int) -> str:
+    return str(enum.Name(number))
+
+
 def _attribute_type(proto: Any, where: str) -> str:
     """The attribute's type, which has to agree with the field that holds its value."""
+    kind = _type_name(proto.AttributeType, proto.type)
+    fields = proto.ListFields()  # in the order of their numbers
+    if len(fields) == 3 and fields[1][0].name == _FIELDS.get(kind) and fields[2][0].name == "type":
+        return kind  # a name, a value and the type that says so
     if proto.ref_attr_name:
         raise ModelError(f"{where}: it refers to an attribute of a function, but is not inside one")
-    filled = [field.name for field, _ in proto.ListFields() if field.name in _KINDS]
-    kind = proto.AttributeType.Name(proto.type)
+    filled = [field.name for field, _ in fields if field.name in _KINDS]
     if kind == "UNDEFINED" and len(filled) == 1:
         return _KINDS[filled[0]]  # IR version 1 had no types
     if kind == "UNDEFINED":
@@ -218,11 +229,13 @@ def _attribute_type(proto: Any, where: str) -> str:
     return kind
 
 
-def _check_made(uses: list[tuple[str, str]], names: Names, where: str) -> None:
-    """Raise for uses of values that nothing makes; `uses` are pairs of a value and who wants it."""
-    own = names.maps[0]
-    missing = {name: user for name, user in uses if name not in own and name not in names}
-    if missing:
+def _check_made(listed: list[InOut], nodes: list[Node], outputs: list[str], names: Names, where: str) -> None:
+    """Raise for uses of values, by `nodes` with the names `listed` or as `outputs`, that nothing makes."""
+    used = {name for inputs, _ in listed for name in inputs if name}.union(outputs) - names.maps[0].keys()
+    if any(name not in names for name in used):
+        uses = [(name, node.label()) for node, io in zip(nodes, listed, strict=True) for name in io[0] if name]
+        uses += [(name, "an output of the graph") for name in outputs]
+        missing = {name: user for name, user in uses if name not in names}
         users = ", ".join(f"{name!r} (used by {user})" for name, user in list(missing.items())[:10])
         more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
         raise ModelError(f"{where}: no node, input or initializer makes the value {users}{more}")
@@ -231,7 +244,7 @@ def _check_made(uses: list[tuple[str, str]], names: Names, where: str) -> None:
 def _sorted(nodes: list[Node], where: str) -> list[Node]:
     """`nodes` with every maker before its users, otherwise in the order of the file (Kahn's algorithm)."""
     maker = {out: k for k, node in enumerate(nodes) for out in node.outputs if out}
-    before = [{maker[name] for name in (*node.inputs, *captured(node)) if name in maker} for node in nodes]
+    before = [{maker[name] for name in _uses(node) if name in maker} for node in nodes]
     if all(j < k for k, makers in enumerate(before) for j in makers):
         return nodes
     users: list[list[int]] = [[] for _ in nodes]
@@ -253,6 +266,10 @@ def _sorted(nodes: list[Node], where: str) -> list[Node]:
         shown = [*cycle[:8], f"{len(cycle) - 8} more"] if len(cycle) > 9 else cycle
         raise ModelError(f"{where}: its nodes form a cycle: {' -> '.join([*shown, cycle[0]])}")
     return [nodes[k] for k in order]
+
+
+def _uses(node: Node) -> list[str]:
+    return [*node.inputs, *captured(node)] if node.subgraphs() else node.inputs
 
 
 def _cycle(before: list[set[int]], stuck: set[int]) -> list[int]:

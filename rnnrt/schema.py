@@ -64,8 +64,9 @@ def check_node(node: Node, types: Mapping[str, str], where: str) -> None:
         return
     _check_count("inputs", node.inputs, known.inputs, where)
     _check_count("outputs", node.outputs, known.outputs, where)
+    inputs = node.inputs
     for k, name in known.single:
-        if not node.input(k):
+        if k >= len(inputs) or not inputs[k]:
             raise ModelError(f"{where}: its input {name!r} (number {k}) is missing")
     for name, got in types.items():
         expected = known.attributes.get(name)

@@ -19,16 +19,19 @@ The passes, in order, each in a file of its own:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..graph import Graph
 from .absorb import absorb_views
 from .bodies import free_invariants
 from .clean import Cleaned, clean
 from .dead import remove_dead
 from .directions import join_directions
-from .fold import fold
+from .fold import Folded, fold
 from .known import Known
 from .loops import lift_loops
 from .lower import lower
+from .names import Names
 from .normalise import normalise
 from .norms import name_norms
 from .places import join_places
@@ -42,6 +45,57 @@ from .zeros import drop_zero_states
 _ROUNDS = 8  # each round has to find something, so this bounds only what nobody writes
 
 
+class _Rewriting:
+    """A graph being rewritten, what is known of it, its names, and what has been cleaned away."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.names = Names(graph)
+        normalise(graph, self.names)
+        self.known = Known(graph)
+        self.cleaned = Cleaned()
+        self.folded = Folded()
+
+    def settle(self) -> None:
+        """Fold and clean until that finds nothing more."""
+        for _ in range(_ROUNDS):
+            freed = free_invariants(self.graph)
+            self.fold()
+            changes = self.clean()
+            self.remove_dead()
+            if not changes and not freed:
+                break
+
+    def fold(self) -> None:
+        """Fold constants."""
+        self.folded.add(fold(self.graph, self.known, self.names, self.folded.time))
+
+    def clean(self) -> int:
+        """Clean; how much that changed."""
+        cleaned = clean(self.graph, self.known, self.names)
+        self.cleaned.add(cleaned)
+        return cleaned.changes()
+
+    def remove_dead(self) -> None:
+        """Remove what nobody uses."""
+        self.cleaned.dead += remove_dead(self.graph)
+
+    def tidy(self, fold: bool = False) -> None:
+        """Remove what a pass left behind."""
+        self.remove_dead()
+        if fold:
+            self.fold()
+        if self.clean() or fold:
+            self.remove_dead()
+
+    def apply(self, change: Callable[[Graph, Known, Names], int]) -> int:
+        """Do a pass that leaves it to others to learn what it has changed; how much that was."""
+        count = change(self.graph, self.known, self.names)
+        if count:
+            self.known.learn_all()
+        return count
+
+
 def rewrite(graph: Graph) -> list[str]:
     """Rewrite `graph` in place; returns notes on what was done, one a line of `Model.describe`.
 
@@ -50,59 +104,46 @@ def rewrite(graph: Graph) -> list[str]:
     ModelError
         If a recurrent node is against the specification.
     """
-    normalise(graph)
-    folded = branches = absorbed = 0
-    cleaned = Cleaned()
-    for _ in range(_ROUNDS):
-        freed = free_invariants(graph)
-        now = fold(graph)
-        cleaning = clean(graph)
-        dead = remove_dead(graph)
-        folded, branches = folded + now.nodes, branches + now.branches
-        cleaned.add(cleaning, dead)
-        if not cleaning.changes() and not freed:
-            break
-    reversed_ = slice_whole_reversals(graph)
-    lifted = lift_loops(graph)
-    reversed_ += slice_whole_reversals(graph) if lifted else 0
+    return rewritten(graph)[0]
+
+
+def rewritten(graph: Graph) -> tuple[list[str], Known]:
+    """The same; returns what is known of the graph then as well."""
+    work = _Rewriting(graph)
+    known, names = work.known, work.names
+    work.settle()
+    reversed_ = work.apply(slice_whole_reversals)
+    lifted = lift_loops(graph, names)
+    if lifted:
+        known.learn_all()
+        reversed_ += work.apply(slice_whole_reversals)
     if reversed_ or lifted:
-        cleaned.add(Cleaned(), remove_dead(graph))
-        cleaned.add(clean(graph), remove_dead(graph))
-    known = Known(graph)
-    simpler = simplify(graph, known)
-    cells, rolled = roll(graph, Known.of(graph, named=True) if Known.has_names(graph) else known)
+        work.tidy()
+    simpler = simplify(graph, known, names)
+    cells, rolled = roll(graph, Known.of(graph, named=True) if Known.has_names(graph) else known, names)
     if cells:
-        cleaned.add(Cleaned(), remove_dead(graph))
-        cleaned.add(clean(graph), remove_dead(graph))
-        known = Known.of(graph)
-    changes = []
-    for change in (turn_nodes, fold_scales, name_norms, join_places):
-        changes.append(change(graph, known))
-        known = Known.of(graph) if changes[-1] else known
-    turned, scaled, norms, joined = changes
-    if simpler or any(changes):
-        cleaned.add(Cleaned(), remove_dead(graph))
-        folded += fold(graph).nodes if simpler else 0
-        cleaned.add(clean(graph), remove_dead(graph))
-    paired = join_directions(graph)
+        work.tidy()
+    turned, scaled, norms, joined = map(work.apply, (turn_nodes, fold_scales, name_norms, join_places))
+    if simpler or turned or scaled or norms or joined:
+        work.tidy(fold=simpler > 0)
+    paired = work.apply(join_directions)
     if paired:
-        cleaned.add(Cleaned(), remove_dead(graph))
-        cleaned.add(clean(graph), remove_dead(graph))
-        joined += join_places(graph, Known.of(graph))
-        cleaned.add(Cleaned(), remove_dead(graph))
-        cleaned.add(clean(graph), remove_dead(graph))
-    lowered, known = lower(graph)
+        work.tidy()
+        joined += work.apply(join_places)
+        work.tidy()
+    lowered, _ = lower(graph, known)
     zeros = drop_zero_states(graph, known)
+    absorbed = 0
     if lowered:
-        cleaned.add(Cleaned(), remove_dead(graph))
+        work.remove_dead()
         absorbed = absorb_views(graph, known)
-    reshaped = merge_reshapes(graph, known)
+    reshaped = merge_reshapes(graph, known, names)
     if lowered or reshaped:
-        cleaned.add(Cleaned(), remove_dead(graph))
-        cleaned.add(clean(graph), remove_dead(graph))
+        work.tidy()
+    cleaned, folded = work.cleaned, work.folded
     counts = [
-        (folded, "folded {} into constants", "node"),
-        (branches, "replaced {} by the branch taken", "If node"),
+        (folded.nodes, "folded {} into constants", "node"),
+        (folded.branches, "replaced {} by the branch taken", "If node"),
         (cleaned.removed, "removed {} that changed nothing", "node"),
         (cleaned.merged, "merged {} with the one before", "view"),
         (cleaned.repeated, "removed {} computed before", "node"),
@@ -121,4 +162,5 @@ def rewrite(graph: Graph) -> list[str]:
         (reshaped, "made one Reshape of {} and what came before", "shape change"),
         (absorbed, "absorbed {} into recurrent nodes", "view"),
     ]
-    return [text.format(f"{count} {what}{'s' if count != 1 else ''}") for count, text, what in counts if count]
+    notes = [text.format(f"{count} {what}{'s' if count != 1 else ''}") for count, text, what in counts if count]
+    return notes, known

@@ -36,18 +36,21 @@ class Cleaned:
         """How much one sweep changed."""
         return self.removed + self.merged + self.repeated
 
-    def add(self, other: Cleaned, dead: int) -> None:
-        """Count what another sweep did, and the `dead` nodes removed after it."""
+    def add(self, other: Cleaned) -> None:
+        """Count what another sweep did."""
         self.removed += other.removed
         self.merged += other.merged
         self.repeated += other.repeated
-        self.dead += other.dead + dead
+        self.dead += other.dead
 
 
-def clean(graph: Graph) -> Cleaned:
-    """Clean `graph` and the graphs in it, in place."""
-    cleaner = _Cleaner(Names(graph))
-    cleaner.sweep(graph, None)
+def clean(graph: Graph, known: Known | None = None, names: Names | None = None) -> Cleaned:
+    """Clean `graph` and the graphs in it, in place; `known` follows."""
+    known = known or Known(graph)
+    cleaner = _Cleaner(names or Names(graph))
+    cleaner.sweep(graph, known)
+    if cleaner.has_renamed:
+        known.learn_all()
     return cleaner.cleaned
 
 
@@ -55,17 +58,19 @@ class _Cleaner:
     def __init__(self, names: Names) -> None:
         self.names = names
         self.cleaned = Cleaned()
+        self.has_renamed = False
 
-    def sweep(self, graph: Graph, outer: Known | None) -> Known:
-        known = Known(graph, outer)
+    def sweep(self, graph: Graph, known: Known) -> None:
         alias = _share_constants(graph)
-        fixed = {v.name for v in graph.outputs} if outer is None else set()
-        seen: dict[object, Node] = {}
+        fixed = {v.name for v in graph.outputs} if known.outer is None else set()
+        for name in alias.keys() - fixed:
+            del graph.constants[name]
+        seen: dict[object, list[Node]] = {}
         kept: list[Node] = []
         for node in graph.nodes:
             rename_inputs(node, alias)
             for _, sub in node.subgraphs():
-                known.inner[id(sub)] = self.sweep(sub, known)
+                self.sweep(sub, known.scope(sub))
             while self._merge(node, known, graph):
                 self.cleaned.merged += 1
             if len(node.outputs) == 1 and leaves_alone(node, known):
@@ -85,7 +90,6 @@ class _Cleaner:
         self._name_outputs(graph, fixed)
         for value in graph.outputs:
             value.name = alias.get(value.name, value.name) if value.name not in fixed else value.name
-        return known
 
     def _name_outputs(self, graph: Graph, fixed: set[str]) -> None:
         """Let nodes make the outputs of the model themselves where an Identity only gives a value its name."""
@@ -101,15 +105,23 @@ class _Cleaner:
         graph.nodes[:] = [node for node in graph.nodes if id(node) not in gone]
         self.cleaned.removed += len(gone)
         rename_definitions(graph, names)
+        self.has_renamed |= bool(names)
 
-    def _twin(self, node: Node, seen: dict[object, Node]) -> Node | None:
-        key = _key(node)
-        if key is None:
+    def _twin(self, node: Node, seen: dict[object, list[Node]]) -> Node | None:
+        if node.op in RANDOM or node.subgraphs():
             return None
-        twin = seen.setdefault(key, node)
+        like = seen.setdefault((node.domain, node.op, len(node.outputs), *node.inputs), [])
+        if not like:
+            like.append(node)  # attributes are looked at where there are two
+            return None
+        attributes = _attributes(node)
+        twin = next((other for other in like if attributes is not None and _attributes(other) == attributes), None)
+        if twin is None:
+            like.append(node)
+            return None
         # The twin must make all that this node makes: outputs are optional one by one.
         same = all(its or not mine for mine, its in zip(node.outputs, twin.outputs, strict=True))
-        return twin if twin is not node and same else None
+        return twin if same else None
 
     def _merge(self, node: Node, known: Known, graph: Graph) -> bool:
         """Let a view of a view read the first one's input; whether that was possible."""
@@ -264,10 +276,8 @@ def _view_leaves_alone(view: tuple, shape: tuple[Size, ...] | None) -> bool:
     return False
 
 
-def _key(node: Node) -> object:
-    """What two nodes have in common if they must give the same; None if this node may not be merged with any."""
-    if node.op in RANDOM or any(True for _ in node.subgraphs()):
-        return None
+def _attributes(node: Node) -> object:
+    """The attributes, to be compared; None if the node may not be merged with any."""
     attributes = []
     for name, value in sorted(node.attrs.items()):
         if isinstance(value, np.ndarray):
@@ -275,7 +285,7 @@ def _key(node: Node) -> object:
                 return None
             value = (value.dtype.str, value.shape, value.tobytes())
         attributes.append((name, repr(value)))
-    return node.domain, node.op, tuple(node.inputs), len(node.outputs), tuple(attributes)
+    return attributes
 
 
 def _share_constants(graph: Graph) -> dict[str, str]:

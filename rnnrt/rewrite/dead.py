@@ -21,12 +21,12 @@ def remove_dead(graph: Graph) -> int:
             outputs = [out if out in used else "" for out in node.outputs]
             if outputs != node.outputs:
                 node.outputs, node.proto = outputs, None
-        for _, sub in node.subgraphs():
-            gone = remove_dead(sub)
-            removed += gone
-            if gone:
-                node.proto = None
-        used.update(node.inputs, captured(node))
+        used.update(node.inputs)
+        inner = [remove_dead(sub) for _, sub in node.subgraphs()]
+        if inner:
+            used.update(captured(node))
+            removed += sum(inner)
+            node.proto = node.proto if not any(inner) else None
         used.discard("")
         kept.append(node)
     graph.nodes[:] = reversed(kept)

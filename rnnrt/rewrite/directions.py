@@ -17,12 +17,11 @@ _RECURRENT = ("LSTM", "GRU", "RNN")
 _LISTS = ("activations", "activation_alpha", "activation_beta")
 
 
-def join_directions(graph: Graph) -> int:
-    """Join such pairs of nodes of `graph` and of the graphs in it, in place; returns how many."""
+def join_directions(graph: Graph, known: Known, names: Names) -> int:
+    """Join such pairs of nodes of `graph`, of which `known` is known, and of the graphs in it; returns how many."""
     found = [node for part in graph.walk() for node in part.nodes if node.op in _RECURRENT and not node.domain]
     if {"forward", "reverse"} - {_direction(node) for node in found}:
         return 0
-    known, names = Known.of(graph), Names(graph)
     _read_last_states(graph, known, names)
     return _join(graph, known, names)
 
@@ -88,7 +87,7 @@ def _layer(name: str, known: Known) -> Node | None:
 
 def _direction(node: Node) -> str:
     value = node.attrs.get("direction", "forward")
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _alike(forward: Node, backward: Node, known: Known) -> bool:

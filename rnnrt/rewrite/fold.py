@@ -28,47 +28,57 @@ _GROWTH = 8  # and larger ones if they are at most so many times the inputs
 
 @dataclass(slots=True)
 class Folded:
-    """How much was folded: nodes into constants, Ifs into one branch."""
+    """How much was folded: nodes into constants, Ifs into one branch; and the time by that of the `Known` then."""
 
     nodes: int = 0
     branches: int = 0
+    time: int = -1
+
+    def add(self, other: Folded) -> None:
+        """Count what another sweep did."""
+        self.nodes += other.nodes
+        self.branches += other.branches
+        self.time = other.time
 
 
-def fold(graph: Graph) -> Folded:
-    """Fold `graph`, in place."""
-    folder = _Folder(graph)
+def fold(graph: Graph, known: Known | None = None, names: Names | None = None, since: int = -1) -> Folded:
+    """Fold `graph`, in place; `known` follows. What has not changed `since` another sweep is passed over."""
+    folder = _Folder(names or Names(graph))
+    known = known or Known(graph)
     with limit(FOLD_BYTES), quiet():
-        folder.sweep(graph, None)
+        folder.sweep(graph, known, since)
+    folder.folded.time = known.time
     return folder.folded
 
 
 class _Folder:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, names: Names) -> None:
         self.folded = Folded()
-        self.names = Names(graph)
+        self.names = names
 
-    def sweep(self, graph: Graph, outer: Known | None) -> Known:
-        """Fold one graph and those in it; returns what is known of it then."""
-        known = Known(graph, outer)
+    def sweep(self, graph: Graph, known: Known, since: int = -1) -> None:
+        """Fold one graph and those in it."""
         waiting = deque(graph.nodes)
         kept: list[Node] = []
         while waiting:
             node = waiting.popleft()
+            if known.is_learned(node, since):
+                kept.append(node)
+                continue
             branch = _branch_taken(node, known)
             if branch is not None:
                 waiting.extendleft(reversed(self.inline(node, branch, graph)))
                 self.folded.branches += 1
                 continue
             for _, sub in node.subgraphs():
-                known.inner[id(sub)] = self.sweep(sub, known)
+                self.sweep(sub, known.scope(sub), since)
             results = evaluate(node, known) or self._settle(node, known)
             if results is None:
                 kept.append(node)
                 continue
-            graph.constants.update((out, r) for out, r in zip(node.outputs, results, strict=False) if out)
+            known.give({out: r for out, r in zip(node.outputs, results, strict=False) if out})
             self.folded.nodes += node.op != "Constant"
         graph.nodes[:] = kept
-        return known
 
     def _settle(self, node: Node, known: Known) -> list[np.ndarray] | None:
         known.learn(node)

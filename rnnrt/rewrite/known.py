@@ -4,11 +4,15 @@ Everything that `Known` says holds whenever the graph runs without an error: a s
 must have that number, and a token (``"x[1]"``: the size of axis 1 of value x) otherwise, the same token being the
 same size. The integers that the inputs of the whole model declare count as known, since `Model.run` refuses feeds
 that differ; what the inputs of a subgraph declare does not.
+
+One `Known` goes through all passes over a graph: going over it again costs where something has changed since.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +20,18 @@ from ..graph import Graph, Node
 from .contents_rules import CONTENTS
 from .shape_rules import SHAPES, Sizes, element_type
 from .views import Size
+
+_Learned = tuple[int, Node, str, "dict[str, Any]", "list[str]", "list[str]"]
+"""When a node was learned, the node, and its operator, attributes, inputs and outputs then."""
+
+
+class _Log:
+    """Counts what is learned, in all scopes of a model, and says when a fact last became another by a value's name."""
+
+    def __init__(self) -> None:
+        self.time = 0
+        self.changed: dict[str, int] = {}
+
 
 _SMALL = 64  # elements: the longest constant that is looked at as a shape vector
 
@@ -35,6 +51,8 @@ class Known:
         self._shapes: dict[str, Sizes] = {}
         self._dtypes: dict[str, np.dtype] = {}
         self._contents: dict[str, np.ndarray] = {}
+        self._learned: dict[int, _Learned] = {}
+        self._log: _Log = _Log() if outer is None else outer._log
         self._own = {v.name for v in graph.inputs}
         if outer is None:
             for value in graph.inputs:
@@ -72,18 +90,81 @@ class Known:
     def of(cls, graph: Graph, outer: Known | None = None, named: bool = False) -> Known:
         """All that can be said about `graph` as it stands."""
         known = cls(graph, outer, named)
-        for node in graph.nodes:
-            for _, sub in node.subgraphs():
-                known.inner[id(sub)] = cls.of(sub, known)
-            known.learn(node)
+        known.learn_all()
         return known
 
+    def learn_all(self) -> None:
+        """Learn the graph as it stands."""
+        for node in self.graph.nodes:
+            for _, sub in node.subgraphs():
+                self.scope(sub).learn_all()
+            self.learn(node)
+
+    def scope(self, sub: Graph) -> Known:
+        """What is known of a graph in this one."""
+        inner = self.inner.get(id(sub))
+        if inner is None:
+            inner = self.inner[id(sub)] = Known(sub, self)
+        return inner
+
+    @property
+    def time(self) -> int:
+        """When something was last learned."""
+        return self._log.time
+
     def learn(self, node: Node) -> None:
-        """Conclude what the inputs of `node` tell about its outputs; its subgraphs must be in `inner` already."""
+        """Conclude what the inputs of `node` tell about its outputs; its subgraphs must be in `inner` already.
+
+        Nothing is done if node and inputs are what they were the last time. Attributes that decide about shapes may
+        not change in place without another change of the node.
+        """
+        if self.is_learned(node):
+            return
+        self._log.time = time = self._log.time + 1
+        if not node.subgraphs():
+            self._learned[id(node)] = (time, node, node.op, node.attrs, node.inputs.copy(), node.outputs.copy())
+        before = [self._forget(out) for out in node.outputs if out]
         for out in node.outputs:
             if out:
                 self.producers[out] = node
                 self._own.add(out)
+        self._conclude(node)
+        for out, facts in zip([out for out in node.outputs if out], before, strict=True):
+            if facts is not None and facts != self._facts(out):
+                self._log.changed[out] = time
+
+    def is_learned(self, node: Node, by: float = math.inf) -> bool:
+        """Whether `node` was learned, at `time` `by` at the latest, and nothing has changed since."""
+        last = self._learned.get(id(node))
+        if last is None:
+            return False
+        time, _, op, attrs, inputs, outputs = last
+        if op != node.op or attrs is not node.attrs or inputs != node.inputs or outputs != node.outputs or time > by:
+            return False
+        changed = self._log.changed
+        return changed.keys().isdisjoint(inputs) or all(changed.get(name, 0) < time for name in inputs)
+
+    def give(self, constants: Mapping[str, np.ndarray]) -> None:
+        """Make values constants that nodes made."""
+        self._log.time += 1
+        self._log.changed.update(dict.fromkeys(constants, self._log.time))
+        self.graph.constants.update(constants)
+
+    def _facts(self, name: str) -> tuple[Any, ...]:
+        contents = self._contents.get(name)
+        held = None if contents is None else (contents.shape, contents.reshape(-1).tolist())
+        return self._shapes.get(name), self._dtypes.get(name), held
+
+    def _forget(self, name: str) -> tuple[Any, ...] | None:
+        """What was known of `name`; None if it is new."""
+        if name not in self.producers:
+            return None
+        facts = self._facts(name)
+        for known in (self._shapes, self._dtypes, self._contents):
+            known.pop(name, None)
+        return facts
+
+    def _conclude(self, node: Node) -> None:
         element_type(node, self, self._dtypes)
         rule = SHAPES.get((node.domain, node.op))
         shapes = rule(node, self) if rule else None

@@ -39,11 +39,11 @@ class _Steps:
     stacked: list[tuple[str, str, int, bool]] = field(default_factory=list)
 
 
-def lift_loops(graph: Graph) -> int:
+def lift_loops(graph: Graph, names: Names) -> int:
     """Replace the recurrent Loops and Scans of `graph` and of the graphs in it, in place; returns how many."""
-    if not any(node.op in ("Loop", "Scan") for part in graph.walk() for node in part.nodes):
+    if graph.operators().isdisjoint(("Loop", "Scan")):
         return 0
-    return _lift(graph, Known(graph, named=True), Names(graph))
+    return _lift(graph, Known(graph, named=True), names)
 
 
 def _lift(graph: Graph, known: Known, names: Names) -> int:

@@ -76,8 +76,8 @@ _COMMON = {
 }  # fmt: skip
 
 
-def lower(graph: Graph, outer: Known | None = None) -> tuple[int, Known]:
-    """Lower the recurrent nodes of `graph` and of the graphs in it, in place.
+def lower(graph: Graph, known: Known | None = None) -> tuple[int, Known]:
+    """Lower the recurrent nodes of `graph` and of the graphs in it, in place; `known` follows.
 
     Returns
     -------
@@ -89,12 +89,11 @@ def lower(graph: Graph, outer: Known | None = None) -> tuple[int, Known]:
     ModelError
         If a node is against the specification: what, expected and got, with the node's label.
     """
-    known = Known(graph, outer)
+    known = known or Known(graph)
     count = 0
     for k, node in enumerate(graph.nodes):
         for _, sub in node.subgraphs():
-            inside, known.inner[id(sub)] = lower(sub, known)
-            count += inside
+            count += lower(sub, known.scope(sub))[0]
         if node.domain == "" and node.op in CELLS:
             graph.nodes[k] = node = lowered(node, known)
             count += 1

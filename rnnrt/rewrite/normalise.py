@@ -18,7 +18,7 @@ from .edit import NEWEST, RULES, Edit, Rule
 from .names import Names
 
 
-def normalise(graph: Graph) -> None:
+def normalise(graph: Graph, names: Names | None = None) -> None:
     """Bring the nodes of `graph`, and of the graphs in it, to the newest opset's form, in place.
 
     A node that changes has no `proto` any more and :data:`rnnrt.rewrite.edit.NEWEST` as its version. A node with a
@@ -29,7 +29,7 @@ def normalise(graph: Graph) -> None:
     ModelError
         If a node lacks what its version demands.
     """
-    _normalise(graph, Names(graph), {})
+    _normalise(graph, names or Names(graph), {})
 
 
 def _normalise(graph: Graph, names: Names, outer: Mapping[str, np.ndarray]) -> bool:

@@ -11,11 +11,11 @@ from .names import Names
 from .views import Size, Views, turns_round, views_of
 
 
-def slice_whole_reversals(graph: Graph) -> int:
-    """Replace such nodes of `graph` and of the graphs in it, in place; returns how many."""
-    if not any(node.op == "ReverseSequence" for part in graph.walk() for node in part.nodes):
+def slice_whole_reversals(graph: Graph, known: Known, names: Names) -> int:
+    """Replace such nodes of `graph`, of which `known` is known, and of the graphs in it, in place; returns how many."""
+    if "ReverseSequence" not in graph.operators():
         return 0
-    return _sweep(graph, Known.of(graph), Names(graph))
+    return _sweep(graph, known, names)
 
 
 def _sweep(graph: Graph, known: Known, names: Names) -> int:
@@ -38,15 +38,17 @@ def _sweep(graph: Graph, known: Known, names: Names) -> int:
     return count
 
 
-def turn_nodes(graph: Graph, known: Known) -> int:
+def turn_nodes(graph: Graph, known: Known, names: Names) -> int:
     """Let recurrent nodes between two reversals in time go backwards instead, in place; returns how many."""
+    if graph.operators().isdisjoint(_RECURRENT):
+        return 0
     users, outputs = graph.consumers(), {v.name for v in graph.outputs}
     count = 0
     for node in graph.nodes:
         for _, sub in node.subgraphs():
-            count += turn_nodes(sub, known.inner[id(sub)])
+            count += turn_nodes(sub, known.inner[id(sub)], names)
         direction = node.attrs.get("direction", "forward")
-        direction = direction.decode() if isinstance(direction, bytes) else direction
+        direction = direction.decode("utf-8", "replace") if isinstance(direction, bytes) else direction
         turned = direction in _OTHER and node.op in _RECURRENT and not node.domain
         if not turned or node.input(4) or node.attrs.get("layout", 0):
             continue

@@ -21,9 +21,9 @@ from .names import Names
 _CHANNELED = ("Conv", "ConvTranspose")
 
 
-def fold_scales(graph: Graph, known: Known) -> int:
+def fold_scales(graph: Graph, known: Known, names: Names | None = None) -> int:
     """Fold such nodes of `graph`, of which `known` is known, and of the graphs in it, in place; returns how many."""
-    return _Scaler(Names(graph)).sweep(graph, known)
+    return _Scaler(names or Names(graph)).sweep(graph, known)
 
 
 class _Scaler:

@@ -163,7 +163,7 @@ def _matmul(node: Node, known: Known) -> list[Shape | None]:
 @_shapes("Einsum")
 def _einsum(node: Node, known: Known) -> list[Shape | None]:
     equation = node.attrs.get("equation", "")
-    equation = (equation.decode() if isinstance(equation, bytes) else equation).replace(" ", "")
+    equation = (equation.decode("utf-8", "replace") if isinstance(equation, bytes) else equation).replace(" ", "")
     given, _, out = equation.partition("->")
     terms, shapes = given.split(","), [known.shape(name) for name in node.inputs]
     if not out or "." in equation or len(terms) != len(shapes):
@@ -213,7 +213,7 @@ def _windows(size: Size | None, kernel: Size | None, node: Node, k: int, n: int)
     if not isinstance(kernel, int) or len(pads) != 2 * n or stride < 1:
         return None
     automatic = attrs.get("auto_pad", "NOTSET")
-    automatic = automatic.decode() if isinstance(automatic, bytes) else automatic
+    automatic = automatic.decode("utf-8", "replace") if isinstance(automatic, bytes) else automatic
     same = automatic in ("SAME_UPPER", "SAME_LOWER")
     padding = pads[k] + pads[n + k] if automatic == "NOTSET" else 0
     more = padding - dilation * (kernel - 1)

@@ -36,8 +36,7 @@ _Rule = Callable[[Node, Known, _Writer], bool]
 def simplify(graph: Graph, known: Known, names: Names | None = None) -> int:
     """Replace such nodes of `graph` and of the graphs in it, in place; returns how many.
 
-    `known` is to be empty; it learns all of the graph as it is then, so that what takes the place of one node is looked
-    at by the next.
+    `known` follows, so that what takes the place of one node is looked at by the next.
     """
     names = names or Names(graph)
     outputs = {v.name for v in graph.outputs}
@@ -49,8 +48,7 @@ def simplify(graph: Graph, known: Known, names: Names | None = None) -> int:
         node = waiting.popleft()
         rename_inputs(node, alias)
         for _, sub in node.subgraphs():
-            known.inner[id(sub)] = inner = Known(sub, known)
-            count += simplify(sub, inner, names)
+            count += simplify(sub, known.scope(sub), names)
         if node.op == "Identity" and not node.domain and node.outputs[0] not in outputs:
             alias[node.outputs[0]] = node.inputs[0]
             continue
@@ -79,7 +77,7 @@ def _scatter_nd(node: Node, known: Known, writer: _Writer) -> bool:
     wrapped = np.where(indices < 0, indices + np.array(sizes), indices)
     start = wrapped.reshape(-1, k)[0]
     box = indices.shape[:-1]
-    grid = np.stack(np.meshgrid(*(s + np.arange(n) for s, n in zip(start, box, strict=True)), indexing="ij"), -1)
+    grid = np.moveaxis(np.indices(box), 0, -1) + start
     if not np.array_equal(grid, wrapped) or any(s + n > d for s, n, d in zip(start, box, sizes, strict=True)):  # type: ignore[operator]
         return False
     partial = [axis for axis in range(k) if box[axis] != sizes[axis]]
@@ -225,7 +223,7 @@ def _pow(node: Node, known: Known, writer: _Writer) -> bool:
 def _einsum(node: Node, known: Known, writer: _Writer) -> bool:
     """``[.., batch, m, k] @ [batch, k, n]``: labels of the first alone but the last are broadcast over the second."""
     equation = node.attrs.get("equation", "")
-    equation = equation.decode() if isinstance(equation, bytes) else equation
+    equation = equation.decode("utf-8", "replace") if isinstance(equation, bytes) else equation
     found = re.fullmatch(r"([a-zA-Z]+),([a-zA-Z]+)->([a-zA-Z]+)", equation.replace(" ", ""))
     if found is None or len(node.inputs) != 2 or any(len(set(term)) != len(term) for term in found.groups()):
         return False
