@@ -19,7 +19,7 @@ from .emitter import FLOAT, Emitted, Emitter, Word
 from .margin import MOST, Margin, Planes, cropped, margin, planes_of, with_margin
 from .registry import native
 from .sums import Sums, aligned, taken
-from .taps import SINGLE, margins, plain, transposed
+from .taps import SINGLE, distances, margins, plain, transposed
 from .tensor import Tensor, c_strides
 
 ROWS_OF_VECTORS = {16: (8, 8, 8, 8, 6), 8: (8, 8, 6, 4, 3), 4: (8, 8, 6, 4, 3)}
@@ -51,7 +51,7 @@ def conv(emitter: Emitter, node: Node, x: Tensor, w: Tensor, b: Tensor | None = 
         return None
     if b is not None and b.shape != w.shape[:1]:
         return None
-    layout = Windows(node).layout(x.shape[2:], w.shape[2:])
+    layout = emitter.once("windows", node, Windows).layout(x.shape[2:], w.shape[2:])
     if 0 in layout.out:
         return None
     axes = [
@@ -74,7 +74,7 @@ def conv_transpose(emitter: Emitter, node: Node, x: Tensor, w: Tensor, b: Tensor
     m = w.shape[1] * groups
     if b is not None and b.shape != (m,):
         return None
-    out, begin, strides, dilations, _ = Placement(node).find(x.shape[2:], w.shape[2:])
+    out, begin, strides, dilations, _ = emitter.once("placement", node, Placement).find(x.shape[2:], w.shape[2:])
     if 0 in out:
         return None
     axes = [transposed(*axis) for axis in zip(x.shape[2:], w.shape[2:], strides, dilations, begin, out, strict=True)]
@@ -193,15 +193,15 @@ def emit(
     weights = at = 0
     for rows in sums.rows:
         for columns in sums.columns:
-            table = x.taps(sums.channels, rows, columns)
             oh, ow = (1, one) if one is not None else (rows.count, columns.count)
             pieces = -(-ow // lanes) if wide else sums.n * oh * ow
             cuts = -(-pieces // plan.most)
-            phases += (0, rows.first * width + columns.first, weights, at, len(table), oh, ow)
+            n_taps = sums.channels * rows.n_taps * columns.n_taps
+            phases += (0, rows.first * width + columns.first, weights, at, n_taps, oh, ow)
             phases += (cuts, *divmod(pieces, cuts))
-            tables.append(table)
-            weights += sums.groups * m * len(table)
-            at += len(table)
+            tables.append(x.taps(sums.channels, rows, columns))
+            weights += sums.groups * m * n_taps
+            at += n_taps
     key = (
         "conv",
         wide,
@@ -215,7 +215,7 @@ def emit(
     packed = emitter.packed(key, w.value, lambda value: pack(value, sums, block, 0 if wide else lanes))
     words: list[Word] = [source, y, packed]
     words += [0, 0] if b is None else [emitter.contiguous(b)]
-    words.append(emitter.constant(tables[0] if len(tables) == 1 else np.concatenate(tables)))
+    words.append(distances(tuple(tables)))
     size = 0 if copy is None else -(-(sums.groups * sums.channels * copy.size + lanes) // 16) * 16
     words += [0, 0] if copy is None else [emitter.scratch(4 * size * emitter.threads)]
     epilogue = len(words)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph import Node
 from .copying import copy_words, merged_axes
 from .tensor import Buffer, Shape, Tensor, c_strides, constant
 
@@ -78,8 +79,15 @@ class Emitter:
         """``make(array)`` as a constant, made once for `array` and `key`."""
         found = self._packed.get((key, id(array)))
         if found is None:
-            found = self._packed[key, id(array)] = (make(array), array)
-        return constant(found[0])
+            found = self._packed[key, id(array)] = (constant(make(array)), array)
+        return found[0]
+
+    def once(self, what: str, node: Node, make: Callable[[Node], Any]) -> Any:
+        """``make(node)``, which depends on the node alone, made once for it."""
+        found = self._packed.get((what, id(node)))
+        if found is None:
+            found = self._packed[what, id(node)] = make(node)
+        return found
 
     def contiguous(self, tensor: Tensor) -> Tensor:
         """The tensor itself, or a copy in C order."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from .emitter import Emitter, Word
-from .taps import Phase, distances, margins
+from .taps import Phase, Table, margins
 from .tensor import Tensor
 
 MOST = 2**31 - 1
@@ -40,13 +38,11 @@ class Planes(NamedTuple):
         w += self.left
         return w % self.piece * self.apart + w // self.piece if self.piece > 1 else w * self.strides[3]
 
-    def taps(self, channels: int, rows: Phase, columns: Phase) -> np.ndarray:
-        """Distances of all taps, int32 (channels * rows * columns,)."""
-        if not rows.n_taps or not columns.n_taps:
-            return distances(0, 0, (0,), (0,))
-        down = tuple(self.row(rows.start + t * rows.start_step) for t in range(rows.n_taps))
-        right = tuple(self.column(columns.start + t * columns.start_step) for t in range(columns.n_taps))
-        return distances(channels, self.strides[1], down, right)
+    def taps(self, channels: int, rows: Phase, columns: Phase) -> Table:
+        """Where all taps of a phase lie, for `distances`."""
+        down = [self.row(rows.start + t * rows.start_step) for t in range(rows.n_taps)]
+        right = [self.column(columns.start + t * columns.start_step) for t in range(columns.n_taps)]
+        return channels, self.strides[1], tuple(down), tuple(right)
 
 
 def planes_of(x: Tensor) -> Planes:

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .tensor import Tensor, constant
+
 
 class Phase(NamedTuple):
     """See the module."""
@@ -76,8 +78,16 @@ def margins(phases: list[Phase], n: int) -> tuple[int, int]:
     return -low, high - (n - 1)
 
 
+Table = tuple[int, int, tuple[int, ...], tuple[int, ...]]
+"""Channels, elements from one to the next, and the distances of rows and columns: the taps of a phase."""
+
+
 @lru_cache(maxsize=512)
-def distances(channels: int, step: int, rows: tuple[int, ...], columns: tuple[int, ...]) -> np.ndarray:
-    """``c * step + row + column`` for all three, the last fastest; int32."""
+def distances(tables: tuple[Table, ...]) -> Tensor:
+    """For each table in turn ``c * step + row + column`` for all three, the last fastest; int32."""
+    return constant(np.concatenate([_distances(*table) for table in tables]))
+
+
+def _distances(channels: int, step: int, rows: tuple[int, ...], columns: tuple[int, ...]) -> np.ndarray:
     grid = np.arange(channels, dtype=np.int32)[:, None] * np.int32(step) + np.array(rows, np.int32)
     return (grid[:, :, None] + np.array(columns, np.int32)).ravel()
