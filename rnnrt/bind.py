@@ -127,14 +127,15 @@ class Binding:
         emitter = Emitter(program.LANES, self._packed, self.threads)
         while True:
             level = place.levels[-1]
-            if level.at == len(level.plan.steps):
+            steps, values = level.plan.steps, level.values
+            if level.at == len(steps):
                 if len(place.levels) == 1:
                     return self._end(place, emitter)
                 self._leave(place)
                 continue
-            step = level.plan.steps[level.at]
+            step = steps[level.at]
             level.at += 1
-            given = [level.values[i] for i in step.inputs]
+            given = [values[i] for i in step.inputs]
             emitter.label = step.label
             results = self._now(step, given, emitter)
             if results is None:

@@ -60,7 +60,7 @@ def conv(emitter: Emitter, node: Node, x: Tensor, w: Tensor, b: Tensor | None = 
             x.shape[2:], w.shape[2:], layout.strides, layout.dilations, layout.begin, layout.out, strict=True
         )
     ]
-    rows, columns = axes if len(axes) == 2 else ([SINGLE], axes[0])
+    rows, columns = axes if len(axes) == 2 else ((SINGLE,), axes[0])
     sums = Sums(rows, columns, x.shape[0], groups, w.shape[1], w.shape[0] // groups, False)
     return convolve(emitter, x, w, b, sums, (x.shape[0], w.shape[0], *layout.out))
 
@@ -78,7 +78,7 @@ def conv_transpose(emitter: Emitter, node: Node, x: Tensor, w: Tensor, b: Tensor
     if 0 in out:
         return None
     axes = [transposed(*axis) for axis in zip(x.shape[2:], w.shape[2:], strides, dilations, begin, out, strict=True)]
-    rows, columns = axes if len(axes) == 2 else ([SINGLE], axes[0])
+    rows, columns = axes if len(axes) == 2 else ((SINGLE,), axes[0])
     sums = Sums(rows, columns, x.shape[0], groups, w.shape[0] // groups, w.shape[1], True)
     return convolve(emitter, x, w, b, sums, (x.shape[0], m, *out))
 
@@ -223,7 +223,8 @@ def emit(
     words += [-1, 0.0, 0.0, sums.n, sums.groups, sums.m, block, plan.blocks]
     words += [x.strides[0], sums.channels * x.strides[1], stride_h * x.strides[2], xw]
     words += [yn, ym, sums.rows[0].step * width, sums.columns[0].step]
-    n_words = sum(2 if isinstance(word, Tensor) else 1 for word in words) + 5 + len(phases)
+    n_tensors = 4 + (b is not None) + (copy is not None)
+    n_words = len(words) + n_tensors + 5 + len(phases)
     words += [0, 0, 1, 0] if copy is None else [n_words, copy.run, copy.bands, size]
     words += [len(tables), *phases]
     if copy is not None:

@@ -80,7 +80,8 @@ def convolve_planes(
     yn, yc, *_ = c_strides(shape)
     words += [-1, 0.0, 0.0, sums.n, sums.groups, x.strides[0], x.strides[1], step, yn, yc]
     words += [sums.rows[0].step * shape[-1], sums.columns[0].step]
-    n_words = sum(2 if isinstance(word, Tensor) else 1 for word in words) + 6 + len(phases)
+    n_tensors = 5 + (b is not None)
+    n_words = len(words) + n_tensors + 6 + len(phases)
     words += [0 if copy is None else n_words, batch, apart, start, size, len(tables), *phases]
     if copy is not None:
         words += [0, 0, 0, 0, 0.0, *copy.words]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Node
-from .copying import copy_words, merged_axes
+from .copying import copy_of
 from .tensor import Buffer, Shape, Tensor, c_strides, constant
 
 FLOAT = np.dtype(np.float32)
@@ -101,9 +101,9 @@ class Emitter:
 
     def copy_into(self, source: Tensor, target: Tensor) -> None:
         """Copy elements into a tensor of the same shape and type, whatever the strides of both."""
-        axes = merged_axes(source.shape, source.strides, target.strides)
-        if axes is not None:
-            self.emit("copy", [source, target, *copy_words(axes, source.dtype.itemsize)], source.size)
+        words = copy_of(source.shape, source.strides, target.strides, source.dtype.itemsize)
+        if words is not None:
+            self.emit("copy", [source, target, *words], source.size)
 
     def emit(self, op: str | int, words: list[Word], work: float) -> Emitted:
         """Append a step."""

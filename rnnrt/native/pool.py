@@ -44,11 +44,11 @@ def windowed(emitter: Emitter, node: Node, x: Tensor, include: bool | None) -> T
     largest = include is None
     if 0 in layout.out or not rows.n_taps or not columns.n_taps:
         return None
-    high, across = margins([rows], planes.h), margins([columns], planes.w)
+    high, across = margins((rows,), planes.h), margins((columns,), planes.w)
     if planes.n * planes.c * (planes.h + sum(high)) * (planes.w + sum(across) + emitter.lanes) > MOST:
         return None
     copy = columns.count < emitter.lanes or planes.strides[3] != 1
-    planes = with_margin(emitter, planes, [rows], [columns], columns.stride, copy, fill=-math.inf if largest else 0.0)
+    planes = with_margin(emitter, planes, (rows,), (columns,), columns.stride, copy, fill=-math.inf if largest else 0.0)
     y = emitter.empty((*x.shape[:2], *layout.out))
     n_taps = rows.n_taps * columns.n_taps
     words: list[Word] = [planes.tensor, y, distances((planes.taps(1, rows, columns),))]
