@@ -24,6 +24,11 @@ from .ops.limits import FOLD_BYTES, limit, quiet
 if TYPE_CHECKING:
     from .plan import Plan, Step
 
+KEPT_BYTES = 1 << 16
+MOST_BYTES = 1 << 22
+ENTRY_BYTES = 1 << 9
+"""What is computed from shapes alone is kept for the next ones if it is this small, and all of it no more."""
+
 Signature = tuple[tuple[np.dtype, tuple[int, ...]] | None, ...]
 """For each value: its dtype and shape, or None if it is no array of numbers."""
 
@@ -105,6 +110,8 @@ class Binding:
     def __init__(self, plan: Plan, threads: int = 1) -> None:
         self.plan, self.threads = plan, threads
         self._packed: dict[Any, Any] = {}
+        self._known: dict[Any, tuple[list[Any], list[Any]]] = {}
+        self._known_bytes = 0
 
     def start(self, signature: Signature) -> program.Segment:
         """The first segment for inputs of these dtypes and shapes."""
@@ -120,14 +127,15 @@ class Binding:
         emitter = Emitter(program.LANES, self._packed, self.threads)
         while True:
             level = place.levels[-1]
-            if level.at == len(level.plan.steps):
+            steps, values = level.plan.steps, level.values
+            if level.at == len(steps):
                 if len(place.levels) == 1:
                     return self._end(place, emitter)
                 self._leave(place)
                 continue
-            step = level.plan.steps[level.at]
+            step = steps[level.at]
             level.at += 1
-            given = [level.values[i] for i in step.inputs]
+            given = [values[i] for i in step.inputs]
             emitter.label = step.label
             results = self._now(step, given, emitter)
             if results is None:
@@ -144,28 +152,61 @@ class Binding:
         """The step's results if it can be folded or made of native steps."""
         if step.tier == "control":
             return None
-        if all(x is None or (type(x) is Tensor and x.value is not None) for x in given):
-            folded = _folded(step, given)
+        known = True
+        for x in given:
+            if x is not None and (type(x) is not Tensor or x.value is None):
+                known = False
+                break
+        if known:
+            folded = self._folded(step, given)
             if folded is not None:
                 return folded
-        if step.bind is None or not all(x is None or (type(x) is Tensor and x.dtype.kind != "O") for x in given):
+        binder = step.bind
+        if binder is None:
             return None
-        if not step.bind.lazy:
+        lazy = binder.lazy
+        for x in given:
+            if x is None:
+                continue
+            if type(x) is not Tensor or x.dtype.kind == "O":
+                return None
+        if not lazy:
             for x in given:
                 if x is not None and x.pending is not None:
                     x.force(emitter)
         assert step.node is not None
-        results = step.bind.bind(emitter, step.node, *given)
+        results = binder.bind(emitter, step.node, *given)
         if results is None or type(results) is tuple:
             return results
         return (results,)
 
+    def _folded(self, step: Step, given: list[Any]) -> list[Any] | None:
+        """As :func:`_folded`; small results are kept, with the arrays that they come from."""
+        values = [None if x is None else x.value for x in given]
+        key = (id(step), *[id(x) for x in values])
+        found = self._known.get(key)
+        if found is not None:
+            return found[1]
+        results = _folded(step, values)
+        if results is None:
+            return None
+        size = ENTRY_BYTES + _total(values) + _total(results)
+        if size <= KEPT_BYTES:
+            if self._known_bytes + size > MOST_BYTES:
+                self._known, self._known_bytes = {}, 0
+            self._known[key] = (values, results)
+            self._known_bytes += size
+        return results
+
     def _store(self, level: _Level, step: Step, results: Sequence[Any]) -> None:
+        values, uses = level.values, level.plan.uses
         for slot, value in zip(step.outputs, results, strict=False):
             if slot:
-                level.values[slot] = self._counted(level.plan, slot, value)
+                values[slot] = value
+                if value is not None:
+                    value.uses += uses[slot]
         for slot in step.frees:
-            level.values[slot] = None
+            values[slot] = None
 
     @staticmethod
     def _counted(plan: Plan, slot: int, value: Any) -> Any:
@@ -299,11 +340,16 @@ def _claim(tensor: Tensor, base: int) -> bool:
     return True
 
 
-def _folded(step: Step, given: list[Any]) -> list[Any] | None:
+def _total(values: list[Any]) -> int:
+    """Bytes of arrays or tensors; None has none."""
+    return sum([0 if x is None else x.nbytes for x in values])
+
+
+def _folded(step: Step, values: list[Any]) -> list[Any] | None:
     """The results computed now; None if they are too big or no arrays."""
     try:
         with quiet(), limit(FOLD_BYTES):
-            results = step.fn(*[None if x is None else x.value for x in given])
+            results = step.fn(*values)
     except Exception:
         return None
     arrays = results if step.multiple else (results,)

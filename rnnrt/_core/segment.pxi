@@ -142,6 +142,7 @@ cdef class Segment:
                  int threads=1):
         cdef size_t n_words = 0
         cdef size_t at = 0
+        cdef int64_t traffic
         cdef step_t *step
         for emitted in steps:
             n_words += 2 * len(emitted.words)
@@ -158,16 +159,19 @@ cdef class Segment:
             step = &self.steps[k]
             step.words = self.words + at
             step.n_parts = 1
-            at += write_words(self.words + at, emitted.words, keep)
-            if type(emitted.op) is int:
-                step.run = <rt_op_run> <size_t> emitted.op
+            traffic = 0
+            at += write_words(self.words + at, emitted.words, keep, &traffic)
+            op, work = emitted.op, emitted.work
+            if type(op) is int:
+                step.run = <rt_op_run> <size_t> op
+                op = "recurrent"
             else:
-                self.choose(step, emitted.op, self.words + at - step.words, emitted.work, threads)
-            self.work += emitted.work
+                self.choose(step, op, self.words + at - step.words, work, threads)
+            self.work += work
             self.labels.append(emitted.label)
-            self.names.append(emitted.op if type(emitted.op) is str else "recurrent")
-            self.works.append(emitted.work)
-            self.traffic.append(sum(w.nbytes for w in emitted.words if type(w) is not int and type(w) is not float))
+            self.names.append(op)
+            self.works.append(work)
+            self.traffic.append(traffic)
         self.releases = self.work >= GIL_WORK
         self.kind, self.first_base = terminal.kind, terminal.first_base
         self.outputs = terminal.outputs
@@ -237,9 +241,10 @@ cdef class Segment:
         return taken
 
 
-cdef ptrdiff_t write_words(int64_t *target, list words, list keep) except -1:
-    """Words as a step has them in memory; returns how many."""
+cdef ptrdiff_t write_words(int64_t *target, list words, list keep, int64_t *traffic) except -1:
+    """Words as a step has them in memory; returns how many, and adds the bytes of its tensors to `traffic`."""
     cdef ptrdiff_t n = 0
+    cdef int64_t item_size, size, offset
     cdef word_t word
     for item in words:
         if type(item) is int:
@@ -248,13 +253,24 @@ cdef ptrdiff_t write_words(int64_t *target, list words, list keep) except -1:
             word.number = item
             target[n] = word.bits
         else:
+            item_size = (<cnp.dtype> item.dtype).itemsize
             buffer = item.buffer
-            base, offset = buffer.place()
-            target[n] = base
+            offset = item.offset * item_size
+            while True:                       # Buffer.place
+                offset += <int64_t> buffer.offset
+                inside = buffer.inside
+                if inside is None:
+                    break
+                buffer = inside
+            target[n] = buffer.base
+            if target[n] == 0:
+                keep.append(buffer.keep)
             n += 1
-            target[n] = offset + item.offset * <int64_t> item.dtype.itemsize
-            if base == 0:
-                keep.append(buffer.root().keep)
+            target[n] = offset
+            size = item_size
+            for axis in <tuple> item.shape:
+                size *= <int64_t> axis
+            traffic[0] += size
         n += 1
     return n
 

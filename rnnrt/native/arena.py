@@ -19,8 +19,8 @@ def place(steps: Sequence[Emitted], live: Sequence[Buffer], base: int) -> tuple[
     size, peak
         Bytes of the arena, and the most that are in use at once: what no arrangement could do without.
     """
-    spans: dict[int, list[int]] = {}
-    buffers: dict[int, Buffer] = {}
+    first: dict[Buffer, int] = {}
+    last: dict[Buffer, int] = {}
     for k, step in enumerate(steps):
         for word in step.words:
             if type(word) is Tensor:
@@ -29,27 +29,35 @@ def place(steps: Sequence[Emitted], live: Sequence[Buffer], base: int) -> tuple[
                 while buffer.inside is not None:
                     buffer = buffer.inside
                 if buffer.base == ARENA:
-                    key = id(buffer)
-                    if key in spans:
-                        spans[key][1] = k
-                    else:
-                        spans[key], buffers[key] = [k, k], buffer
+                    if buffer not in last:
+                        first[buffer] = k
+                    last[buffer] = k
     end = len(steps)
     for buffer in live:
         root = buffer.root()
         if root.base == ARENA:
-            spans.setdefault(id(root), [end, end])[1] = end
-            buffers[id(root)] = root
-    return _fit([(first, last, buffers[key]) for key, (first, last) in spans.items()], base)
+            first.setdefault(root, end)
+            last[root] = end
+    return _fit(first, last, base)
 
 
-def _fit(spans: list[tuple[int, int, Buffer]], base: int) -> tuple[int, int]:
+def _fit(firsts: dict[Buffer, int], lasts: dict[Buffer, int], base: int) -> tuple[int, int]:
     """First fit, in the order of first use; `taken` holds (start, end, last use) by start."""
     taken: list[tuple[int, int, int]] = []
-    size = peak = 0
-    for first, last, buffer in sorted(spans, key=lambda span: span[0]):
-        taken = [t for t in taken if t[2] >= first]
-        need = -(-max(buffer.size, 1) // ALIGN) * ALIGN
+    size = peak = used = 0
+    soonest = 1 << 62  # when the first of `taken` is free
+    for buffer, first in firsts.items():
+        last = lasts[buffer]
+        if soonest < first:
+            taken = [t for t in taken if t[2] >= first]
+            used, soonest = 0, last
+            for start, end, until in taken:
+                used += end - start
+                if until < soonest:
+                    soonest = until
+        elif last < soonest:
+            soonest = last
+        need = -(-(buffer.size or 1) // ALIGN) * ALIGN
         at, k = 0, 0
         for k, (start, end, _) in enumerate(taken):  # noqa: B007
             if start - at >= need:
@@ -59,6 +67,9 @@ def _fit(spans: list[tuple[int, int, Buffer]], base: int) -> tuple[int, int]:
             k = len(taken)
         taken.insert(k, (at, at + need, last))
         buffer.base, buffer.offset = base, at
-        size = max(size, at + need)
-        peak = max(peak, sum(end - start for start, end, _ in taken))
+        used += need
+        if at + need > size:
+            size = at + need
+        if used > peak:
+            peak = used
     return size, peak

@@ -19,7 +19,7 @@ from .emitter import FLOAT, Emitted, Emitter, Word
 from .margin import MOST, Margin, Planes, cropped, margin, planes_of, with_margin
 from .registry import native
 from .sums import Sums, aligned, taken
-from .taps import SINGLE, margins, plain, transposed
+from .taps import SINGLE, distances, margins, plain, transposed
 from .tensor import Tensor, c_strides
 
 ROWS_OF_VECTORS = {16: (8, 8, 8, 8, 6), 8: (8, 8, 6, 4, 3), 4: (8, 8, 6, 4, 3)}
@@ -51,7 +51,7 @@ def conv(emitter: Emitter, node: Node, x: Tensor, w: Tensor, b: Tensor | None = 
         return None
     if b is not None and b.shape != w.shape[:1]:
         return None
-    layout = Windows(node).layout(x.shape[2:], w.shape[2:])
+    layout = emitter.once("windows", node, Windows).layout(x.shape[2:], w.shape[2:])
     if 0 in layout.out:
         return None
     axes = [
@@ -60,7 +60,7 @@ def conv(emitter: Emitter, node: Node, x: Tensor, w: Tensor, b: Tensor | None = 
             x.shape[2:], w.shape[2:], layout.strides, layout.dilations, layout.begin, layout.out, strict=True
         )
     ]
-    rows, columns = axes if len(axes) == 2 else ([SINGLE], axes[0])
+    rows, columns = axes if len(axes) == 2 else ((SINGLE,), axes[0])
     sums = Sums(rows, columns, x.shape[0], groups, w.shape[1], w.shape[0] // groups, False)
     return convolve(emitter, x, w, b, sums, (x.shape[0], w.shape[0], *layout.out))
 
@@ -74,11 +74,11 @@ def conv_transpose(emitter: Emitter, node: Node, x: Tensor, w: Tensor, b: Tensor
     m = w.shape[1] * groups
     if b is not None and b.shape != (m,):
         return None
-    out, begin, strides, dilations, _ = Placement(node).find(x.shape[2:], w.shape[2:])
+    out, begin, strides, dilations, _ = emitter.once("placement", node, Placement).find(x.shape[2:], w.shape[2:])
     if 0 in out:
         return None
     axes = [transposed(*axis) for axis in zip(x.shape[2:], w.shape[2:], strides, dilations, begin, out, strict=True)]
-    rows, columns = axes if len(axes) == 2 else ([SINGLE], axes[0])
+    rows, columns = axes if len(axes) == 2 else ((SINGLE,), axes[0])
     sums = Sums(rows, columns, x.shape[0], groups, w.shape[0] // groups, w.shape[1], True)
     return convolve(emitter, x, w, b, sums, (x.shape[0], m, *out))
 
@@ -193,15 +193,15 @@ def emit(
     weights = at = 0
     for rows in sums.rows:
         for columns in sums.columns:
-            table = x.taps(sums.channels, rows, columns)
             oh, ow = (1, one) if one is not None else (rows.count, columns.count)
             pieces = -(-ow // lanes) if wide else sums.n * oh * ow
             cuts = -(-pieces // plan.most)
-            phases += (0, rows.first * width + columns.first, weights, at, len(table), oh, ow)
+            n_taps = sums.channels * rows.n_taps * columns.n_taps
+            phases += (0, rows.first * width + columns.first, weights, at, n_taps, oh, ow)
             phases += (cuts, *divmod(pieces, cuts))
-            tables.append(table)
-            weights += sums.groups * m * len(table)
-            at += len(table)
+            tables.append(x.taps(sums.channels, rows, columns))
+            weights += sums.groups * m * n_taps
+            at += n_taps
     key = (
         "conv",
         wide,
@@ -215,7 +215,7 @@ def emit(
     packed = emitter.packed(key, w.value, lambda value: pack(value, sums, block, 0 if wide else lanes))
     words: list[Word] = [source, y, packed]
     words += [0, 0] if b is None else [emitter.contiguous(b)]
-    words.append(emitter.constant(tables[0] if len(tables) == 1 else np.concatenate(tables)))
+    words.append(distances(tuple(tables)))
     size = 0 if copy is None else -(-(sums.groups * sums.channels * copy.size + lanes) // 16) * 16
     words += [0, 0] if copy is None else [emitter.scratch(4 * size * emitter.threads)]
     epilogue = len(words)
@@ -223,7 +223,8 @@ def emit(
     words += [-1, 0.0, 0.0, sums.n, sums.groups, sums.m, block, plan.blocks]
     words += [x.strides[0], sums.channels * x.strides[1], stride_h * x.strides[2], xw]
     words += [yn, ym, sums.rows[0].step * width, sums.columns[0].step]
-    n_words = sum(2 if isinstance(word, Tensor) else 1 for word in words) + 5 + len(phases)
+    n_tensors = 4 + (b is not None) + (copy is not None)
+    n_words = len(words) + n_tensors + 5 + len(phases)
     words += [0, 0, 1, 0] if copy is None else [n_words, copy.run, copy.bands, size]
     words += [len(tables), *phases]
     if copy is not None:

@@ -10,7 +10,7 @@ import numpy as np
 from .emitter import Emitter, Word
 from .margin import Planes, margin
 from .sums import Sums, aligned, taken
-from .taps import Phase
+from .taps import Phase, distances
 from .tensor import Tensor, c_strides
 
 LINE = 1024
@@ -60,14 +60,14 @@ def convolve_planes(
     tables = []
     weights = at = longest = 0
     for rows, columns in grid:
-        table = planes.taps(1, rows, columns)
+        n_taps = rows.n_taps * columns.n_taps
         line = lines(rows, columns, step, lanes)
-        phases += (0, rows.first * shape[-1] + columns.first, weights, at, len(table))
+        phases += (0, rows.first * shape[-1] + columns.first, weights, at, n_taps)
         phases += (rows.count, columns.count, line.run, int(line.direct))
-        tables.append(table)
+        tables.append(planes.taps(1, rows, columns))
         longest = max(longest, line.length)
-        weights += sums.groups * len(table)
-        at += len(table)
+        weights += sums.groups * n_taps
+        at += n_taps
     y = emitter.empty(shape)
     apart = 0 if copy is None else whole(copy.size + lanes)
     batch = min(max(BATCH // apart, 1), 64) if apart else sums.n * sums.groups
@@ -75,12 +75,13 @@ def convolve_planes(
     size = start + whole(longest + lanes)
     words: list[Word] = [x.tensor, y, emitter.packed(pack_key(sums), w.value, lambda value: pack(value, sums))]
     words += [0, 0] if b is None else [emitter.contiguous(b)]
-    words += [emitter.constant(np.concatenate(tables)), emitter.scratch(4 * size * emitter.threads)]
+    words += [distances(tuple(tables)), emitter.scratch(4 * size * emitter.threads)]
     epilogue = len(words)
     yn, yc, *_ = c_strides(shape)
     words += [-1, 0.0, 0.0, sums.n, sums.groups, x.strides[0], x.strides[1], step, yn, yc]
     words += [sums.rows[0].step * shape[-1], sums.columns[0].step]
-    n_words = sum(2 if isinstance(word, Tensor) else 1 for word in words) + 6 + len(phases)
+    n_tensors = 5 + (b is not None)
+    n_words = len(words) + n_tensors + 6 + len(phases)
     words += [0 if copy is None else n_words, batch, apart, start, size, len(tables), *phases]
     if copy is not None:
         words += [0, 0, 0, 0, 0.0, *copy.words]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from .tensor import Shape
 
@@ -23,7 +24,7 @@ def merged_axes(shape: Shape, *strides: Sequence[int]) -> list[Axis] | None:
     return joined(list(zip(shape, *strides, strict=True))) or [(1, *(1 for _ in strides))]
 
 
-def joined(axes: list[Axis]) -> list[Axis]:
+def joined(axes: Sequence[Axis]) -> list[Axis]:
     """As few axes as walk the same places in the same order."""
     found: list[Axis] = []
     for entry in axes:
@@ -40,6 +41,13 @@ def joined(axes: list[Axis]) -> list[Axis]:
                 continue
         found.append(entry)
     return found
+
+
+@lru_cache(maxsize=4096)
+def copy_of(shape: Shape, source: Shape, target: Shape, item: int) -> tuple[int, ...] | None:
+    """`copy_words` of a shape and the strides of both operands; None for an empty shape."""
+    axes = merged_axes(shape, source, target)
+    return None if axes is None else tuple([int(word) for word in copy_words(axes, item)])
 
 
 def copy_words(axes: list[Axis], item: int) -> list[int]:

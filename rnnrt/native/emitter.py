@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .copying import copy_words, merged_axes
+from ..graph import Node
+from .copying import copy_of
 from .tensor import Buffer, Shape, Tensor, c_strides, constant
 
 FLOAT = np.dtype(np.float32)
@@ -78,8 +79,15 @@ class Emitter:
         """``make(array)`` as a constant, made once for `array` and `key`."""
         found = self._packed.get((key, id(array)))
         if found is None:
-            found = self._packed[key, id(array)] = (make(array), array)
-        return constant(found[0])
+            found = self._packed[key, id(array)] = (constant(make(array)), array)
+        return found[0]
+
+    def once(self, what: str, node: Node, make: Callable[[Node], Any]) -> Any:
+        """``make(node)``, which depends on the node alone, made once for it."""
+        found = self._packed.get((what, id(node)))
+        if found is None:
+            found = self._packed[what, id(node)] = make(node)
+        return found
 
     def contiguous(self, tensor: Tensor) -> Tensor:
         """The tensor itself, or a copy in C order."""
@@ -93,9 +101,9 @@ class Emitter:
 
     def copy_into(self, source: Tensor, target: Tensor) -> None:
         """Copy elements into a tensor of the same shape and type, whatever the strides of both."""
-        axes = merged_axes(source.shape, source.strides, target.strides)
-        if axes is not None:
-            self.emit("copy", [source, target, *copy_words(axes, source.dtype.itemsize)], source.size)
+        words = copy_of(source.shape, source.strides, target.strides, source.dtype.itemsize)
+        if words is not None:
+            self.emit("copy", [source, target, *words], source.size)
 
     def emit(self, op: str | int, words: list[Word], work: float) -> Emitted:
         """Append a step."""

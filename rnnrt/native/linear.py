@@ -57,7 +57,7 @@ def _matmul(emitter: Emitter, a: Tensor, b: Tensor, scale: float) -> Tensor | No
     swap = _better_swapped(a, b, m, n, emitter.lanes)
     y_rows, y_columns = (1, m) if swap else (n, 1)
     batch_a, batch_b = _repeated(a_shape[:-2], a_strides[:-2], both), _repeated(b_shape[:-2], b_strides[:-2], both)
-    batch = list(zip(both, batch_a, batch_b, (s * m * n for s in c_strides(both)), strict=True))
+    batch = list(zip(both, batch_a, batch_b, [s * m * n for s in c_strides(both)], strict=True)) if both else []
     rows, columns = [(m, a_strides[-2], y_rows)], [(n, b_strides[-1], y_columns)]
     product = Product(a, b, y, batch, rows, columns, [(k, a_strides[-1], b_strides[-2])], scale)
     if not (product.swapped() if swap else product).emit(emitter):
@@ -76,16 +76,20 @@ def _broadcast(a: Shape, b: Shape) -> Shape | None:
     """``np.broadcast_shapes`` of two, or None."""
     rank = max(len(a), len(b))
     a, b = (1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b
-    if any(x != y and x != 1 and y != 1 for x, y in zip(a, b, strict=True)):
-        return None
-    return tuple(y if x == 1 else x for x, y in zip(a, b, strict=True))
+    if a == b:
+        return a
+    both = []
+    for x, y in zip(a, b, strict=True):
+        if x != y and x != 1 and y != 1:
+            return None
+        both.append(y if x == 1 else x)
+    return tuple(both)
 
 
 def _repeated(shape: Shape, strides: Shape, to: Shape) -> Shape:
     """Strides of an array broadcast to shape `to`."""
-    more = len(to) - len(shape)
-    own = (0 if n == 1 else s for n, s in zip(shape, strides, strict=True))
-    return (*(0 for _ in range(more)), *own)
+    own = [0 if n == 1 else s for n, s in zip(shape, strides, strict=True)]
+    return (*[0] * (len(to) - len(shape)), *own)
 
 
 @native("Gemm")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from .emitter import Emitter, Word
-from .taps import Phase, distances, margins
+from .taps import Phase, Phases, Table, margins
 from .tensor import Tensor
 
 MOST = 2**31 - 1
@@ -40,13 +38,11 @@ class Planes(NamedTuple):
         w += self.left
         return w % self.piece * self.apart + w // self.piece if self.piece > 1 else w * self.strides[3]
 
-    def taps(self, channels: int, rows: Phase, columns: Phase) -> np.ndarray:
-        """Distances of all taps, int32 (channels * rows * columns,)."""
-        if not rows.n_taps or not columns.n_taps:
-            return distances(0, 0, (0,), (0,))
-        down = tuple(self.row(rows.start + t * rows.start_step) for t in range(rows.n_taps))
-        right = tuple(self.column(columns.start + t * columns.start_step) for t in range(columns.n_taps))
-        return distances(channels, self.strides[1], down, right)
+    def taps(self, channels: int, rows: Phase, columns: Phase) -> Table:
+        """Where all taps of a phase lie, for `distances`."""
+        down = [self.row(rows.start + t * rows.start_step) for t in range(rows.n_taps)]
+        right = [self.column(columns.start + t * columns.start_step) for t in range(columns.n_taps)]
+        return channels, self.strides[1], tuple(down), tuple(right)
 
 
 def planes_of(x: Tensor) -> Planes:
@@ -58,7 +54,7 @@ def planes_of(x: Tensor) -> Planes:
     return Planes(x, n, c, h, w, (xn, xc, xh, xw))
 
 
-def cropped(x: Planes, rows: list[Phase]) -> tuple[Planes, list[Phase]]:
+def cropped(x: Planes, rows: Phases) -> tuple[Planes, Phases]:
     """The planes with no more than the rows that are read, if there is one row of outputs."""
     if len(rows) > 1 or rows[0].count > 1 or not rows[0].n_taps:
         return x, rows
@@ -68,7 +64,7 @@ def cropped(x: Planes, rows: list[Phase]) -> tuple[Planes, list[Phase]]:
     at = tensor.offset + phase.start * x.strides[2]
     view = Tensor(tensor.dtype, tensor.shape, tensor.strides, tensor.buffer, at)
     strides = (n, c, phase.start_step * x.strides[2], w)
-    return x._replace(tensor=view, h=phase.n_taps, strides=strides), [phase._replace(start=0, start_step=1)]
+    return x._replace(tensor=view, h=phase.n_taps, strides=strides), (phase._replace(start=0, start_step=1),)
 
 
 class Margin(NamedTuple):
@@ -93,7 +89,7 @@ class Margin(NamedTuple):
         return Planes(target, x.n, x.c, x.h, x.w, strides, self.top, self.left, self.piece, self.rows * self.pitch)
 
 
-def margin(x: Planes, rows: list[Phase], columns: list[Phase], piece: int, copy: bool, most: int = 0) -> Margin | None:
+def margin(x: Planes, rows: Phases, columns: Phases, piece: int, copy: bool, most: int = 0) -> Margin | None:
     """The copy that the phases need; None if they read nothing but the planes, and `copy` is false.
 
     Where there are `most` and one phase of rows, a copy of all channels has no more elements, if it can, but is of the
@@ -123,7 +119,7 @@ def margin(x: Planes, rows: list[Phase], columns: list[Phase], piece: int, copy:
 
 
 def with_margin(
-    emitter: Emitter, x: Planes, rows: list[Phase], columns: list[Phase], piece: int, copy: bool, fill: float = 0.0
+    emitter: Emitter, x: Planes, rows: Phases, columns: Phases, piece: int, copy: bool, fill: float = 0.0
 ) -> Planes:
     """The planes with the margins that the phases read; the same ones if none are needed and `copy` is false.
 

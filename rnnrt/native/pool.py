@@ -13,7 +13,7 @@ from ..ops.windows import Windows
 from .emitter import FLOAT, Emitter, Word
 from .margin import MOST, planes_of, with_margin
 from .registry import native
-from .taps import SINGLE, margins, plain
+from .taps import SINGLE, distances, margins, plain
 from .tensor import Tensor
 
 
@@ -36,7 +36,7 @@ def windowed(emitter: Emitter, node: Node, x: Tensor, include: bool | None) -> T
     """The largest of each window (`include` None), or its mean, which counts padding if `include`."""
     if x.dtype != FLOAT or x.ndim not in (3, 4) or 0 in x.shape:
         return None
-    layout = Windows(node).layout(x.shape[2:])
+    layout = emitter.once("windows", node, Windows).layout(x.shape[2:])
     planes = planes_of(x)
     spatial = zip(x.shape[2:], layout.kernel, layout.strides, layout.dilations, layout.begin, layout.out, strict=True)
     axes = [plain(*axis)[0] for axis in spatial]
@@ -44,14 +44,14 @@ def windowed(emitter: Emitter, node: Node, x: Tensor, include: bool | None) -> T
     largest = include is None
     if 0 in layout.out or not rows.n_taps or not columns.n_taps:
         return None
-    high, across = margins([rows], planes.h), margins([columns], planes.w)
+    high, across = margins((rows,), planes.h), margins((columns,), planes.w)
     if planes.n * planes.c * (planes.h + sum(high)) * (planes.w + sum(across) + emitter.lanes) > MOST:
         return None
     copy = columns.count < emitter.lanes or planes.strides[3] != 1
-    planes = with_margin(emitter, planes, [rows], [columns], columns.stride, copy, fill=-math.inf if largest else 0.0)
+    planes = with_margin(emitter, planes, (rows,), (columns,), columns.stride, copy, fill=-math.inf if largest else 0.0)
     y = emitter.empty((*x.shape[:2], *layout.out))
-    table = planes.taps(1, rows, columns)
-    words: list[Word] = [planes.tensor, y, emitter.constant(table)]
+    n_taps = rows.n_taps * columns.n_taps
+    words: list[Word] = [planes.tensor, y, distances((planes.taps(1, rows, columns),))]
     if largest:
         words += [0, 0]
     else:
@@ -60,9 +60,9 @@ def windowed(emitter: Emitter, node: Node, x: Tensor, include: bool | None) -> T
         words.append(
             emitter.constant(counts(layout.kernel, layout.strides, layout.dilations, layout.begin, layout.out, spans))
         )
-    words += [int(largest), planes.n, planes.c, rows.count, columns.count, len(table)]
+    words += [int(largest), planes.n, planes.c, rows.count, columns.count, n_taps]
     words += [planes.strides[0], planes.strides[1], rows.stride * planes.strides[2]]
-    emitter.emit("pool", words, y.size * len(table))
+    emitter.emit("pool", words, y.size * n_taps)
     return y
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .emitter import FLOAT, Emitter, Word, merged_axes
+from .copying import joined
+from .emitter import FLOAT, Emitter, Word
 from .tensor import Buffer, Tensor
 
 NOTHING = Tensor(FLOAT, (0,), (1,), Buffer(0, 0, 0))
@@ -82,9 +83,7 @@ class Product:
 
 def _merged(axes: Axes, operands: int) -> Axes:
     """The fewest axes, none of size 1 but a single one."""
-    merged = merged_axes(tuple(axis[0] for axis in axes), *([axis[k + 1] for axis in axes] for k in range(operands)))
-    assert merged is not None
-    return merged
+    return joined(axes) or [(1,) * (1 + operands)]
 
 
 def vectors_of(n: int, lanes: int) -> tuple[int, int, int]:

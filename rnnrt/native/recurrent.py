@@ -44,6 +44,7 @@ class RecurrentBinder:
         self.arrangements = node.attrs["out_axes"]
         self.wanted = [bool(node.output(k)) for k in range(3)]
         self.n_outputs = len(node.outputs)
+        self.orders = [self._order(k) for k in range(3)]
 
     def bind(self, emitter: Emitter, node: Node, *arrays: Tensor | None) -> tuple[Tensor | None, ...]:
         """Emit the step; the outputs, None for those without a name."""
@@ -110,8 +111,8 @@ class RecurrentBinder:
         """Memory for output `k`, seen with the axes in the order that the step has them in."""
         if not self.wanted[k]:
             return None
-        order = self._order(k) or range(len(sizes))
-        memory = emitter.empty(tuple(sizes[a] for a in order), self.layer.dtype)
+        order = self.orders[k] or range(len(sizes))
+        memory = emitter.empty(tuple([sizes[a] for a in order]), self.layer.dtype)
         strides = [0] * len(sizes)
         for place, axis in enumerate(order):
             strides[axis] = memory.strides[place]
@@ -122,10 +123,11 @@ class RecurrentBinder:
         groups: Groups | None = self.arrangements.get(k)
         if made is None or groups is None:
             return made
-        shape = tuple(math.prod(made.shape[axis] for axis in group) for group in groups)
-        if self._order(k) is not None:
+        sizes = made.shape
+        shape = tuple([math.prod([sizes[axis] for axis in group]) for group in groups])
+        if self.orders[k] is not None:
             return emitter.view(made, shape, c_strides(shape))
         named = [axis for group in groups for axis in group]
         order = named + [axis for axis in range(made.ndim) if axis not in named]
-        moved = emitter.view(made, tuple(made.shape[a] for a in order), tuple(made.strides[a] for a in order))
+        moved = emitter.view(made, tuple([sizes[a] for a in order]), tuple([made.strides[a] for a in order]))
         return view_reshape(emitter, moved, shape)

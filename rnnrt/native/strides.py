@@ -64,19 +64,19 @@ def apply_views(emitter: Emitter, tensor: Tensor, views: Iterable[tuple[Any, ...
         rank = len(shape)
         if kind == "transpose":
             perm = [p % rank for p in args[0]]
-            tensor = emitter.view(tensor, tuple(shape[p] for p in perm), tuple(strides[p] for p in perm))
+            tensor = emitter.view(tensor, tuple([shape[p] for p in perm]), tuple([strides[p] for p in perm]))
         elif kind == "squeeze":
             gone = {a % rank for a in args[0]}
-            if any(shape[a] != 1 for a in gone):
+            if [a for a in gone if shape[a] != 1]:
                 raise ValueError(f"axes {args[0]} of shape {shape} are not all of size 1")
             kept = [a for a in range(rank) if a not in gone]
-            tensor = emitter.view(tensor, tuple(shape[a] for a in kept), tuple(strides[a] for a in kept))
+            tensor = emitter.view(tensor, tuple([shape[a] for a in kept]), tuple([strides[a] for a in kept]))
         elif kind == "unsqueeze":
             total = rank + len(args[0])
             new = {a % total for a in args[0]}
             old = iter(zip(shape, strides, strict=True))
             pairs = [(1, 0) if a in new else next(old) for a in range(total)]
-            tensor = emitter.view(tensor, tuple(p[0] for p in pairs), tuple(p[1] for p in pairs))
+            tensor = emitter.view(tensor, tuple([p[0] for p in pairs]), tuple([p[1] for p in pairs]))
         elif kind == "slice":
             axis, start, stop, step = args
             tensor = _sliced(emitter, tensor, axis, range(shape[axis])[slice(start, stop, step)])

@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .taps import Phase
+from .taps import Phase, Phases
 
 
 class Sums(NamedTuple):
     """A convolution as sums over taps: phases along both axes, and the sizes that all of them share."""
 
-    rows: list[Phase]
-    columns: list[Phase]
+    rows: Phases
+    columns: Phases
     n: int
     groups: int
     channels: int

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .tensor import Tensor, constant
+
 
 class Phase(NamedTuple):
     """See the module."""
@@ -41,16 +43,20 @@ class Phase(NamedTuple):
         return self._replace(tap=tap, start=start, n_taps=high - low)
 
 
+Phases = tuple[Phase, ...]
+
 SINGLE = Phase(0, 1, 1, 1, 0, 1, 1, 0, 1)
 """The height of what has none."""
 
 
-def plain(n: int, k: int, stride: int, dilation: int, begin: int, out: int) -> list[Phase]:
+@lru_cache(maxsize=1024)
+def plain(n: int, k: int, stride: int, dilation: int, begin: int, out: int) -> Phases:
     """The phase of a convolution with `k` taps over `n` elements padded by `begin`."""
-    return [Phase(0, 1, out, stride, 0, 1, k, -begin, dilation).trimmed(n)]
+    return (Phase(0, 1, out, stride, 0, 1, k, -begin, dilation).trimmed(n),)
 
 
-def transposed(n: int, k: int, stride: int, dilation: int, begin: int, out: int) -> list[Phase]:
+@lru_cache(maxsize=1024)
+def transposed(n: int, k: int, stride: int, dilation: int, begin: int, out: int) -> Phases:
     """The phases of a transposed convolution, whose output begins at element `begin` of its full result."""
     every = stride // math.gcd(stride, dilation)
     phases = []
@@ -63,10 +69,11 @@ def transposed(n: int, k: int, stride: int, dilation: int, begin: int, out: int)
         phases.append(
             Phase(first, stride, count, 1, tap, every, n_taps, start, -(dilation * every) // stride).trimmed(n)
         )
-    return phases
+    return tuple(phases)
 
 
-def margins(phases: list[Phase], n: int) -> tuple[int, int]:
+@lru_cache(maxsize=1024)
+def margins(phases: Phases, n: int) -> tuple[int, int]:
     """How many elements before and behind an axis of `n` elements are read."""
     low, high = 0, n - 1
     for p in phases:
@@ -76,8 +83,16 @@ def margins(phases: list[Phase], n: int) -> tuple[int, int]:
     return -low, high - (n - 1)
 
 
+Table = tuple[int, int, tuple[int, ...], tuple[int, ...]]
+"""Channels, elements from one to the next, and the distances of rows and columns: the taps of a phase."""
+
+
 @lru_cache(maxsize=512)
-def distances(channels: int, step: int, rows: tuple[int, ...], columns: tuple[int, ...]) -> np.ndarray:
-    """``c * step + row + column`` for all three, the last fastest; int32."""
+def distances(tables: tuple[Table, ...]) -> Tensor:
+    """For each table in turn ``c * step + row + column`` for all three, the last fastest; int32."""
+    return constant(np.concatenate([_distances(*table) for table in tables]))
+
+
+def _distances(channels: int, step: int, rows: tuple[int, ...], columns: tuple[int, ...]) -> np.ndarray:
     grid = np.arange(channels, dtype=np.int32)[:, None] * np.int32(step) + np.array(rows, np.int32)
     return (grid[:, :, None] + np.array(columns, np.int32)).ravel()

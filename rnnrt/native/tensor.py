@@ -7,6 +7,7 @@ the executor (``_core/program.pyx``) puts addresses to bases.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,6 +94,8 @@ class Tensor:
 
     def contiguous(self) -> bool:
         """Whether the elements lie side by side in C order; axes of size 1 do not count."""
+        if self.strides == c_strides(self.shape):
+            return True
         expected = 1
         for size, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
             if size != 1:
@@ -119,12 +122,13 @@ class Opaque:
         self.uses = 0
 
 
+@lru_cache(maxsize=4096)
 def c_strides(shape: Shape) -> Shape:
     """Strides in elements of a C-contiguous array."""
     strides, step = [], 1
     for size in reversed(shape):
         strides.append(step)
-        step *= size
+        step *= int(size)
     return tuple(reversed(strides))
 
 
