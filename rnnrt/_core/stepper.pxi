@@ -29,6 +29,7 @@ cdef class Stepper:
     cdef public Segment root           # of the last step; None: the next one goes the long way
     cdef readonly tuple inputs, outputs
     cdef list reads, makes             # for each input and output: the number of the state, or -1
+    cdef list places                   # for each state: which input it is
     cdef int n_states, n_feeds
     cdef list current, spare           # the state by number; empty before the first step
     cdef int busy
@@ -39,6 +40,7 @@ cdef class Stepper:
         self.program, self.inputs, self.outputs = program, inputs, outputs
         self.reads = [numbers.get(name, -1) for name in inputs]
         self.makes = [made.get(name, -1) for name in outputs]
+        self.places = [inputs.index(name) for name in states]
         self.n_states, self.n_feeds = len(states), len(inputs) - len(states)
         self.root, self.current, self.spare, self.busy = None, [], [], 0
 
@@ -72,7 +74,7 @@ cdef class Stepper:
         cdef list given, targets, results
         cdef int k, number
         cdef dict answer = {}
-        if root is None or root.kind != END or self.busy == generation or type(feeds) is not dict:
+        if root is None or self.busy == generation or type(feeds) is not dict or (out is not None and root.kind != END):
             return None
         if len(<dict> feeds) != self.n_feeds or (out is not None and type(out) is not dict):
             return None
@@ -88,7 +90,7 @@ cdef class Stepper:
             value = None
             if number >= 0:
                 value = self.spare[number]
-                if not fits(&root.made[k], value):
+                if root.kind == END and not fits(&root.made[k], value):
                     return None
             elif out is not None:
                 value = (<dict> out).get(self.outputs[k])
@@ -108,7 +110,12 @@ cdef class Stepper:
         finally:
             self.busy = 0
         for k in range(len(self.outputs)):
-            if self.makes[k] < 0:
+            number = self.makes[k]
+            if number < 0:
                 answer[self.outputs[k]] = results[k]
+            elif results[k] is not self.spare[number]:
+                if not fits(&root.read[self.places[number]], results[k]):
+                    return None
+                self.spare[number] = results[k]
         self.current, self.spare = self.spare, self.current
         return answer
