@@ -72,7 +72,7 @@ class _Rewriting:
 
     def clean(self) -> int:
         """Clean; how much that changed."""
-        cleaned = clean(self.graph, self.known, self.names)
+        cleaned = clean(self.graph, self.known, self.names, self.cleaned.time)
         self.cleaned.add(cleaned)
         return cleaned.changes()
 

@@ -27,7 +27,8 @@ class Cell:
 
     ``w`` is [G*H, I] for the sources `x` side by side, ``r`` [G*H, H] (None where the cell has no product with h,
     because h is zero), ``b`` [2*G*H], gates in ONNX's order. ``h`` and ``c`` are the states before, None for zero;
-    ``own`` are the nodes that may use ``c_out`` without being users of the cell.
+    ``own`` are the nodes that may use ``c_out`` without being users of the cell; ``parts`` are w, r and b, r also where
+    it is zero.
     """
 
     op: str
@@ -43,7 +44,17 @@ class Cell:
     c_out: str
     lead: tuple[Size, ...]
     own: tuple[Node, ...] = ()
-    key: bytes = b""
+    parts: tuple[np.ndarray, ...] = ()
+    _key: bytes = b""
+
+    @property
+    def key(self) -> bytes:
+        """What cells of the same weights have in common; made when first asked for, since most cells never are."""
+        if not self._key:
+            w = self.parts[0]
+            text = repr((self.op, self.activations, self.linear_before_reset, w.shape, w.dtype.str)).encode()
+            self._key = hashlib.blake2b(b"".join([text, *(a.tobytes() for a in self.parts)])).digest()
+        return self._key
 
     @property
     def units(self) -> int:
@@ -125,13 +136,11 @@ class Reader:
             return None
         w, r, b = self._weights(gates, x, Source(h or ""), recurrent, dtype)
         unknown = h is None or (zero_h and not any(Source(h) in gate.terms for gate in gates))
-        cell = Cell(
+        return Cell(
             op, x, None if zero_h else h, None if zero_c else c, w, None if unknown else r, b, activations,
             recurrent is None or bool(recurrent.bias.size), node.outputs[0], c_out, tuple(shape[:-1]),
+            parts=(w, r, b),
         )  # fmt: skip
-        text = repr((op, activations, cell.linear_before_reset, w.shape, dtype.str)).encode()
-        cell.key = hashlib.blake2b(b"".join([text, *(a.tobytes() for a in (w, r, b))])).digest()
-        return cell
 
     def _weights(
         self, gates: tuple[Affine, ...], x: tuple[Source, ...], h: Source, recurrent: Affine | None, dtype: np.dtype

@@ -25,12 +25,16 @@ _SHARED_BYTES = 4096  # constants up to this size are compared by what they hold
 
 @dataclass(slots=True)
 class Cleaned:
-    """How many nodes went away: those that did nothing, those merged with a neighbour, those there twice, dead ones."""
+    """How many nodes went away: those that did nothing, those merged with a neighbour, those there twice, dead ones.
+
+    ``time`` is that of the `Known` after the last sweep.
+    """
 
     removed: int = 0
     merged: int = 0
     repeated: int = 0
     dead: int = 0
+    time: int = -1
 
     def changes(self) -> int:
         """How much one sweep changed."""
@@ -42,21 +46,23 @@ class Cleaned:
         self.merged += other.merged
         self.repeated += other.repeated
         self.dead += other.dead
+        self.time = other.time
 
 
-def clean(graph: Graph, known: Known | None = None, names: Names | None = None) -> Cleaned:
-    """Clean `graph` and the graphs in it, in place; `known` follows."""
+def clean(graph: Graph, known: Known | None = None, names: Names | None = None, since: int = -1) -> Cleaned:
+    """Clean `graph` and the graphs in it, in place; `known` follows. See `fold` about `since`."""
     known = known or Known(graph)
-    cleaner = _Cleaner(names or Names(graph))
+    cleaner = _Cleaner(names or Names(graph), since)
     cleaner.sweep(graph, known)
+    cleaner.cleaned.time = known.time
     if cleaner.has_renamed:
         known.learn_all()
     return cleaner.cleaned
 
 
 class _Cleaner:
-    def __init__(self, names: Names) -> None:
-        self.names = names
+    def __init__(self, names: Names, since: int) -> None:
+        self.names, self.since = names, since
         self.cleaned = Cleaned()
         self.has_renamed = False
 
@@ -71,9 +77,10 @@ class _Cleaner:
             rename_inputs(node, alias)
             for _, sub in node.subgraphs():
                 self.sweep(sub, known.scope(sub))
-            while self._merge(node, known, graph):
+            is_new = self._is_new(node, known)
+            while is_new and self._merge(node, known, graph):
                 self.cleaned.merged += 1
-            if len(node.outputs) == 1 and leaves_alone(node, known):
+            if is_new and len(node.outputs) == 1 and leaves_alone(node, known):
                 if node.outputs[0] not in fixed:
                     alias[node.outputs[0]] = node.inputs[0]
                     self.cleaned.removed += 1
@@ -90,6 +97,13 @@ class _Cleaner:
         self._name_outputs(graph, fixed)
         for value in graph.outputs:
             value.name = alias.get(value.name, value.name) if value.name not in fixed else value.name
+
+    def _is_new(self, node: Node, known: Known) -> bool:
+        """Whether `node`, or what makes its first input, has changed since the sweep before."""
+        if not known.is_learned(node, self.since):
+            return True
+        maker = known.producers.get(node.input(0))
+        return maker is not None and not known.is_learned(maker, self.since)
 
     def _name_outputs(self, graph: Graph, fixed: set[str]) -> None:
         """Let nodes make the outputs of the model themselves where an Identity only gives a value its name."""

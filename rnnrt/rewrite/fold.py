@@ -119,10 +119,12 @@ def _branch_taken(node: Node, known: Known) -> Graph | None:
 
 def evaluate(node: Node, known: Known) -> list[np.ndarray] | None:
     """The outputs of a node whose inputs are constants; None if it has others, or has to be left to the run."""
-    arrays = [known.constant(name) for name in node.inputs]
-    if any(a is None and name for a, name in zip(arrays, node.inputs, strict=True)) or node.op in RANDOM:
-        return None
-    if any(True for _ in node.subgraphs()) or not node.outputs:
+    arrays: list[np.ndarray | None] = []
+    for name in node.inputs:
+        arrays.append(known.constant(name))
+        if name and arrays[-1] is None:
+            return None
+    if node.op in RANDOM or node.subgraphs() or not node.outputs:
         return None
     try:
         results = _run(node, arrays)

@@ -123,14 +123,13 @@ class Known:
         self._log.time = time = self._log.time + 1
         if not node.subgraphs():
             self._learned[id(node)] = (time, node, node.op, node.attrs, node.inputs.copy(), node.outputs.copy())
-        before = [self._forget(out) for out in node.outputs if out]
-        for out in node.outputs:
-            if out:
-                self.producers[out] = node
-                self._own.add(out)
+        made = [out for out in node.outputs if out]
+        before = {out: self._forget(out) for out in made if out in self.producers}
+        self.producers.update(dict.fromkeys(made, node))
+        self._own.update(made)
         self._conclude(node)
-        for out, facts in zip([out for out in node.outputs if out], before, strict=True):
-            if facts is not None and facts != self._facts(out):
+        for out, facts in before.items():
+            if facts != self._facts(out):
                 self._log.changed[out] = time
 
     def is_learned(self, node: Node, by: float = math.inf) -> bool:
@@ -155,10 +154,8 @@ class Known:
         held = None if contents is None else (contents.shape, contents.reshape(-1).tolist())
         return self._shapes.get(name), self._dtypes.get(name), held
 
-    def _forget(self, name: str) -> tuple[Any, ...] | None:
-        """What was known of `name`; None if it is new."""
-        if name not in self.producers:
-            return None
+    def _forget(self, name: str) -> tuple[Any, ...]:
+        """What was known of `name`."""
         facts = self._facts(name)
         for known in (self._shapes, self._dtypes, self._contents):
             known.pop(name, None)
@@ -250,7 +247,8 @@ class Known:
 
     def settled(self, name: str) -> np.ndarray | None:
         """The value of `name` as an array where `contents` holds no token."""
-        found, dtype = self.contents(name), self.dtype(name)
+        found = self.contents(name)
+        dtype = self.dtype(name) if found is not None else None
         if found is None or dtype is None or any(isinstance(v, str) for v in found.flat):
             return None
         return found.astype(dtype)
