@@ -147,25 +147,26 @@ class Binding:
         """The step's results if it can be folded or made of native steps."""
         if step.tier == "control":
             return None
-        known = True
+        known = plain = True
+        pending = False
         for x in given:
-            if x is not None and (type(x) is not Tensor or x.value is None):
+            if x is None:
+                continue
+            if type(x) is not Tensor:
+                known = plain = False
+            elif x.value is None:  # and so of numbers
                 known = False
-                break
+                pending = pending or x.pending is not None
+            elif x.dtype.kind == "O":
+                plain = False
         if known:
             folded = self._folder.fold(step, [None if x is None else x.value for x in given])
             if folded is not None:
                 return folded
         binder = step.bind
-        if binder is None:
+        if binder is None or not plain:
             return None
-        lazy = binder.lazy
-        for x in given:
-            if x is None:
-                continue
-            if type(x) is not Tensor or x.dtype.kind == "O":
-                return None
-        if not lazy:
+        if pending and not binder.lazy:
             for x in given:
                 if x is not None and x.pending is not None:
                     x.force(emitter)
