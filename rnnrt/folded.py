@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CONTENT_BYTES = 256
 """Arrays this small are known by their content, larger ones by who they are."""
-KEPT_BYTES, MOST_BYTES, ENTRY_BYTES = 1 << 16, 1 << 22, 1 << 10
+KEPT_BYTES, MOST_BYTES, ENTRY_BYTES = 1 << 20, 1 << 23, 1 << 10
 """Results are kept if they and their operands are this small, and all of them no more; what an entry takes besides."""
 
 Results = list[Tensor | None]
