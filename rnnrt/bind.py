@@ -16,18 +16,14 @@ import numpy as np
 
 from ._core import program
 from .errors import InputError, RnnrtError, UnsupportedError
+from .folded import Folder
 from .native import arena
 from .native.emitter import Emitter
-from .native.tensor import Buffer, Opaque, Tensor, c_strides, constant
-from .ops.limits import FOLD_BYTES, limit, quiet
+from .native.tensor import Buffer, Opaque, Tensor, c_strides
+from .ops.limits import quiet
 
 if TYPE_CHECKING:
     from .plan import Plan, Step
-
-KEPT_BYTES = 1 << 16
-MOST_BYTES = 1 << 22
-ENTRY_BYTES = 1 << 9
-"""What is computed from shapes alone is kept for the next ones if it is this small, and all of it no more."""
 
 Signature = tuple[tuple[np.dtype, tuple[int, ...]] | None, ...]
 """For each value: its dtype and shape, or None if it is no array of numbers."""
@@ -110,8 +106,7 @@ class Binding:
     def __init__(self, plan: Plan, threads: int = 1) -> None:
         self.plan, self.threads = plan, threads
         self._packed: dict[Any, Any] = {}
-        self._known: dict[Any, tuple[list[Any], list[Any]]] = {}
-        self._known_bytes = 0
+        self._folder = Folder()
 
     def start(self, signature: Signature) -> program.Segment:
         """The first segment for inputs of these dtypes and shapes."""
@@ -152,25 +147,26 @@ class Binding:
         """The step's results if it can be folded or made of native steps."""
         if step.tier == "control":
             return None
-        known = True
-        for x in given:
-            if x is not None and (type(x) is not Tensor or x.value is None):
-                known = False
-                break
-        if known:
-            folded = self._folded(step, given)
-            if folded is not None:
-                return folded
-        binder = step.bind
-        if binder is None:
-            return None
-        lazy = binder.lazy
+        known = plain = True
+        pending = False
         for x in given:
             if x is None:
                 continue
-            if type(x) is not Tensor or x.dtype.kind == "O":
-                return None
-        if not lazy:
+            if type(x) is not Tensor:
+                known = plain = False
+            elif x.value is None:  # and so of numbers
+                known = False
+                pending = pending or x.pending is not None
+            elif x.dtype.kind == "O":
+                plain = False
+        if known:
+            folded = self._folder.fold(step, [None if x is None else x.value for x in given])
+            if folded is not None:
+                return folded
+        binder = step.bind
+        if binder is None or not plain:
+            return None
+        if pending and not binder.lazy:
             for x in given:
                 if x is not None and x.pending is not None:
                     x.force(emitter)
@@ -179,24 +175,6 @@ class Binding:
         if results is None or type(results) is tuple:
             return results
         return (results,)
-
-    def _folded(self, step: Step, given: list[Any]) -> list[Any] | None:
-        """As :func:`_folded`; small results are kept, with the arrays that they come from."""
-        values = [None if x is None else x.value for x in given]
-        key = (id(step), *[id(x) for x in values])
-        found = self._known.get(key)
-        if found is not None:
-            return found[1]
-        results = _folded(step, values)
-        if results is None:
-            return None
-        size = ENTRY_BYTES + _total(values) + _total(results)
-        if size <= KEPT_BYTES:
-            if self._known_bytes + size > MOST_BYTES:
-                self._known, self._known_bytes = {}, 0
-            self._known[key] = (values, results)
-            self._known_bytes += size
-        return results
 
     def _store(self, level: _Level, step: Step, results: Sequence[Any]) -> None:
         values, uses = level.values, level.plan.uses
@@ -338,33 +316,6 @@ def _claim(tensor: Tensor, base: int) -> bool:
         return False
     buffer.base = base
     return True
-
-
-def _total(values: list[Any]) -> int:
-    """Bytes of arrays or tensors; None has none."""
-    return sum([0 if x is None else x.nbytes for x in values])
-
-
-def _folded(step: Step, values: list[Any]) -> list[Any] | None:
-    """The results computed now; None if they are too big or no arrays."""
-    try:
-        with quiet(), limit(FOLD_BYTES):
-            results = step.fn(*values)
-    except Exception:
-        return None
-    arrays = results if step.multiple else (results,)
-    made: list[Tensor | None] = []
-    for k in range(len(step.outputs)):
-        array = arrays[k] if k < len(arrays) else None
-        if array is None:
-            made.append(None)
-            continue
-        if isinstance(array, np.generic):
-            array = np.asarray(array)
-        if not isinstance(array, np.ndarray) or array.dtype.kind == "O":
-            return None
-        made.append(constant(array))
-    return made
 
 
 def _caller(step: Step) -> Callable[[list[Any]], Sequence[Any]]:

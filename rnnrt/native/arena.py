@@ -49,12 +49,9 @@ def _fit(firsts: dict[Buffer, int], lasts: dict[Buffer, int], base: int) -> tupl
     for buffer, first in firsts.items():
         last = lasts[buffer]
         if soonest < first:
+            used -= sum([t[1] - t[0] for t in taken if t[2] < first])
             taken = [t for t in taken if t[2] >= first]
-            used, soonest = 0, last
-            for start, end, until in taken:
-                used += end - start
-                if until < soonest:
-                    soonest = until
+            soonest = min([last, *[t[2] for t in taken]])
         elif last < soonest:
             soonest = last
         need = -(-(buffer.size or 1) // ALIGN) * ALIGN

@@ -6,6 +6,8 @@ X is (N, C, *sizes), Y is (N, M, *out); weights are known before the run, float3
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +21,7 @@ from .emitter import FLOAT, Emitted, Emitter, Word
 from .margin import MOST, Margin, Planes, cropped, margin, planes_of, with_margin
 from .registry import native
 from .sums import Sums, aligned, taken
-from .taps import SINGLE, distances, margins, plain, transposed
+from .taps import SINGLE, Phases, distances, margins, plain, transposed
 from .tensor import Tensor, c_strides
 
 ROWS_OF_VECTORS = {16: (8, 8, 8, 8, 6), 8: (8, 8, 6, 4, 3), 4: (8, 8, 6, 4, 3)}
@@ -51,18 +53,34 @@ def conv(emitter: Emitter, node: Node, x: Tensor, w: Tensor, b: Tensor | None = 
         return None
     if b is not None and b.shape != w.shape[:1]:
         return None
-    layout = emitter.once("windows", node, Windows).layout(x.shape[2:], w.shape[2:])
-    if 0 in layout.out:
+    out, rows, columns = emitter.once("phases", node, _phases)(x.shape[2:], w.shape[2:])
+    if 0 in out:
         return None
-    axes = [
-        plain(*axis)
-        for axis in zip(
-            x.shape[2:], w.shape[2:], layout.strides, layout.dilations, layout.begin, layout.out, strict=True
-        )
-    ]
-    rows, columns = axes if len(axes) == 2 else ((SINGLE,), axes[0])
     sums = Sums(rows, columns, x.shape[0], groups, w.shape[1], w.shape[0] // groups, False)
-    return convolve(emitter, x, w, b, sums, (x.shape[0], w.shape[0], *layout.out))
+    return convolve(emitter, x, w, b, sums, (x.shape[0], w.shape[0], *out))
+
+
+Sizes = tuple[int, ...]
+
+
+def _phases(node: Node) -> Callable[[Sizes, Sizes], tuple[Sizes, Phases, Phases]]:
+    """What a node's output sizes and its phases along both axes are for the sizes of an input and of its kernel."""
+    windows = Windows(node)
+
+    @lru_cache(maxsize=64)
+    def phases(sizes: Sizes, kernel: Sizes) -> tuple[Sizes, Phases, Phases]:
+        layout = windows.layout(sizes, kernel)
+        strides, dilations, begin, out = layout.strides, layout.dilations, layout.begin, layout.out
+        if 0 in out:
+            return out, (), ()
+        axes = [plain(*axis) for axis in zip(sizes, kernel, strides, dilations, begin, out, strict=True)]
+        return out, *_two(axes)
+
+    return phases
+
+
+def _two(axes: list[Phases]) -> tuple[Phases, Phases]:
+    return (axes[0], axes[1]) if len(axes) == 2 else ((SINGLE,), axes[0])
 
 
 @native("ConvTranspose")
@@ -77,8 +95,9 @@ def conv_transpose(emitter: Emitter, node: Node, x: Tensor, w: Tensor, b: Tensor
     out, begin, strides, dilations, _ = emitter.once("placement", node, Placement).find(x.shape[2:], w.shape[2:])
     if 0 in out:
         return None
-    axes = [transposed(*axis) for axis in zip(x.shape[2:], w.shape[2:], strides, dilations, begin, out, strict=True)]
-    rows, columns = axes if len(axes) == 2 else ((SINGLE,), axes[0])
+    rows, columns = _two(
+        [transposed(*axis) for axis in zip(x.shape[2:], w.shape[2:], strides, dilations, begin, out, strict=True)]
+    )
     sums = Sums(rows, columns, x.shape[0], groups, w.shape[0] // groups, w.shape[1], True)
     return convolve(emitter, x, w, b, sums, (x.shape[0], m, *out))
 
@@ -98,7 +117,8 @@ def convolve(
     if planes.n * planes.c * (planes.h + sum(high)) * (planes.w + sum(across) + emitter.lanes) > MOST:
         return None
     planes, rows = cropped(planes, sums.rows)
-    sums = sums._replace(rows=rows)
+    if rows is not sums.rows:
+        sums = sums._replace(rows=rows)
     if sums.m == 1 and sums.channels == 1:
         return convolve_planes(emitter, planes, w, b, sums, shape)
     plan = choose(emitter.lanes, sums, planes, shape)

@@ -59,6 +59,8 @@ def cropped(x: Planes, rows: Phases) -> tuple[Planes, Phases]:
     if len(rows) > 1 or rows[0].count > 1 or not rows[0].n_taps:
         return x, rows
     phase = rows[0]
+    if phase.start == 0 and phase.start_step == 1 and phase.n_taps == x.h:
+        return x, rows
     n, c, _, w = x.strides
     tensor = x.tensor
     at = tensor.offset + phase.start * x.strides[2]

@@ -22,7 +22,7 @@ class Sums(NamedTuple):
 
     def taps(self) -> int:
         """Terms of a sum, of the phase that has most."""
-        return self.channels * max(p.n_taps for p in self.rows) * max(p.n_taps for p in self.columns)
+        return self.channels * max([p.n_taps for p in self.rows]) * max([p.n_taps for p in self.columns])
 
 
 def taken(phase: Phase) -> slice:

@@ -90,9 +90,12 @@ Table = tuple[int, int, tuple[int, ...], tuple[int, ...]]
 @lru_cache(maxsize=512)
 def distances(tables: tuple[Table, ...]) -> Tensor:
     """For each table in turn ``c * step + row + column`` for all three, the last fastest; int32."""
-    return constant(np.concatenate([_distances(*table) for table in tables]))
+    arrays = [_distances(*table) for table in tables]
+    return constant(arrays[0] if len(arrays) == 1 else np.concatenate(arrays))
 
 
 def _distances(channels: int, step: int, rows: tuple[int, ...], columns: tuple[int, ...]) -> np.ndarray:
-    grid = np.arange(channels, dtype=np.int32)[:, None] * np.int32(step) + np.array(rows, np.int32)
-    return (grid[:, :, None] + np.array(columns, np.int32)).ravel()
+    plane = np.array([row + column for row in rows for column in columns], np.int32)
+    if channels == 1:
+        return plane
+    return (np.arange(channels, dtype=np.int32)[:, None] * np.int32(step) + plane).ravel()

@@ -7,7 +7,6 @@ sense of; the NumPy operator then says what is wrong.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from ..graph import Node
 from ..ops.limits import check_size
 from .emitter import Emitter
 from .registry import native
-from .tensor import Shape, Tensor, c_strides, constant
+from .tensor import Shape, Tensor, c_strides
 
 
 def whole_view(emitter: Emitter, x: Tensor, shape: Shape, strides: Shape) -> Tensor:
@@ -129,13 +128,7 @@ def shape(emitter: Emitter, node: Node, x: Tensor) -> Tensor:
         ends = (start, rank if end is None else end)
         first, last = (min(max(e + rank if e < 0 else e, 0), rank) for e in ends)
         sizes = sizes[first:last]
-    return constant(_known_sizes(sizes))
-
-
-@lru_cache(maxsize=1024)
-def _known_sizes(sizes: Shape) -> np.ndarray:
-    """The same array for the same sizes, so that what is computed from it is known to be the same too."""
-    return np.array(sizes, np.int64)
+    return emitter.constant(np.array(sizes, np.int64))
 
 
 @native("Size")

@@ -8,8 +8,7 @@ there is; such operators call :func:`check_size` before they allocate.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from contextvars import ContextVar
 
 import numpy as np
@@ -25,14 +24,19 @@ FOLD_BYTES = 1 << 26
 _limit: ContextVar[int] = ContextVar("rnnrt_output_limit", default=RUN_BYTES)
 
 
-@contextmanager
-def limit(nbytes: int) -> Iterator[None]:
+class limit:
     """Inside the with-block, :func:`check_size` refuses outputs of more than `nbytes` bytes."""
-    token = _limit.set(nbytes)
-    try:
-        yield
-    finally:
-        _limit.reset(token)
+
+    __slots__ = ("nbytes", "token")
+
+    def __init__(self, nbytes: int) -> None:
+        self.nbytes = nbytes
+
+    def __enter__(self) -> None:
+        self.token = _limit.set(self.nbytes)
+
+    def __exit__(self, *_: object) -> None:
+        _limit.reset(self.token)
 
 
 def check_size(shape: Sequence[int], dtype: np.dtype, what: str) -> None:
