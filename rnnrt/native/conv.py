@@ -153,13 +153,8 @@ def choose(lanes: int, sums: Sums, x: Planes, shape: tuple[int, ...]) -> Tiling:
 
     The cost of either is counted in clock cycles: two multiply-adds or two loads each, and what a tile costs besides.
     """
-    most, taps = ROWS_OF_VECTORS[lanes], sums.taps()
-    blocks = -(-sums.m // (8 if lanes == 16 else 4))
-    block = -(-sums.m // blocks)
-    vectors = -(-sums.m // lanes)
-    panels = -(-vectors // 4)
-    panel = -(-vectors // panels)
-    widest = max(v for v in range(1, 5) if most[v] >= block)
+    taps = sums.taps()
+    blocks, block, vectors, panels, panel, widest, highest = _tiles(lanes, sums.m)
     one = merged(sums, x, shape)
     wide = tall = 0.0
     for rows in sums.rows:
@@ -169,14 +164,26 @@ def choose(lanes: int, sums: Sums, x: Planes, shape: tuple[int, ...]) -> Tiling:
             tile = 25 + taps * cycles(sums.m / blocks, -(-width // lanes) / cuts)
             wide += sums.n * sums.groups * height * cuts * blocks * tile
             positions = sums.n * height * width
-            tiles = -(-positions // most[panel])
-            tile = 40 + taps * max(cycles(positions / tiles, vectors / panels), 1.6 * vectors / panels)
-            tall += sums.groups * panels * tiles * tile + 1.2 * positions * sums.groups * sums.m
+            pieces = -(-positions // highest)
+            tile = 40 + taps * max(cycles(positions / pieces, vectors / panels), 1.6 * vectors / panels)
+            tall += sums.groups * panels * pieces * tile + 1.2 * positions * sums.groups * sums.m
     if sums.columns[0].stride > 1 or x.strides[3] != 1:
         wide += x.n * x.c * x.h * x.w / 4
     if cheaper(wide, tall):
         return Tiling(True, block, blocks, widest)
-    return Tiling(False, panel, panels, most[panel])
+    return Tiling(False, panel, panels, highest)
+
+
+@lru_cache(maxsize=256)
+def _tiles(lanes: int, m: int) -> tuple[int, int, int, int, int, int, int]:
+    """For m channels: blocks and channels of one; vectors, panels and vectors of one; the widest and highest tile."""
+    most = ROWS_OF_VECTORS[lanes]
+    blocks = -(-m // (8 if lanes == 16 else 4))
+    block = -(-m // blocks)
+    vectors = -(-m // lanes)
+    panels = -(-vectors // 4)
+    panel = -(-vectors // panels)
+    return blocks, block, vectors, panels, panel, max(v for v in range(1, 5) if most[v] >= block), most[panel]
 
 
 def cheaper(positions: float, channels: float) -> bool:
