@@ -187,7 +187,7 @@ def _even(content: bytes, dtype: np.dtype, shape: Shape, sizes: Shape, strides: 
 def _reduction(node: Node, data: Tensor) -> int | None:
     """Number of the reduction, None if no step does it for this type."""
     name = node.attrs.get("reduction", "none")
-    how = REDUCE.get(name.decode() if isinstance(name, bytes) else name)
+    how = REDUCE.get(name.decode("utf-8", "replace") if isinstance(name, bytes) else name)
     return how if how == 0 or data.dtype == "float32" else None
 
 

@@ -77,7 +77,7 @@ def pad(
     if counts is None or found is None or len(counts) != 2 * len(found):
         return None
     mode = node.attrs.get("mode", "constant")
-    mode = mode.decode() if isinstance(mode, bytes) else mode
+    mode = mode.decode("utf-8", "replace") if isinstance(mode, bytes) else mode
     filling = _filling(emitter, x, value) if mode == "constant" else None
     if mode == "constant" and filling is None:
         return None

@@ -157,7 +157,7 @@ def _terms(equation: object, ranks: list[int]) -> list[list[str]] | None:
 
     None for an equation that does not fit, or has a letter twice in one term.
     """
-    text = equation.decode() if isinstance(equation, bytes) else str(equation)
+    text = equation.decode("utf-8", "replace") if isinstance(equation, bytes) else str(equation)
     left, arrow, right = text.replace(" ", "").partition("->")
     inputs = left.split(",")
     if len(inputs) != len(ranks):

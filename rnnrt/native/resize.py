@@ -41,7 +41,6 @@ def resize(
     shape = list(x.shape)
     for axis, places, _ in steps:
         shape[axis] = places.shape[1]
-    check_size(shape, x.dtype, emitter.label)
     if 0 in shape:
         return emitter.empty(tuple(shape), x.dtype)
     for step in steps:
@@ -59,6 +58,10 @@ def _steps(node: Node, x: Tensor, by_scales: bool, values: np.ndarray) -> list[S
     """
     resizer = _resizer(node)
     plans = resizer.plans(x.shape, None, values if by_scales else None, None if by_scales else values)
+    shape = list(x.shape)
+    for plan in plans:
+        shape[plan.axis] = plan.out
+    check_size(shape, x.dtype, node.label())  # before there are tables of that size
     found: list[Step] = []
     for plan in sorted(plans, key=lambda p: p.out / max(p.n, 1)):
         places, weights, _outside = resizer.table(plan)
