@@ -16,19 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # itself, the names a user sees: only those after it may use it as a user does.
 BUILDING_BLOCKS = ("errors", "processors", "graph")
 READING = ("wire", "external", "tensors", "schema", "onnx_graph", "onnx_file")
-PLANNING = (
-    "_core",
-    "ops",
-    "rewrite",
-    "shared",
-    "native",
-    "recurrent",
-    "control",
-    "states",
-    "pointwise",
-    "bind",
-    "plan",
-)
+CORE_AND_REWRITES = ("_core", "ops", "rewrite", "shared", "native", "recurrent", "control", "states", "pointwise")
+PLANNING = (*CORE_AND_REWRITES, "folded", "bind", "plan")
 RUNNING = ("model", "ragged", "describe", "profile", "stream")
 COMPATIBILITY = ("options", "binding", "session", "onnxruntime", "backend")
 USERS = ("demo", "cli", "__main__")
