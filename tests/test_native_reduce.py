@@ -35,7 +35,9 @@ def check(isa: str, op: str, *inputs: Any, parts: int = 1, **attrs: Any) -> None
     assert got.shape == want.shape, hint
     if want.dtype.kind == "f":
         scale = max(1, np.abs(want[np.isfinite(want)]).max(initial=0))
-        np.testing.assert_allclose(got, want, 5e-6, 2e-6 * scale, err_msg=hint)
+        # Every factor of a product adds a rounding of 2^-24 at most to its relative error; they mostly cancel.
+        factors = inputs[0].size / max(want.size, 1) if op == "ReduceProd" else 1
+        np.testing.assert_allclose(got, want, max(5e-6, 4 * factors**0.5 * 2**-24), 2e-6 * scale, err_msg=hint)
     else:
         assert got.dtype == want.dtype, hint
         np.testing.assert_array_equal(got, want, hint)
