@@ -157,3 +157,17 @@ def test_nothing_is_left_to_the_reference_tier(name):
     proto = onnx.load(MODELS / name / "model.onnx")
     if any(node.op_type in ("LSTM", "GRU", "RNN") for node in proto.graph.node):
         assert counts["native"] >= 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_step_is_native_and_shapes_are_bound_once(name):
+    """What runs is compiled steps and branches between them: no call of a Python function."""
+    model = loaded(name)
+    feeds = [given for given, _ in cases(name)]
+    for given in (*feeds, *feeds):
+        model.run(given)
+    todo = list(model._plan.program.roots.values())
+    assert len(todo) == len({tuple((a.dtype, a.shape) for a in given.values()) for given in feeds})
+    for segment in todo:
+        todo.extend(segment.children.values())
+        assert segment.terminal.kind != 1, segment.terminal.label
