@@ -60,7 +60,7 @@ def _steps(plan: Plan, indent: str) -> list[str]:
     lines = []
     for k, step in enumerate(plan.steps):
         shapes = ", ".join(_shape(s) for s in step.shapes)
-        lines.append(f"{indent}{k:4d}  {step.tier:9s}  {step.label:{width}s}  -> {shapes}")
+        lines.append(f"{indent}{k:4d}  {step.expected:9s}  {step.label:{width}s}  -> {shapes}")
         if step.detail:
             lines.append(f"{indent}{'':15s}  {step.detail}")
         for name, inner in step.plans:

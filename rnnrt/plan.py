@@ -41,10 +41,8 @@ class Step:
     Attributes
     ----------
     tier
-        "native", "NumPy" or "reference": where it runs unless its shapes or types ask for another one; "control" for
-        If, Loop and Scan, whose `plans` hold the steps inside.
-    fn
-        Its function on arrays.
+        Of `fn`, its function on arrays: "native", "NumPy" or "reference"; "control" for If, Loop and Scan, whose
+        `plans` hold the steps inside.
     bind
         What emits it as native steps, given `node`; None where nothing does.
     names
@@ -74,6 +72,11 @@ class Step:
     node: Node | None = None
     bind: Native | RecurrentBinder | None = None
     names: tuple[str, ...] = ()
+
+    @property
+    def expected(self) -> str:
+        """The tier that it runs in if it is bound to shapes and types of which there is a native form."""
+        return self.tier if self.bind is None else "native"
 
 
 class Plan:
@@ -139,10 +142,10 @@ class Plan:
         return self._slots[self.outputs[k]]
 
     def count(self) -> dict[str, int]:
-        """Number of steps by tier, those of inner plans included."""
+        """Number of steps by expected tier, those of inner plans included."""
         counts: dict[str, int] = {}
         for step in self.steps:
-            counts[step.tier] = counts.get(step.tier, 0) + 1
+            counts[step.expected] = counts.get(step.expected, 0) + 1
             for _, plan in step.plans:
                 for tier, n in plan.count().items():
                     counts[tier] = counts.get(tier, 0) + n

@@ -119,7 +119,7 @@ def test_describe_shows_steps_tiers_shapes_and_what_was_absorbed():
     graph.graph.input.append(helper.make_tensor_value_info("k", TensorProto.FLOAT, [2, 2]))
     model = rnnrt.load(graph)
     lines = model.describe().splitlines()
-    assert lines[0] == "model 'g': 4 inputs, 3 outputs, steps: 1 native, 1 control, 2 NumPy, 1 reference"
+    assert lines[0] == "model 'g': 4 inputs, 3 outputs, steps: 3 native, 1 control, 1 reference"
     assert rnnrt.cpu()["in_use"] in lines[1]
     assert lines[1].endswith("threads 1")
     assert "state h <- h_out" in lines
@@ -133,7 +133,7 @@ def test_describe_shows_steps_tiers_shapes_and_what_was_absorbed():
     assert not any("Transpose '" in step for step in lines)
     assert lines.index(line("control", "If 'd'")) < lines.index(line("then_branch:")) < lines.index(line("ReduceSum"))
     assert (
-        lines.index(line("else_branch:")) < lines.index(line("NumPy", "MatMul")) < lines.index(line("reference", "Det"))
+        lines.index(line("else_branch:")) < lines.index(line("native", "MatMul")) < lines.index(line("reference", "Det"))
     )
     assert "(2, 2)" in line("MatMul")
 

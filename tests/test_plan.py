@@ -147,7 +147,7 @@ def test_count_goes_through_branches():
             else_branch = b () => (float[1] q) { q = Exp(t) }
         >
     }""")
-    assert plan.count() == {"NumPy": 3, "control": 1}
+    assert plan.count() == {"native": 3, "control": 1}
 
 
 def test_weights_are_not_kept_beside_the_packed_ones():
