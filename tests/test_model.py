@@ -133,7 +133,9 @@ def test_describe_shows_steps_tiers_shapes_and_what_was_absorbed():
     assert not any("Transpose '" in step for step in lines)
     assert lines.index(line("control", "If 'd'")) < lines.index(line("then_branch:")) < lines.index(line("ReduceSum"))
     assert (
-        lines.index(line("else_branch:")) < lines.index(line("native", "MatMul")) < lines.index(line("reference", "Det"))
+        lines.index(line("else_branch:"))
+        < lines.index(line("native", "MatMul"))
+        < lines.index(line("reference", "Det"))
     )
     assert "(2, 2)" in line("MatMul")
 

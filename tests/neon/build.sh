@@ -18,7 +18,7 @@ cd "$work"
 "$PYTHON" -m venv --system-site-packages env
 env/bin/pip install -q "setuptools>=77" "cython>=3.1,<4" numpy
 env/bin/python setup.py -q build_ext --build-lib "$out" --build-temp build
-for module in engine cells_neon cells_baseline cells_f64; do
+for module in engine program cells_neon cells_baseline cells_f64 ops_neon ops_baseline; do
     file=$(echo "$out"/rnnrt/_core/$module.*.so)
     readelf -h "$file" | grep -q AArch64 || { echo "$file: not for AArch64" >&2; exit 1; }
     echo "$file: $(stat -c %s "$file") bytes"
