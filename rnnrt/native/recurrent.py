@@ -13,8 +13,9 @@ from ..errors import InputError
 from ..graph import Node
 from ..rewrite.views import Groups
 from .emitter import Emitter
-from .strides import apply_views, view_reshape
+from .strides import apply_views
 from .tensor import Tensor, c_strides
+from .views import reshaped
 
 _NAMES = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 _ABSENT = [0, 0, 0, 0, 0]  # a reference to nothing, and three strides
@@ -130,4 +131,4 @@ class RecurrentBinder:
         named = [axis for group in groups for axis in group]
         order = named + [axis for axis in range(made.ndim) if axis not in named]
         moved = emitter.view(made, tuple([sizes[a] for a in order]), tuple([made.strides[a] for a in order]))
-        return view_reshape(emitter, moved, shape)
+        return reshaped(emitter, moved, shape)

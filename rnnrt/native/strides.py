@@ -2,59 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from .emitter import Emitter
-from .tensor import Shape, Tensor, c_strides
-
-
-def reshaped(shape: Shape, strides: Shape, target: Sequence[int]) -> Shape | None:
-    """Strides that make an array of `shape` and `strides` one of shape `target`; None if it has to be copied."""
-    if 0 in shape:
-        return c_strides(tuple(target))
-    axes = [(n, s) for n, s in zip(shape, strides, strict=True) if n != 1]
-    result: list[int] = []
-    k = 0  # the axes before it are used up
-    wanted, run = 1, 1  # sizes that have to meet: of the target's axes, and of the axes taken for them
-    group: list[int] = []
-
-    def close(group: list[int], step: int) -> list[int]:
-        strides = []
-        for n in reversed(group):
-            strides.append(step)
-            step *= n
-        return strides[::-1]
-
-    for n in target:
-        if n == 1:
-            if group:
-                group.append(1)
-            else:
-                result.append(0)
-            continue
-        group.append(n)
-        wanted *= n
-        while run < wanted:
-            if k == len(axes):
-                return None
-            if run > 1 and axes[k - 1][1] != axes[k][0] * axes[k][1]:
-                return None
-            run *= axes[k][0]
-            k += 1
-        if run == wanted:
-            result += close(group, axes[k - 1][1])
-            group, wanted, run = [], 1, 1
-    return tuple(result) if not group else None
-
-
-def view_reshape(emitter: Emitter, tensor: Tensor, target: Shape) -> Tensor:
-    """The tensor in another shape of as many elements: a view, or a copy where a view cannot be."""
-    strides = c_strides(target) if tensor.contiguous() else reshaped(tensor.shape, tensor.strides, target)
-    if strides is None:
-        tensor = emitter.copy(tensor)
-        strides = c_strides(target)
-    return emitter.view(tensor, target, strides)
+from .tensor import Shape, Tensor
+from .views import reshaped
 
 
 def apply_views(emitter: Emitter, tensor: Tensor, views: Iterable[tuple[Any, ...]]) -> Tensor:
@@ -88,7 +41,7 @@ def apply_views(emitter: Emitter, tensor: Tensor, views: Iterable[tuple[Any, ...
             )
         else:
             target = [shape[k] if d == 0 else d for k, d in enumerate(args[0])]
-            tensor = view_reshape(emitter, tensor, _inferred(tensor.size, target))
+            tensor = reshaped(emitter, tensor, _inferred(tensor.size, target))
     return tensor
 
 
