@@ -19,7 +19,7 @@ from .errors import InputError, RnnrtError, UnsupportedError
 from .folded import Folder
 from .native import arena
 from .native.emitter import Emitter
-from .native.tensor import Buffer, Opaque, Tensor, c_strides
+from .native.tensor import ARENA, Buffer, Opaque, Tensor, c_strides
 from .ops.limits import quiet
 
 if TYPE_CHECKING:
@@ -70,12 +70,11 @@ class Branch:
 
 @dataclass(slots=True)
 class _Level:
-    """Where a walk stands in one plan: its values by slot, the next step, and the slots outside that it ends in."""
+    """Where a walk stands in one plan: its values by slot, and the next step."""
 
     plan: Plan
     values: list[Any]
     at: int = 0
-    results: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -88,7 +87,7 @@ class _Place:
     held: frozenset[int] = field(default_factory=frozenset)
 
     def copy(self) -> _Place:
-        levels = [_Level(x.plan, list(x.values), x.at, x.results) for x in self.levels]
+        levels = [_Level(x.plan, list(x.values), x.at) for x in self.levels]
         return _Place(levels, self.n_bases, self.n_objects, self.held)
 
 
@@ -200,7 +199,7 @@ class Binding:
         names = step.names
         for k, name in enumerate(inner.captures):
             values[1 + k] = self._counted(inner, 1 + k, level.values[step.inputs[names.index(name)]])
-        place.levels.append(_Level(inner, values, 0, step.outputs))
+        place.levels.append(_Level(inner, values))
 
     def _leave(self, place: _Place) -> None:
         """Take a branch's outputs over into the plan round it."""
@@ -284,11 +283,10 @@ class Binding:
         live = list(needed)
         if terminal.kind != 0:
             for level in place.levels:
-                for slot, value in enumerate(level.values):
+                for value in level.values:
                     if type(value) is Tensor and value.value is None:
                         live.append(value.force(emitter))
                         value.producer = None
-                        level.values[slot] = value
         base = place.n_bases
         size, peak = arena.place(emitter.steps, [x.buffer for x in live if x.buffer is not None], base)
         n_bases = base + 1 + n_results
@@ -310,7 +308,7 @@ def _placed(entry: tuple[np.dtype, tuple[int, ...]], base: int) -> Tensor:
 def _claim(tensor: Tensor, base: int) -> bool:
     """Let a tensor be written where it goes out; False if it has to be copied there."""
     buffer = tensor.buffer
-    if buffer is None or buffer.base != -1 or buffer.inside is not None or tensor.value is not None:
+    if buffer is None or buffer.base != ARENA or buffer.inside is not None or tensor.value is not None:
         return False
     if tensor.offset or buffer.size != tensor.nbytes or not tensor.contiguous():
         return False

@@ -207,15 +207,15 @@ cdef class Program:
 
     cdef Segment follow(self, Segment segment, Frame frame, list taken):
         """The segment after a call or a branch."""
-        cdef timespec before, after
+        cdef int64_t before
         if segment.kind == BRANCH:
             key = truth(segment, frame)
-        else:
-            clock_gettime(CLOCK_MONOTONIC, &before)
+        elif taken is None:
             key = call(segment, frame)
-            clock_gettime(CLOCK_MONOTONIC, &after)
-            if taken is not None:
-                taken[len(taken) - 1][2] = (after.tv_sec - before.tv_sec) * 1000000000 + after.tv_nsec - before.tv_nsec
+        else:
+            before = nanoseconds()
+            key = call(segment, frame)
+            taken[len(taken) - 1][2] = nanoseconds() - before
         child = segment.children.get(key)
         if child is None:
             if self.n_segments >= MOST_SEGMENTS:
