@@ -7,6 +7,7 @@ import pkgutil
 from typing import Any
 
 import numpy as np
+from ops_util import run_op
 
 import rnnrt.native
 from rnnrt._core import program
@@ -116,6 +117,17 @@ def run_native(
     results = result if isinstance(result, tuple) else (result,)
     arrays = tuple(t if t is None else memory.array(t).copy() for t in results)
     return arrays if isinstance(result, tuple) else arrays[0]
+
+
+def check(op: str, isa: str, *inputs: Any, known: tuple[int, ...] = (), **attrs: Any) -> Memory:
+    """The native answer is that of NumPy, bit for bit; the memory that it was made in."""
+    memory = Memory()
+    got = run_native(op, *inputs, known=known, isa=isa, memory=memory, **attrs)
+    assert isinstance(got, np.ndarray), got
+    want = run_op(op, *inputs, **attrs)
+    assert got.dtype == want.dtype
+    np.testing.assert_array_equal(got, want, strict=True)
+    return memory
 
 
 def fresh(shape: Shape, dtype: Any = np.float32) -> Tensor:

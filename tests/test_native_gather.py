@@ -8,24 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ops_util import run_op
-from segments import Memory, run_native
+from segments import check, run_native
 from test_native_views import i64, numbers
 
 from rnnrt._core import program
 
 BAD_INDEX, BAD_LENGTH = program.WRONG[1:3]
 DTYPES = [np.int8, np.float16, np.float32, np.int64, np.complex128]
-
-
-def check(op: str, isa: str, *inputs: Any, known: tuple[int, ...] = (), **attrs: Any) -> Memory:
-    memory = Memory()
-    got = run_native(op, *inputs, known=known, isa=isa, memory=memory, **attrs)
-    assert isinstance(got, np.ndarray), got
-    want = run_op(op, *inputs, **attrs)
-    assert got.dtype == want.dtype
-    np.testing.assert_array_equal(got, want, strict=True)
-    return memory
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: np.dtype(d).name)

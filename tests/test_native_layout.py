@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ops_util import run_op
-from segments import Memory, fresh, run_native
+from segments import Memory, check, fresh, run_native
 from test_native_views import i64, numbers, strided
 
 import rnnrt.native.layout
@@ -18,16 +17,6 @@ from rnnrt.native.copying import copy_words, joined, merged_axes
 from rnnrt.native.registry import NATIVE
 
 DTYPES = [np.int8, np.float16, np.float32, np.int64, np.complex128]
-
-
-def check(op: str, isa: str, *inputs: Any, known: tuple[int, ...] = (), **attrs: Any) -> Memory:
-    memory = Memory()
-    got = run_native(op, *inputs, known=known, isa=isa, memory=memory, **attrs)
-    assert isinstance(got, np.ndarray), got
-    want = run_op(op, *inputs, **attrs)
-    assert got.dtype == want.dtype
-    np.testing.assert_array_equal(got, want, strict=True)
-    return memory
 
 
 def copied(isa: str, source: np.ndarray, target: np.ndarray | None = None) -> np.ndarray:
