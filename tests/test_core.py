@@ -6,6 +6,7 @@ import ctypes
 import ctypes.util
 import itertools
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,6 +103,27 @@ def test_every_batch_size(op, direction, isa):
         D = 2 if direction == "bidirectional" else 1
         case = make(op, T=3, B=B, I=5, H=LANES[isa] + 3, D=D, seed=B, direction=direction)
         compare(case, run_guarded(case, isa, gaps=bool(B % 2)))
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("op", OPS)
+def test_rows_across_lanes(op, direction, isa):
+    """Few units, many rows: right, within guard bytes, and with the bits that a row has alone."""
+    lanes, D = LANES[isa], 2 if direction == "bidirectional" else 1
+    sizes = itertools.product((1, lanes // 2, lanes + 1), (1, lanes + 1), (lanes, 5 * lanes - 1), (True, False))
+    for k, (H, I, B, lengths) in enumerate(sizes):  # noqa: E741
+        attrs: dict[str, Any] = {"linear_before_reset": 1} if op == "GRU" and k % 2 else {}
+        absent = ("P",) if lengths else ("P", "sequence_lens")
+        case = make(op, T=9, B=B, I=I, H=H, D=D, seed=k, direction=direction, absent=absent, **attrs)
+        outs = run_guarded(case, isa, gaps=bool(k % 3))
+        compare(case, outs)
+        for b in (0, B - 1):
+            states = [name for name in ("initial_h", "initial_c") if name in case.inputs]
+            alone = {name: case.inputs[name][:, b : b + 1] for name in ("X", *states)}
+            if lengths:
+                alone["sequence_lens"] = case.inputs["sequence_lens"][b : b + 1]
+            for got, want in zip(Layer(case, isa).run(**alone), outs, strict=True):
+                assert np.array_equal(got.view(np.uint32), want[..., b : b + 1, :].copy().view(np.uint32))
 
 
 @pytest.mark.parametrize("op", OPS)

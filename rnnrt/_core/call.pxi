@@ -69,11 +69,6 @@ cdef char *lay_out(run_t *q, const rt_layer *layer, char *work, int n_time, int 
     return work
 
 
-cdef size_t work_size(const rt_layer *layer, int n_time, int n_batch, int n_parts) noexcept nogil:
-    cdef run_t q
-    return <size_t> (lay_out(&q, layer, <char *> 0, n_time, n_batch, 0, n_parts) - <char *> 0)
-
-
 cdef void sort_rows(run_t *q) noexcept nogil:
     """Longest sequences first, so that the rows still running are always the first ones. Stable, by counting."""
     cdef const int *lengths = q.call.lengths
@@ -131,6 +126,18 @@ cdef void finish_row(run_t *q, int row) noexcept nogil:
             memset(<real *> call.y + t * call.ldy_t + b * call.ldy_b, 0, n)
 
 
+include "across.pxi"
+
+
+cdef size_t work_size(const rt_layer *layer, int n_time, int n_batch, int n_parts) noexcept nogil:
+    cdef run_t q
+    cdef across_t a
+    cdef char *end = lay_out(&q, layer, <char *> 0, n_time, n_batch, 0, n_parts)
+    if goes_across(layer, n_time, n_batch):
+        end = lay_across(&a, layer, n_batch, end)
+    return <size_t> (end - <char *> 0)
+
+
 cdef int start_chunk(run_t *q) noexcept nogil:
     """Gather the input rows of the next steps, as many as there is room for, and project them; returns how many steps."""
     cdef const rt_call *call = q.call
@@ -167,14 +174,18 @@ cdef void finish_rows(run_t *q, int step) noexcept nogil:
 cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
     """The whole call, or one thread's part of its units: the threads share the workspace and meet after every step."""
     cdef run_t q
+    cdef char *end
     cdef int steps_left = 0
     if call.n_batch == 0:
         return
     q.call = call
-    lay_out(&q, layer, <char *> call.work, call.n_time, call.n_batch, call.part, call.n_parts)
+    end = lay_out(&q, layer, <char *> call.work, call.n_time, call.n_batch, call.part, call.n_parts)
     if call.part == 0:
         sort_rows(&q)
         load_state(&q)
+    if call.n_parts == 1 and call.trace == NULL and goes_across(layer, call.n_time, call.n_batch):
+        run_across(&q, end)
+        return
     meet(&q)
     q.n_rows = call.n_batch
     q.n_steps = q.length[0]

@@ -1,9 +1,9 @@
 # The gate equations over vector words. Included by cells_<isa>.pyx after its simd header; steps.pxi calls what is here.
 #
-# Each function takes one block (LANES units) of one row: `g` points at the block's gate sums, [G][LANES], biases included;
-# the new state goes to q.h_next and q.c. Equations: ONNX operator specification of LSTM, GRU and RNN; all products that
-# are added are fused, in the one order written here. The plain LSTM and GRU come in two halves, each of which steps.pxi
-# takes for several blocks in a row: what waits for one block's divisions is then filled with the next one's arithmetic.
+# `g` points at gate sums, biases included: [G][LANES] of a block (LANES units) of one row, or those of several rows, one after
+# the other. The new state goes to q.h_next and q.c. Equations: ONNX operator specification of LSTM, GRU and RNN; all products
+# that are added are fused, in the one order written here. Cells of the default activations take their functions over many
+# blocks at once (gates.h), all others block by block.
 
 from rnnrt._core.kernels cimport RT_GRU, RT_LSTM, RT_RNN, rt_barrier_wait, rt_call, rt_kernels, rt_layer, rt_matrix
 
@@ -21,10 +21,14 @@ cdef extern from "vmath.h" nogil:
     vf v_exp(vf x)
     vf v_sigmoid(vf x)
     vf v_tanh(vf x)
-    vf v_sigmoid_inverse(vf x)
-    vf v_tanh_parts(vf x, vf *d)
     vf v_clamp(vf x, real low, real high)
     vf v_activate(int kind, real a, real b, vf x)
+
+cdef extern from "gates.h" nogil:
+    void lstm_gates(real *g, ptrdiff_t n, ptrdiff_t ld)
+    void lstm_outputs(real *g, ptrdiff_t n, ptrdiff_t ld)
+    void two_sigmoids(real *g, ptrdiff_t n, ptrdiff_t ld)
+    void tanhs(real *g, ptrdiff_t n, ptrdiff_t ld)
 
 
 cdef struct run_t:                # a call in progress; arrays are [B][ldh] unless said otherwise
@@ -71,6 +75,25 @@ cdef inline void emit(const run_t *q, int row, int block, vf h) noexcept nogil:
         store_units(q.y_rows[row] + block * LANES, h, min(LANES, q.layer.n_hidden - block * LANES))
 
 
+cdef void emit_rows(const run_t *q, const real *g, ptrdiff_t ld, int row, int n_rows, int block) noexcept nogil:
+    """As emit, for rows whose new states lie at g, ld reals apart."""
+    cdef real *h = q.h_next + row * q.ldh + block * LANES
+    cdef ptrdiff_t ldh = q.ldh
+    cdef real *const *y_rows = q.y_rows + row
+    cdef int units = min(LANES, q.layer.n_hidden - block * LANES)
+    cdef int r
+    for r in range(n_rows):
+        v_store(h + r * ldh, v_load(g + r * ld))
+    if q.call.y == NULL:
+        return
+    if units == LANES:
+        for r in range(n_rows):
+            v_store(y_rows[r] + block * LANES, v_load(g + r * ld))
+    else:
+        for r in range(n_rows):
+            v_store_n(y_rows[r] + block * LANES, v_load(g + r * ld), units)
+
+
 cdef inline void trace(const run_t *q, int row, int block, int slot, vf x) noexcept nogil:
     cdef const rt_call *call = q.call
     cdef real *p = <real *> call.trace + time_of(q, row, q.step) * call.ldtrace_t + q.order[row] * call.ldtrace_b
@@ -84,39 +107,28 @@ cdef inline vf activate(const rt_layer *layer, int k, vf x) noexcept nogil:
     return v_activate(layer.activation[k], <real> layer.alpha[k], <real> layer.beta[k], x)
 
 
-cdef inline void lstm_gates(real *g) noexcept nogil:
-    """The plain cell, first half: the sums give way to i * z, 1 / o, and f."""
-    cdef vf d
-    cdef vf e = v_tanh_parts(v_load(g + 3 * LANES), &d)
-    v_store(g, e / (v_sigmoid_inverse(v_load(g)) * d))
-    v_store(g + LANES, v_sigmoid_inverse(v_load(g + LANES)))
-    v_store(g + 2 * LANES, v_sigmoid(v_load(g + 2 * LANES)))
-
-
-cdef inline void lstm_state(const run_t *q, const real *g, int row, int block) noexcept nogil:
-    """Second half: c = f c + i z, h = o tanh(c)."""
-    cdef real *cell = q.c + row * q.ldh + block * LANES
-    cdef vf c = v_fma(v_load(g + 2 * LANES), v_load(cell), v_load(g))
-    cdef vf d
-    cdef vf e = v_tanh_parts(c, &d)
-    v_store(cell, c)
-    emit(q, row, block, e / (v_load(g + LANES) * d))
-    if q.call.trace != NULL:
-        trace(q, row, block, 4, c)
-
-
-cdef void lstm_any(const run_t *q, real *g, int row, int block) noexcept nogil:
-    """Both halves of any cell, traced if that is asked for."""
+cdef void lstm_trace(const run_t *q, const real *g, int row, int block) noexcept nogil:
+    """Of a plain cell: its gates, from their sums."""
     cdef int k
-    if not q.layer.plain:
-        lstm_general(q, g, row, block)
-        return
-    if q.call.trace != NULL:
-        for k in range(3):
-            trace(q, row, block, k, v_sigmoid(v_load(g + k * LANES)))
-        trace(q, row, block, 3, v_tanh(v_load(g + 3 * LANES)))
-    lstm_gates(g)
-    lstm_state(q, g, row, block)
+    for k in range(3):
+        trace(q, row, block, k, v_sigmoid(v_load(g + k * LANES)))
+    trace(q, row, block, 3, v_tanh(v_load(g + 3 * LANES)))
+
+
+cdef void lstm_carry(const run_t *q, real *g, int row, int n_rows, int block) noexcept nogil:
+    """Of a plain cell, between lstm_gates and lstm_outputs: c = f c + i z, which takes the place of f."""
+    cdef ptrdiff_t ldh = q.ldh
+    cdef real *cell = q.c + row * ldh + block * LANES
+    cdef vf c
+    cdef int r
+    for r in range(n_rows):
+        c = v_fma(v_load(g + 2 * LANES), v_load(cell), v_load(g))
+        v_store(cell, c)
+        v_store(g + 2 * LANES, c)
+        if q.call.trace != NULL:
+            trace(q, row + r, block, 4, c)
+        g += 4 * LANES
+        cell += ldh
 
 
 cdef void lstm_general(const run_t *q, const real *g, int row, int block) noexcept nogil:
@@ -147,10 +159,25 @@ cdef void lstm_general(const run_t *q, const real *g, int row, int block) noexce
         trace(q, row, block, 4, c)
 
 
-cdef inline vf gru_gate(const rt_layer *layer, int k, vf x) noexcept nogil:
-    if not layer.plain:
-        return activate(layer, k, x)
-    return v_sigmoid(x) if k == 0 else v_tanh(x)
+cdef void gru_gates(const run_t *q, real *g, int n, ptrdiff_t ld) noexcept nogil:
+    """z and r, the first two vectors of each block, in place of their sums."""
+    cdef int i, k
+    if q.layer.plain:
+        two_sigmoids(g, n, ld)
+        return
+    for i in range(n):
+        for k in range(2):
+            v_store(g + i * ld + k * LANES, activate(q.layer, 0, v_load(g + i * ld + k * LANES)))
+
+
+cdef void tanh_gates(const run_t *q, real *g, int n, ptrdiff_t ld, int k) noexcept nogil:
+    """The k-th activation of one vector of each block, which is tanh in a plain cell."""
+    cdef int i
+    if q.layer.plain:
+        tanhs(g, n, ld)
+        return
+    for i in range(n):
+        v_store(g + i * ld, activate(q.layer, k, v_load(g + i * ld)))
 
 
 cdef inline void gru_blend(const run_t *q, int row, int block, vf z, vf candidate) noexcept nogil:
@@ -162,26 +189,37 @@ cdef inline void gru_blend(const run_t *q, int row, int block, vf z, vf candidat
         trace(q, row, block, 2, candidate)
 
 
-cdef inline void gru_gates(const run_t *q, const real *x, real *g, int row, int block) noexcept nogil:
-    """linear_before_reset, first half: x holds the input's part of the h gate, g the sums z, r and the recurrent part of h.
-    They give way to z, nothing, and the h gate's sum."""
-    cdef vf r = gru_gate(q.layer, 0, v_load(g + LANES))
-    v_store(g, gru_gate(q.layer, 0, v_load(g)))
-    v_store(g + 2 * LANES, v_fma(r, v_load(g + 2 * LANES), v_load(x)))
-    if q.call.trace != NULL:
-        trace(q, row, block, 1, r)
+cdef void gru_carry(const run_t *q, const real *x, real *g, int row, int n_rows, int block) noexcept nogil:
+    """linear_before_reset: the h gate's sum of its input's part, in x, and r times the recurrent part."""
+    cdef int r
+    for r in range(n_rows):
+        v_store(g + 2 * LANES, v_fma(v_load(g + LANES), v_load(g + 2 * LANES), v_load(x + 2 * LANES)))
+        if q.call.trace != NULL:
+            trace(q, row + r, block, 1, v_load(g + LANES))
+        g += 3 * LANES
+        x += 3 * LANES
 
 
-cdef inline void gru_state(const run_t *q, const real *g, int row, int block) noexcept nogil:
-    """Second half."""
-    gru_blend(q, row, block, v_load(g), gru_gate(q.layer, 1, v_load(g + 2 * LANES)))
+cdef void gru_blends(const run_t *q, real *g, int row, int n_rows, int block) noexcept nogil:
+    """H = (1 - z) h + z H-1 of blocks [z, r, h]."""
+    cdef ptrdiff_t ldh = q.ldh
+    cdef const real *h = q.h + row * ldh + block * LANES
+    cdef vf z, candidate
+    cdef int r
+    for r in range(n_rows):
+        z, candidate = v_load(g + 3 * r * LANES), v_load(g + (3 * r + 2) * LANES)
+        if q.call.trace != NULL:
+            trace(q, row + r, block, 0, z)
+            trace(q, row + r, block, 2, candidate)
+        v_store(g + 3 * r * LANES, v_fma(z, v_load(h + r * ldh), (v_set1(1) - z) * candidate))
+    emit_rows(q, g, 3 * LANES, row, n_rows, block)
 
 
 cdef inline void gru_reset(const run_t *q, const real *g, int row, int block) noexcept nogil:
     """The default form, first half: z and r * h of a block are kept for the second."""
     cdef ptrdiff_t at = row * q.ldh + block * LANES
-    cdef vf r = gru_gate(q.layer, 0, v_load(g + LANES))
-    v_store(q.c + at, gru_gate(q.layer, 0, v_load(g)))
+    cdef vf r = v_load(g + LANES)
+    v_store(q.c + at, v_load(g))
     v_store(q.rh + at, r * v_load(q.h + at))
     if q.call.trace != NULL:
         trace(q, row, block, 1, r)
@@ -189,11 +227,11 @@ cdef inline void gru_reset(const run_t *q, const real *g, int row, int block) no
 
 cdef inline void gru_candidate(const run_t *q, const real *g, int row, int block) noexcept nogil:
     """The default form, second half."""
-    gru_blend(q, row, block, v_load(q.c + row * q.ldh + block * LANES), gru_gate(q.layer, 1, v_load(g)))
+    gru_blend(q, row, block, v_load(q.c + row * q.ldh + block * LANES), v_load(g))
 
 
 cdef inline void rnn_cell(const run_t *q, const real *g, int row, int block) noexcept nogil:
-    cdef vf h = v_tanh(v_load(g)) if q.layer.plain else activate(q.layer, 0, v_load(g))
+    cdef vf h = v_load(g)
     emit(q, row, block, h)
     if q.call.trace != NULL:
         trace(q, row, block, 0, h)

@@ -32,13 +32,6 @@ typedef struct {
 
 static const int rt_tile_rows[MAX_NV + 1] = TILE_ROWS;
 
-#define RT_INLINE static inline __attribute__((always_inline))
-#ifdef __clang__
-#define RT_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define RT_UNROLL _Pragma("GCC unroll 32")
-#endif
-
 /* One term of a block. What is fewer, rows or vectors, stays in registers, the other passes through one; V_KEEP stops the
  * compiler from reading a vector of weights anew for each row. */
 RT_INLINE void panel_term(const int mr, const int nv, const real *const *a, ptrdiff_t k, const real *w, vf *acc) {
@@ -157,6 +150,52 @@ RT_INLINE void panel_tile(const int mr, const int nv, const int of, const int pr
     }
 }
 
+/* One row against two panels, whose weights share nothing but their height: the sums of one panel alone are too few chains to
+ * keep the multipliers busy. */
+RT_INLINE int pair_sum(const int nv, const int prefetch, const real *a, const real *w0, const real *w1, ptrdiff_t n_k,
+                       const rt_tile *pair, int begun) {
+    for (ptrdiff_t k = 0; k < n_k;) {
+        const ptrdiff_t end = n_k - k < SUM_TERMS ? n_k : k + SUM_TERMS;
+        vf acc[2 * MAX_NV];
+        RT_UNROLL
+        for (int i = 0; i < 2 * nv; i++) acc[i] = v_set1(0);
+        for (; k < end; k++) {
+            const vf x = v_set1(a[k]);
+            RT_UNROLL
+            for (int i = 0; i < 2 * nv; i++) {
+                const real *w = (i < nv ? w0 : w1) + (k * nv + i % nv) * LANES;
+                if (prefetch && i % nv * sizeof(vf) % 64 == 0) __builtin_prefetch((const char *)w + PREFETCH_BYTES);
+                acc[i] = v_fma(x, v_load(w), acc[i]);
+            }
+        }
+        RT_UNROLL
+        for (int i = 0; i < 2 * nv; i++) {
+            const rt_tile *t = &pair[i / nv];
+            const vf sum = v_load(begun ? t->out + i % nv * LANES : t->init[i % nv]);
+            v_store(t->out + i % nv * LANES, sum + acc[i]);
+        }
+        begun = 1;
+    }
+    return begun;
+}
+
+RT_INLINE void panel_pair_of(const int nv, const int prefetch, const rt_tile *pair) {
+    const rt_tile *t = pair;
+    int begun = pair_sum(nv, prefetch, t->a1[0], t[0].w1, t[1].w1, t->k1, pair, 0);
+    begun = pair_sum(nv, prefetch, t->a2[0], t[0].w2, t[1].w2, t->k2, pair, begun);
+    vf nan = v_set1(0);
+    if (!begun)
+        for (int i = 0; i < 2 * nv; i++) v_store(t[i / nv].out + i % nv * LANES, v_load(t[i / nv].init[i % nv]));
+    RT_UNROLL
+    for (int i = 0; i < 2 * nv; i++) nan = v_fma(v_load(t[i / nv].out + i % nv * LANES), v_set1(0), nan);
+    if (__builtin_expect(v_any_nan(nan), 0)) {
+        for (int i = 0; i < 2; i++) {
+            if (nv == 3) panel_safe_3_3(&pair[i], 1);
+            if (nv == 4) panel_safe_4_4(&pair[i], 1);
+        }
+    }
+}
+
 /* Prefetching: of the lines PREFETCH_BYTES ahead (1), and of the next panel, which lies beyond the L2 cache, too (2). Tiles of
  * few rows are bound by loading and decoding: there even the first pays only for such far weights. */
 /* clang-format off */
@@ -186,6 +225,19 @@ static const panel_fn rt_halves[2][MAX_ROWS + 1] = {RT_HALVES(panel_half_), RT_H
 /* How many rows a tile may have. Four vectors may be taken two by two, with as many rows as go with two. */
 static inline int panel_rows(int nv, ptrdiff_t n_rows) {
     return nv == 4 && n_rows <= rt_tile_rows[2] ? rt_tile_rows[2] : rt_tile_rows[nv];
+}
+
+static void panel_pair_3(const rt_tile *pair) { panel_pair_of(3, 0, pair); }
+static void panel_pair_4(const rt_tile *pair) { panel_pair_of(4, 0, pair); }
+static void panel_far_pair_3(const rt_tile *pair) { panel_pair_of(3, 1, pair); }
+static void panel_far_pair_4(const rt_tile *pair) { panel_pair_of(4, 1, pair); }
+
+/* Run two tiles of the same row, of three or four vectors, against two panels. */
+static inline void panel_pair(int far, int nv, const rt_tile *pair) {
+    if (nv == 3)
+        (far ? panel_far_pair_3 : panel_pair_3)(pair);
+    else
+        (far ? panel_far_pair_4 : panel_pair_4)(pair);
 }
 
 /* Run one tile of `rows` rows and `nv` vectors. */

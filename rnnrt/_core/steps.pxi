@@ -15,6 +15,7 @@ cdef extern from "panel.h" nogil:
         const char *ahead
     int panel_rows(int nv, ptrdiff_t n_rows)
     void panel_run(int far, int nv, int rows, const rt_tile *t)
+    void panel_pair(int far, int nv, const rt_tile *pair)
 
 cdef extern from *:
     """
@@ -28,12 +29,14 @@ cdef struct split_t:              # rows cut into tiles of nearly equal height
     int n_tiles, height, n_taller
 
 
-cdef inline split_t split_rows(ptrdiff_t n_rows, int nv) noexcept nogil:
+cdef inline split_t split_rows(int n_rows, int nv) noexcept nogil:
     cdef split_t s
     cdef int most = panel_rows(nv, n_rows)
-    s.n_tiles = <int> ((n_rows + most - 1) // most)
-    s.height = <int> (n_rows // s.n_tiles)
-    s.n_taller = <int> (n_rows - <ptrdiff_t> s.n_tiles * s.height)
+    s.n_tiles, s.height, s.n_taller = 1, n_rows, 0
+    if n_rows > most:                  # dividing takes as long as a tile of few rows
+        s.n_tiles = (n_rows + most - 1) // most
+        s.height = n_rows // s.n_tiles
+        s.n_taller = n_rows - s.n_tiles * s.height
     return s
 
 
@@ -51,6 +54,8 @@ cdef inline const real *panel_data(const rt_matrix *m, int panel) noexcept nogil
 
 cdef inline int part_start(const run_t *q, int n, int next) noexcept nogil:
     """The first of n panels that belong to this thread, or with next = 1 to the one after it."""
+    if q.call.n_parts == 1:
+        return n * next
     return <int> (<ptrdiff_t> n * (q.call.part + next) // q.call.n_parts)
 
 
@@ -59,10 +64,14 @@ cdef inline int turn(const run_t *q, int i, int first, int end) noexcept nogil:
     return first + end - 1 - i if q.step & 1 else i
 
 
-cdef inline const char *ahead(const rt_matrix *m, int panel, int k, int n_k, int tile, int n_tiles) noexcept nogil:
-    """What a tile brings into the L2 cache: its share of the n_k weights from k on of the panel that comes next."""
-    cdef int width = panel_blocks(m, panel) * m.n_gates * LANES * <int> sizeof(real)
-    cdef int share = tile - max(0, n_tiles - (width + 63) // 64)
+cdef inline const char *ahead(const run_t *q, const rt_matrix *m, int panel, int k, int n_k, int tile,
+                              int n_tiles) noexcept nogil:
+    """What a far tile brings into the L2 cache: its share of the n_k weights from k on of the panel that comes next."""
+    cdef int width, share
+    if not q.far:
+        return <const char *> m.data
+    width = panel_blocks(m, panel) * m.n_gates * LANES * <int> sizeof(real)
+    share = tile - max(0, n_tiles - (width + 63) // 64)
     return <const char *> panel_data(m, panel) + <ptrdiff_t> k * width + <ptrdiff_t> max(0, share) * n_k * 64
 
 
@@ -75,8 +84,11 @@ cdef inline void meet(const run_t *q) noexcept nogil:
 cdef inline real *projection(const run_t *q, int block, ptrdiff_t row) noexcept nogil:
     """Where the projection of a row's inputs for a block of its own panel lies."""
     cdef const rt_matrix *m = &q.layer.w
-    cdef int panel = block // m.per_panel
-    cdef int width = panel_blocks(m, panel)
+    cdef int panel, width
+    if m.per_panel == 1:
+        return q.pre + (block * q.chunk_rows + row) * m.n_gates * LANES
+    panel = block // m.per_panel
+    width = panel_blocks(m, panel)
     return q.pre + (panel * m.per_panel * q.chunk_rows + row * width + block % m.per_panel) * m.n_gates * LANES
 
 
@@ -101,7 +113,7 @@ cdef void project(run_t *q) noexcept nogil:
         row = 0
         for i in range(cut.n_tiles):
             height = cut.height + (i < cut.n_taller)
-            t.ahead = ahead(m, min(panel + 1, end - 1), 0, q.layer.n_in, i, cut.n_tiles)
+            t.ahead = ahead(q, m, min(panel + 1, end - 1), 0, q.layer.n_in, i, cut.n_tiles)
             t.a1 = t.a2 = q.x_rows + row
             t.out = projection(q, panel * m.per_panel, row)
             panel_run(q.far, nv, height, &t)
@@ -110,24 +122,22 @@ cdef void project(run_t *q) noexcept nogil:
 
 cdef inline int panels_at_once(const run_t *q) noexcept nogil:
     """How many panels of one block to sum before their cells are computed: enough of them for 8 blocks of few rows."""
-    return MAX_ROWS // q.n_rows if 4 * q.n_rows <= MAX_ROWS else 1
+    return MAX_ROWS >> (q.n_rows - 1) if q.n_rows <= 2 else 1
 
 
-cdef void sum_panel(const run_t *q, int panel, int next, const split_t *cut, int tile, int row, int height,
-                    real *out) noexcept nogil:
+cdef void aim(const run_t *q, int panel, int next, const split_t *cut, int tile, int row, real *out, rt_tile *t) noexcept nogil:
     """LSTM and RNN: one sum over [x, h], from the bias, or over h alone, from the projection, for a tile of rows."""
     cdef const rt_matrix *m = &q.layer.w
     cdef int nv = panel_blocks(m, panel) * m.n_gates
     cdef int v
     cdef const real *init
     cdef ptrdiff_t ldinit = 0
-    cdef rt_tile t
     if q.chunk:
         init = projection(q, panel * m.per_panel, q.pre_row + row)
         ldinit = nv * LANES
     else:
         init = <const real *> q.layer.bias + panel * m.per_panel * m.n_gates * LANES
-    for v in range(nv):
+    for v in range(MAX_NV):            # those past nv are not looked at
         t.init[v] = init + v * LANES
         t.ldinit[v] = ldinit
     t.k1 = 0 if q.chunk else q.layer.n_in
@@ -137,8 +147,40 @@ cdef void sum_panel(const run_t *q, int panel, int next, const split_t *cut, int
     t.a1 = q.x_rows + row
     t.a2 = q.h_rows + row
     t.out = out
-    t.ahead = ahead(m, next, q.layer.n_in - <int> t.k1, <int> (t.k1 + t.k2), tile, cut.n_tiles)
-    panel_run(q.far, nv, height, &t)
+    t.ahead = ahead(q, m, next, q.layer.n_in - <int> t.k1, <int> (t.k1 + t.k2), tile, cut.n_tiles)
+
+
+cdef inline int pair_of(int n_rows, int j, int n) noexcept nogil:
+    """How many panels to sum together from the j-th of n on: a single row takes two."""
+    return 2 if n_rows == 1 and j + 2 <= n else 1
+
+
+cdef inline void run_tiles(const run_t *q, int nv, int together, int height, const rt_tile *t) noexcept nogil:
+    """The tile of one panel, or the two of a pair."""
+    if together == 2:
+        panel_pair(q.far, nv, t)
+    else:
+        panel_run(q.far, nv, height, t)
+
+
+cdef void lstm_cells(const run_t *q, real *sums, int p, int n, int row, int height, int first, int end) noexcept nogil:
+    """The cells of n panels from the p-th on, for a tile of rows."""
+    cdef int j, r
+    if not q.layer.plain:
+        for j in range(n):
+            for r in range(height):
+                lstm_general(q, sums + 4 * (j * height + r) * LANES, row + r, turn(q, p + j, first, end))
+        return
+    if q.call.trace != NULL:
+        for j in range(n):
+            for r in range(height):
+                lstm_trace(q, sums + 4 * (j * height + r) * LANES, row + r, turn(q, p + j, first, end))
+    lstm_gates(sums, n * height, LANES)
+    for j in range(n):
+        lstm_carry(q, sums + 4 * j * height * LANES, row, height, turn(q, p + j, first, end))
+    lstm_outputs(sums, n * height, LANES)
+    for j in range(n):
+        emit_rows(q, sums + 4 * j * height * LANES, 4 * LANES, row, height, turn(q, p + j, first, end))
 
 
 cdef void lstm_step(run_t *q) noexcept nogil:
@@ -148,25 +190,22 @@ cdef void lstm_step(run_t *q) noexcept nogil:
     cdef int end = part_start(q, q.layer.n_blocks, 1)
     cdef int at_once = panels_at_once(q)
     cdef int p = first
-    cdef int i, j, r, n, row, height
+    cdef int i, j, k, n, row, height, together
+    cdef rt_tile t[2]
     while p < end:
         n = min(at_once, end - p)
         row = 0
         for i in range(cut.n_tiles):
             height = cut.height + (i < cut.n_taller)
-            for j in range(n):
-                sum_panel(q, turn(q, p + j, first, end), turn(q, min(p + j + 1, end - 1), first, end), &cut, i, row, height,
-                          sums + 4 * j * height * LANES)
-            if q.layer.plain and q.call.trace == NULL:
-                for j in range(n * height):
-                    lstm_gates(sums + 4 * j * LANES)
-                for j in range(n):
-                    for r in range(height):
-                        lstm_state(q, sums + 4 * (j * height + r) * LANES, row + r, turn(q, p + j, first, end))
-            else:
-                for j in range(n):
-                    for r in range(height):
-                        lstm_any(q, sums + 4 * (j * height + r) * LANES, row + r, turn(q, p + j, first, end))
+            j = 0
+            while j < n:
+                together = pair_of(q.n_rows, j, n)
+                for k in range(together):
+                    aim(q, turn(q, p + j + k, first, end), turn(q, min(p + j + k + 1, end - 1), first, end), &cut, i, row,
+                        sums + 4 * (j + k) * height * LANES, &t[k])
+                run_tiles(q, 4, together, height, t)
+                j += together
+            lstm_cells(q, sums, p, n, row, height, first, end)
             row += height
         p += n
 
@@ -178,6 +217,7 @@ cdef void rnn_step(run_t *q) noexcept nogil:
     cdef int first = part_start(q, n_panels(m), 0)
     cdef int end = part_start(q, n_panels(m), 1)
     cdef int p, panel, blocks, i, j, r, row, height
+    cdef rt_tile t
     for p in range(first, end):
         panel = turn(q, p, first, end)
         blocks = panel_blocks(m, panel)
@@ -185,41 +225,77 @@ cdef void rnn_step(run_t *q) noexcept nogil:
         row = 0
         for i in range(cut.n_tiles):
             height = cut.height + (i < cut.n_taller)
-            sum_panel(q, panel, turn(q, min(p + 1, end - 1), first, end), &cut, i, row, height, sums)
+            aim(q, panel, turn(q, min(p + 1, end - 1), first, end), &cut, i, row, sums, &t)
+            panel_run(q.far, blocks, height, &t)
+            tanh_gates(q, sums, height * blocks, LANES, 0)
             for r in range(height):
                 for j in range(blocks):
                     rnn_cell(q, sums + (r * blocks + j) * LANES, row + r, panel * m.per_panel + j)
             row += height
 
 
-cdef void gru_sums(const run_t *q, int block, int next, const split_t *cut, int tile, int row, int height, real *x_sums,
-                   real *sums) noexcept nogil:
-    """GRU with linear_before_reset: the h gate's two sums are kept apart."""
-    cdef rt_tile t
-    cdef real *x = x_sums
+cdef void aim_inputs(const run_t *q, int block, int row, real *out, rt_tile *t) noexcept nogil:
+    """GRU with linear_before_reset, inputs not projected ahead: their sums, from the bias."""
     cdef const real *bias = <const real *> q.layer.bias + block * 3 * LANES
     t.w1 = panel_data(&q.layer.w, block)
-    t.w2 = t.w1 + <ptrdiff_t> q.layer.n_in * 3 * LANES
+    t.k1 = q.layer.n_in
     t.k2 = 0
-    if q.chunk:
-        x = projection(q, block, q.pre_row + row)
-    else:
-        t.k1 = q.layer.n_in
-        t.a1 = t.a2 = q.x_rows + row
-        t.init[0], t.init[1], t.init[2] = bias, bias + LANES, bias + 2 * LANES
-        t.ldinit[0] = t.ldinit[1] = t.ldinit[2] = 0
-        t.out = x
-        t.ahead = <const char *> t.w2
-        panel_run(q.far, 3, height, &t)
+    t.a1 = t.a2 = q.x_rows + row
+    t.init[0], t.init[1], t.init[2] = bias, bias + LANES, bias + 2 * LANES
+    t.ldinit[0] = t.ldinit[1] = t.ldinit[2] = 0
+    t.out = out
+    t.w2 = t.w1 + <ptrdiff_t> q.layer.n_in * 3 * LANES
+    t.ahead = <const char *> t.w2
+
+
+cdef void aim_hidden(const run_t *q, int block, int next, const split_t *cut, int tile, int row, const real *x, real *out,
+                     rt_tile *t) noexcept nogil:
+    """The sums over h, those of z and r from the inputs' in x; the h gate's two sums are kept apart."""
     t.k1 = 0
     t.k2 = q.layer.n_hidden
     t.a1 = t.a2 = q.h_rows + row
+    t.w1 = t.w2 = panel_data(&q.layer.w, block) + <ptrdiff_t> q.layer.n_in * 3 * LANES
     t.init[0], t.init[1], t.init[2] = x, x + LANES, <const real *> q.layer.bias_h + block * LANES
     t.ldinit[0] = t.ldinit[1] = 3 * LANES
     t.ldinit[2] = 0
-    t.out = sums
-    t.ahead = ahead(&q.layer.w, next, q.layer.n_in, <int> t.k2, tile, cut.n_tiles)
-    panel_run(q.far, 3, height, &t)
+    t.out = out
+    t.ahead = ahead(q, &q.layer.w, next, q.layer.n_in, <int> t.k2, tile, cut.n_tiles)
+
+
+cdef inline const real *gru_inputs(const run_t *q, int block, int row, const real *x_sums) noexcept nogil:
+    """Where a tile's sums over x are: projected ahead, or in x_sums."""
+    return projection(q, block, q.pre_row + row) if q.chunk else x_sums
+
+
+cdef void gru_sums(const run_t *q, const int *blocks, const int *nexts, int together, const split_t *cut, int tile, int row,
+                   int height, real *x_sums, real *sums) noexcept nogil:
+    """GRU with linear_before_reset: the sums of one block, or of two for a single row."""
+    cdef rt_tile t[2]
+    cdef int k
+    cdef ptrdiff_t size = 3 * height * LANES
+    if q.chunk == 0:
+        for k in range(together):
+            aim_inputs(q, blocks[k], row, x_sums + k * size, &t[k])
+        run_tiles(q, 3, together, height, t)
+    for k in range(together):
+        aim_hidden(q, blocks[k], nexts[k], cut, tile, row, gru_inputs(q, blocks[k], row, x_sums + k * size), sums + k * size,
+                   &t[k])
+    run_tiles(q, 3, together, height, t)
+
+
+cdef void gru_cells(const run_t *q, const real *x_sums, real *sums, int p, int n, int row, int height, int first,
+                    int end) noexcept nogil:
+    """As lstm_cells."""
+    cdef int j, block
+    cdef ptrdiff_t at
+    gru_gates(q, sums, n * height, 3 * LANES)
+    for j in range(n):
+        block = turn(q, p + j, first, end)
+        at = 3 * j * height * LANES
+        gru_carry(q, gru_inputs(q, block, row, x_sums + at), sums + at, row, height, block)
+    tanh_gates(q, sums + 2 * LANES, n * height, 3 * LANES, 1)
+    for j in range(n):
+        gru_blends(q, sums + 3 * j * height * LANES, row, height, turn(q, p + j, first, end))
 
 
 cdef void gru_step(run_t *q) noexcept nogil:
@@ -230,26 +306,24 @@ cdef void gru_step(run_t *q) noexcept nogil:
     cdef int end = part_start(q, q.layer.n_blocks, 1)
     cdef int at_once = panels_at_once(q)
     cdef int p = first
-    cdef int i, j, r, n, row, height, block, at
-    cdef const real *x
+    cdef int i, j, k, n, row, height, together
+    cdef int blocks[2]
+    cdef int nexts[2]
     while p < end:
         n = min(at_once, end - p)
         row = 0
         for i in range(cut.n_tiles):
             height = cut.height + (i < cut.n_taller)
-            for j in range(n):
-                block = turn(q, p + j, first, end)
-                at = 3 * j * height * LANES
-                gru_sums(q, block, turn(q, min(p + j + 1, end - 1), first, end), &cut, i, row, height, x_sums + at, sums + at)
-            for j in range(n):
-                block = turn(q, p + j, first, end)
-                at = 3 * j * height * LANES
-                x = projection(q, block, q.pre_row + row) if q.chunk else x_sums + at
-                for r in range(height):
-                    gru_gates(q, x + (3 * r + 2) * LANES, sums + at + 3 * r * LANES, row + r, block)
-            for j in range(n):
-                for r in range(height):
-                    gru_state(q, sums + 3 * (j * height + r) * LANES, row + r, turn(q, p + j, first, end))
+            j = 0
+            while j < n:
+                together = pair_of(q.n_rows, j, n)
+                for k in range(together):
+                    blocks[k] = turn(q, p + j + k, first, end)
+                    nexts[k] = turn(q, min(p + j + k + 1, end - 1), first, end)
+                gru_sums(q, blocks, nexts, together, &cut, i, row, height, x_sums + 3 * j * height * LANES,
+                         sums + 3 * j * height * LANES)
+                j += together
+            gru_cells(q, x_sums, sums, p, n, row, height, first, end)
             row += height
         p += n
 
@@ -275,13 +349,17 @@ cdef void gru_half(run_t *q, const rt_matrix *m, const real **rows, int gate) no
         row = 0
         for i in range(cut.n_tiles):
             height = cut.height + (i < cut.n_taller)
-            t.ahead = ahead(m, turn(q, min(p + 1, end - 1), first, end), 0, <int> t.k2, i, cut.n_tiles)
+            t.ahead = ahead(q, m, turn(q, min(p + 1, end - 1), first, end), 0, <int> t.k2, i, cut.n_tiles)
             t.a1 = t.a2 = rows + row
             for v in range(nv):
                 t.init[v] = projection(q, panel * m.per_panel + v // m.n_gates, q.pre_row + row)
                 t.init[v] += (gate + v % m.n_gates) * LANES
                 t.ldinit[v] = 3 * LANES
             panel_run(q.far, nv, height, &t)
+            if gate == 0:
+                gru_gates(q, sums, height * blocks, 2 * LANES)
+            else:
+                tanh_gates(q, sums, height * blocks, LANES, 1)
             for r in range(height):
                 for j in range(blocks):
                     g = sums + (r * nv + j * m.n_gates) * LANES

@@ -14,8 +14,8 @@
  *   v_exp      error <= 3.1 ulp; +inf above 88.72, 0 below -87.33; exp(NaN) = NaN
  *   v_sigmoid  1/(1 + e^-x), error <= 3 ulp down to the smallest normal number (x = -87.33), 0 below; 1 at +inf
  *   v_tanh     (e^2x - 1)/(e^2x + 1), error <= 4 ulp; -1 and 1 at -inf and +inf
- * Both come in parts, too, so that a product of them costs one division: sigmoid = 1/v_sigmoid_inverse(x), and
- * tanh = v_tanh_parts(x, &d)/d. Products of the parts are at most inf, where the quotient, below 1e-30, becomes 0.
+ * Both come in parts, too, so that a product of them costs one division, and for several vectors at once (v_exponentials):
+ * sigmoid = 1/s and tanh = e/(e + 1). Products of the parts are at most inf, where the quotient, below 1e-30, becomes 0.
  * Denormal results count as 0: kernels run with denormals flushed. In float64 they are the C library's, lane by lane.
  */
 #ifndef RT_VMATH_H
@@ -36,6 +36,13 @@ enum {
     ACT_SOFTPLUS
 };
 
+#define RT_INLINE static inline __attribute__((always_inline))
+#ifdef __clang__
+#define RT_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define RT_UNROLL _Pragma("GCC unroll 32")
+#endif
+
 static inline vf v_clamp(vf x, real low, real high) { return v_min(v_set1(high), v_max(v_set1(low), x)); }
 
 #define V_EACH(f, x) \
@@ -46,16 +53,17 @@ static inline vf v_clamp(vf x, real low, real high) { return v_min(v_set1(high),
 
 #ifdef RT_DOUBLE
 
-static inline double sigmoid1(double x) { return 1.0 / (1.0 + exp(-x)); }
 static inline vf v_exp(vf x) { V_EACH(exp, x); }
 static inline vf v_tanh(vf x) { V_EACH(tanh, x); }
-static inline double sigmoid_inverse1(double x) { return 1.0 + exp(-x); }
-static inline vf v_sigmoid_inverse(vf x) { V_EACH(sigmoid_inverse1, x); }
-static inline vf v_tanh_parts(vf x, vf *d) {
-    *d = v_set1(1.0);
-    return v_tanh(x);
-}
+static inline double sigmoid1(double x) { return 1.0 / (1.0 + exp(-x)); }
 static inline vf v_sigmoid(vf x) { V_EACH(sigmoid1, x); }
+static inline double sigmoid_part(double x) { return 1.0 + exp(-x); }
+static inline double tanh_part(double x) { return 0.5 * expm1(x > 20.0 ? 40.0 : 2.0 * x); }
+static inline vf v_sigmoid_part(vf x) { V_EACH(sigmoid_part, x); }
+static inline vf v_tanh_part(vf x) { V_EACH(tanh_part, x); }
+RT_INLINE void v_exponentials(const int n, const int tanhs, vf *x) {
+    for (int j = 0; j < n; j++) x[j] = tanhs >> j & 1 ? v_tanh_part(x[j]) : v_sigmoid_part(x[j]);
+}
 static inline double softplus1(double x) { return fmax(x, 0.0) + log1p(exp(-fabs(x))); }
 static inline vf v_expm1(vf x) { V_EACH(expm1, x); }
 
@@ -93,45 +101,59 @@ static inline vf v_exp(vf x) {
     return h * h;
 }
 
-/* 1 + e^-x = (1 + s) + s p with s = 2^-n, all signs of v_exp_parts turned: here r stands for -r, s for -s. */
-static inline vf v_sigmoid_inverse(vf x) {
-    const real magic = 12582912.0f + 127.0f + 256.0f; /* 256: the sign of s */
-    x = v_clamp(x, -88.3f, 87.3f);
-    vf t = v_fma(x, v_set1(-1.44269504f), v_set1(magic));
-    vf n = t - v_set1(magic);
-    vf r = v_fma(n, v_set1(0.693145752f), x);
-    r = v_fma(n, v_set1(1.42860677e-6f), r);
-    vf q = v_fma(v_set1(-1.38825167e-3f), r, v_set1(8.36654753e-3f));
-    q = v_fma(q, r, v_set1(-4.16672006e-2f));
-    q = v_fma(q, r, v_set1(1.66665435e-1f));
-    q = v_fma(q, r, v_set1(-4.99999970e-1f));
-    vf s = (vf)((vi)t << 23);
-    return v_fma(s, v_fma(q, r * r, r), v_set1(1.0f) - s);
+/* Both parts take the steps of v_exp_parts with numbers of their own. 1 + e^-x = (1 + s) + s p with s = 2^-n, all signs turned:
+ * r stands for -r, s for -s, whose sign the 256 is. (e^2x - 1)/2: r for r/2, p for p/2. */
+typedef struct {
+    real low, high, scale, magic, ln2_high, ln2_low, q[5];
+} rt_exponential;
+static const rt_exponential rt_sigmoid_part = {
+    -88.3f,
+    87.3f,
+    -1.44269504f,
+    12582912.0f + 127.0f + 256.0f,
+    0.693145752f,
+    1.42860677e-6f,
+    {-1.38825167e-3f, 8.36654753e-3f, -4.16672006e-2f, 1.66665435e-1f, -4.99999970e-1f}};
+static const rt_exponential rt_tanh_part = {
+    -10.0f,
+    10.0f,
+    2 * 1.44269504f,
+    12582912.0f + 127.0f,
+    -0.693145752f / 2,
+    -1.42860677e-6f / 2,
+    {32 * 1.38825167e-3f, 16 * 8.36654753e-3f, 8 * 4.16672006e-2f, 4 * 1.66665435e-1f, 2 * 4.99999970e-1f}};
+
+/* x[j] gives way to (e^2x - 1)/2 where bit j of `tanhs` is set, to 1 + e^-x elsewhere. All take a step before any takes the
+ * next, which keeps both multipliers busy: one after the other, each would wait four cycles for every step before. */
+RT_INLINE void v_exponentials(const int n, const int tanhs, vf *x) {
+#define RT_EACH RT_UNROLL for (int j = 0; j < n; j++)
+#define RT_PART(name) v_set1(tanhs >> j & 1 ? rt_tanh_part.name : rt_sigmoid_part.name)
+    vf s[8], q[8];
+    RT_EACH x[j] = v_min(RT_PART(high), v_max(RT_PART(low), x[j]));
+    RT_EACH s[j] = v_fma(x[j], RT_PART(scale), RT_PART(magic));
+    RT_EACH q[j] = s[j] - RT_PART(magic);
+    RT_EACH x[j] = v_fma(q[j], RT_PART(ln2_high), x[j]);
+    RT_EACH x[j] = v_fma(q[j], RT_PART(ln2_low), x[j]);
+    RT_EACH q[j] = v_fma(RT_PART(q[0]), x[j], RT_PART(q[1]));
+    RT_EACH q[j] = v_fma(q[j], x[j], RT_PART(q[2]));
+    RT_EACH q[j] = v_fma(q[j], x[j], RT_PART(q[3]));
+    RT_EACH q[j] = v_fma(q[j], x[j], RT_PART(q[4]));
+    RT_EACH q[j] = v_fma(q[j], x[j] * x[j], x[j]);
+    RT_EACH s[j] = (vf)((vi)s[j] << 23);
+    RT_EACH x[j] = tanhs >> j & 1 ? v_fma(s[j], v_set1(0.5f), v_set1(-0.5f)) : (vf)(v_set1(1.0f) - s[j]);
+    RT_EACH x[j] = v_fma(s[j], q[j], x[j]);
+#undef RT_EACH
+#undef RT_PART
 }
 
-static inline vf v_sigmoid(vf x) { return v_set1(1.0f) / v_sigmoid_inverse(x); }
-
-/* (e^2x - 1)/2 and, in d, (e^2x + 1)/2: v_exp_parts with r for r/2 and p for p/2. */
-static inline vf v_tanh_parts(vf x, vf *d) {
-    const real magic = 12582912.0f + 127.0f;
-    x = v_clamp(x, -10.0f, 10.0f);
-    vf t = v_fma(x, v_set1(2 * 1.44269504f), v_set1(magic));
-    vf n = t - v_set1(magic);
-    vf r = v_fma(n, v_set1(-0.693145752f / 2), x);
-    r = v_fma(n, v_set1(-1.42860677e-6f / 2), r);
-    vf q = v_fma(v_set1(32 * 1.38825167e-3f), r, v_set1(16 * 8.36654753e-3f));
-    q = v_fma(q, r, v_set1(8 * 4.16672006e-2f));
-    q = v_fma(q, r, v_set1(4 * 1.66665435e-1f));
-    q = v_fma(q, r, v_set1(2 * 4.99999970e-1f));
-    vf s = (vf)((vi)t << 23);
-    vf e = v_fma(s, v_fma(q, r * r, r), v_fma(s, v_set1(0.5f), v_set1(-0.5f)));
-    *d = e + v_set1(1.0f);
-    return e;
+static inline vf v_sigmoid(vf x) {
+    v_exponentials(1, 0, &x);
+    return v_set1(1.0f) / x;
 }
 
 static inline vf v_tanh(vf x) {
-    vf d, e = v_tanh_parts(x, &d);
-    return e / d;
+    v_exponentials(1, 1, &x);
+    return x / (x + v_set1(1.0f));
 }
 
 static inline float softplus1(float x) { return fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x))); }

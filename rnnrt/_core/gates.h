@@ -1,0 +1,64 @@
+/* The functions of plain cells, sigmoid and tanh, over the gates of many blocks. Include after panel.h.
+ *
+ * `g` holds the sums of n blocks, one after the other. A block's steps depend on one another, so a single one leaves the
+ * processor waiting most of the time: several vectors take each step by turns (v_exponentials).
+ */
+#ifndef RT_GATES_H
+#define RT_GATES_H
+
+/* LSTM, n blocks of [i, o, f, z], each gate ld reals after the other: the sums give way to i * z, 1 / o, and f. */
+static void lstm_gates(real *g, ptrdiff_t n, ptrdiff_t ld) {
+    for (ptrdiff_t i = 0; i < n; i++, g += 4 * ld) {
+        vf x[4] = {v_load(g), v_load(g + ld), v_load(g + 2 * ld), v_load(g + 3 * ld)};
+        v_exponentials(4, 8, x);
+        v_store(g, x[3] / (x[0] * (x[3] + v_set1(1))));
+        v_store(g + ld, x[1]);
+        v_store(g + 2 * ld, v_set1(1) / x[2]);
+    }
+}
+
+RT_INLINE void lstm_outputs_of(const int n, real *g, ptrdiff_t ld) {
+    vf x[4];
+    RT_UNROLL
+    for (int j = 0; j < n; j++) x[j] = v_load(g + (4 * j + 2) * ld);
+    v_exponentials(n, 15, x);
+    RT_UNROLL
+    for (int j = 0; j < n; j++) v_store(g + 4 * j * ld, x[j] / (v_load(g + (4 * j + 1) * ld) * (x[j] + v_set1(1))));
+}
+
+/* The same, c in place of f and 1 / o as it was: o * tanh(c) takes the first place. */
+static void lstm_outputs(real *g, ptrdiff_t n, ptrdiff_t ld) {
+    for (; n >= 4; n -= 4, g += 16 * ld) lstm_outputs_of(4, g, ld);
+    for (; n > 0; n--, g += 4 * ld) lstm_outputs_of(1, g, ld);
+}
+
+RT_INLINE void two_sigmoids_of(const int n, real *g, ptrdiff_t ld) {
+    vf x[4];
+    RT_UNROLL
+    for (int j = 0; j < 2 * n; j++) x[j] = v_load(g + j / 2 * ld + j % 2 * LANES);
+    v_exponentials(2 * n, 0, x);
+    RT_UNROLL
+    for (int j = 0; j < 2 * n; j++) v_store(g + j / 2 * ld + j % 2 * LANES, v_set1(1) / x[j]);
+}
+
+/* GRU: sigmoid of the first two vectors of each block; blocks lie ld reals apart. */
+static void two_sigmoids(real *g, ptrdiff_t n, ptrdiff_t ld) {
+    for (; n >= 2; n -= 2, g += 2 * ld) two_sigmoids_of(2, g, ld);
+    if (n > 0) two_sigmoids_of(1, g, ld);
+}
+
+RT_INLINE void tanhs_of(const int n, real *g, ptrdiff_t ld) {
+    vf x[4];
+    RT_UNROLL
+    for (int j = 0; j < n; j++) x[j] = v_load(g + j * ld);
+    v_exponentials(n, 15, x);
+    RT_UNROLL
+    for (int j = 0; j < n; j++) v_store(g + j * ld, x[j] / (x[j] + v_set1(1)));
+}
+
+/* GRU and RNN: tanh of one vector of each block. */
+static void tanhs(real *g, ptrdiff_t n, ptrdiff_t ld) {
+    for (; n >= 4; n -= 4, g += 4 * ld) tanhs_of(4, g, ld);
+    for (; n > 0; n--, g += ld) tanhs_of(1, g, ld);
+}
+#endif
