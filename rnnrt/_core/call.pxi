@@ -129,6 +129,15 @@ cdef void finish_row(run_t *q, int row) noexcept nogil:
 include "across.pxi"
 
 
+cdef rt_choice choose(const rt_layer *layer, int n_time, int n_batch) noexcept nogil:
+    """How a call on one thread goes, unless it is traced."""
+    cdef run_t q
+    cdef rt_choice choice
+    lay_out(&q, layer, <char *> 0, n_time, n_batch, 0, 1)
+    choice.across, choice.chunk, choice.far = goes_across(layer, n_time, n_batch), q.chunk, q.far
+    return choice
+
+
 cdef size_t work_size(const rt_layer *layer, int n_time, int n_batch, int n_parts) noexcept nogil:
     cdef run_t q
     cdef across_t a

@@ -5,7 +5,7 @@
 # that are added are fused, in the one order written here. Cells of the default activations take their functions over many
 # blocks at once (gates.h), all others block by block.
 
-from rnnrt._core.kernels cimport RT_GRU, RT_LSTM, RT_RNN, rt_barrier_wait, rt_call, rt_kernels, rt_layer, rt_matrix
+from rnnrt._core.kernels cimport RT_GRU, RT_LSTM, RT_RNN, rt_barrier_wait, rt_call, rt_choice, rt_kernels, rt_layer, rt_matrix
 
 cdef extern from "vmath.h" nogil:
     const char *RT_ISA

@@ -54,10 +54,18 @@ typedef struct {
     rt_barrier *barrier;            /* NULL where n_parts is 1 */
 } rt_call;
 
+/* How a call of some shape goes. */
+typedef struct {
+    int across; /* rows of the batch lie across the lanes */
+    int chunk;  /* steps whose inputs are projected at once; 0: x and h in one pass */
+    int far;    /* weights are fetched ahead */
+} rt_choice;
+
 /* The one list of what an instruction set offers. */
 typedef struct {
     const char *isa;
     int lanes, element_size;
+    rt_choice (*choose)(const rt_layer *, int n_time, int n_batch);
     size_t (*work_size)(const rt_layer *, int n_time, int n_batch, int n_parts);
     void (*run)(const rt_layer *, const rt_call *);
     void (*map_exp)(const void *x, void *y, ptrdiff_t n);

@@ -51,9 +51,13 @@ cdef extern from "kernels.h" nogil:
         int part, n_parts
         rt_barrier *barrier
 
+    ctypedef struct rt_choice:
+        int across, chunk, far
+
     ctypedef struct rt_kernels:
         const char *isa
         int lanes, element_size
+        rt_choice (*choose)(const rt_layer *, int, int) noexcept nogil
         size_t (*work_size)(const rt_layer *, int, int, int) noexcept nogil
         void (*run)(const rt_layer *, const rt_call *) noexcept nogil
         void (*map_exp)(const void *, void *, ptrdiff_t) noexcept nogil

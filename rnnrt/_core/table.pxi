@@ -30,6 +30,7 @@ cdef rt_kernels table
 table.isa = RT_ISA
 table.lanes = LANES
 table.element_size = sizeof(real)
+table.choose = choose
 table.work_size = work_size
 table.run = run
 table.map_exp = map_exp
