@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._core import messages
 from .errors import InputError, ModelError, UnsupportedError
 from .external import ExternalData
 from .graph import Graph
@@ -93,6 +94,8 @@ def read_model(source: str | os.PathLike[str] | bytes | bytearray | memoryview |
     # Nodes are kept, and a message keeps all that was parsed with it: copied, they let go of the initializers.
     if model.functions:
         proto = _inlined(model)
+    elif type(model) is messages.Model:
+        pass  # its nodes are as they are parsed apart
     elif 2 * (sum(a.nbytes for a in constants.values()) - sum(a.nbytes for a in data.values())) >= size:
         proto = _without_initializers(proto)
     del model
@@ -101,18 +104,18 @@ def read_model(source: str | os.PathLike[str] | bytes | bytearray | memoryview |
 
 
 def _open(source: Any) -> tuple[Any, int, dict[bytes, np.ndarray], str | None]:
-    """The ModelProto, its size in bytes, the data of its tensors that is not in it, and its path.
+    """The model's message, its size in bytes, the data of its tensors that is not in it, and its path.
 
     The size is 0 where the message is the caller's, so that nothing of it may be kept.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         data = bytes(source)
         taken = slim(Bytes(data)) or Slim(data)
-        return _parse(taken.model, "the model"), len(taken.model), taken.data, None
+        return _parse(taken, "the model"), len(taken.model), taken.data, None
     if isinstance(source, str | os.PathLike):
         path = os.fsdecode(source)
         taken = _content(path)
-        return _parse(taken.model, repr(path)), len(taken.model), taken.data, path
+        return _parse(taken, repr(path)), len(taken.model), taken.data, path
     import onnx
 
     if not isinstance(source, onnx.ModelProto):
@@ -160,8 +163,13 @@ def _content(path: str) -> Slim:
         raise ModelError(f"cannot read the model {path!r}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _parse(data: bytes, name: str) -> Any:
-    """The ModelProto in `data`; `name` says in errors where that came from."""
+def _parse(taken: Slim, name: str) -> Any:
+    """The Model or ModelProto in what was read; `name` says in errors where that came from."""
+    model = messages.read(taken.model, taken.data)
+    return _parse_with_protobuf(taken.model, name) if model is None else model
+
+
+def _parse_with_protobuf(data: bytes, name: str) -> Any:
     import onnx
     from google.protobuf.message import DecodeError
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ._core import messages
 from .errors import ModelError, UnsupportedError
 from .graph import Graph, Node, captured
 from .schema import check_node
@@ -114,8 +115,16 @@ class GraphReader:
                 raise ModelError(
                     f"{label}: {f'the attribute {key!r} is given twice' if key else 'an attribute has no name'}"
                 )
-            types[key] = _attribute_type(attribute, f"{label}: attribute {key!r}")
-            self._attribute(node, attribute, key, types[key], names, label, depth)
+            if type(attribute) is messages.Attribute:
+                kind, value = attribute.kind, attribute.value
+            else:
+                kind = _attribute_type(attribute, f"{label}: attribute {key!r}")
+                value = getattr(attribute, _FIELDS[kind])
+            types[key] = kind
+            if kind in ("FLOAT", "INT"):
+                node.attrs[key] = value
+            else:
+                self._attribute(node, value, key, kind, names, label, depth)
         check_node(node, types, label)
         if self._renamed:
             node.inputs = [names.get(name, name) for name in inputs]
@@ -152,13 +161,10 @@ class GraphReader:
                 self._renamed.add(fresh)
         return own
 
-    def _attribute(self, node: Node, proto: Any, key: str, kind: str, names: Names, label: str, depth: int) -> None:
-        """Put the Python value of one attribute into ``node.attrs``."""
+    def _attribute(self, node: Node, value: Any, key: str, kind: str, names: Names, label: str, depth: int) -> None:
+        """Put the Python form of an attribute's `value` into ``node.attrs``."""
         where = f"{label}: attribute {key!r}"
-        value = getattr(proto, _FIELDS[kind])
-        if kind in ("FLOAT", "INT"):
-            node.attrs[key] = value
-        elif kind in ("FLOATS", "INTS"):
+        if kind in ("FLOATS", "INTS"):
             node.attrs[key] = list(value)
         elif kind == "STRING":
             node.attrs[key] = _string(value)
@@ -186,6 +192,8 @@ class GraphReader:
 
 def _names(proto: Any, where: str) -> InOut:
     """Names of the inputs and outputs of a NodeProto."""
+    if type(proto) is messages.Node:
+        return proto.input, proto.output
     place = f"a value's name in {where}"
     inputs, outputs = list(proto.input), list(proto.output)
     if all(type(name) is str for name in (*inputs, *outputs)):

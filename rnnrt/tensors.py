@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ._core import messages
 from .errors import ModelError, UnsupportedError
 from .external import ExternalData
 from .graph import Dim, Value
@@ -59,7 +60,9 @@ class TensorReader:
         self._dense_left = MAX_DENSE_BYTES
 
     def array(self, tensor: Any, where: str) -> np.ndarray:
-        """The read-only, C-contiguous array of a TensorProto; strings come as objects of type str."""
+        """The read-only, C-contiguous array of a tensor's message; strings come as objects of type str."""
+        if type(tensor) is messages.Tensor:
+            return tensor.array
         dtype, kind, bits = _known_type(tensor.data_type, where)
         dims = _known_dims(tensor.dims, max(dtype.itemsize, 1), where)
         if tensor.HasField("segment"):
@@ -89,7 +92,9 @@ class TensorReader:
         return bool(self._taken)
 
     def was_taken(self, tensor: Any) -> bool:
-        """Whether the data of a TensorProto is not in it."""
+        """Whether the data of a tensor is not in its message."""
+        if type(tensor) is messages.Tensor:
+            return tensor.taken
         return bool(self._taken) and tensor.raw_data in self._taken
 
     def sparse(self, tensor: Any, where: str) -> np.ndarray:
@@ -125,8 +130,8 @@ class TensorReader:
 
 
 def is_external(tensor: Any) -> bool:
-    """Whether the data of a TensorProto is in a file of its own."""
-    return tensor.HasField("data_location") and tensor.data_location == tensor.EXTERNAL
+    """Whether the data of a tensor is in a file of its own."""
+    return type(tensor) is not messages.Tensor and tensor.HasField("data_location") and tensor.data_location == tensor.EXTERNAL
 
 
 def _known_type(code: int, where: str) -> tuple[np.dtype, str, int]:
@@ -215,6 +220,9 @@ def _typed_length(count: int, kind: str, bits: int) -> int:
 
 def value_of(info: Any, what: str, where: str) -> Value:
     """The :class:`Value` of a ValueInfoProto, the `what` ("input", "output") of a graph; its type may be absent."""
+    if type(info) is messages.Declared:
+        dtype = _known_type(info.elem_type, f"{what} {info.name!r} of {where}")[0] if info.elem_type else None
+        return Value(info.name, dtype, info.dims)
     name = text(info.name, f"the name of an {what} of {where}")
     if not name:
         raise ModelError(f"{where}: an {what} has no name")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..graph import Graph, Node
+from ..ops.reference import message_of
 from ..ops.registry import lookup
 
 
@@ -55,8 +56,7 @@ def _proto_with_names(node: Node) -> Any:
     """A copy of the proto of `node` that has its names; None if nobody will need it."""
     if node.proto is None or lookup(node) is not None or any(True for _ in node.subgraphs()):
         return None
-    proto = type(node.proto)()
-    proto.CopyFrom(node.proto)
+    proto = message_of(node)
     del proto.input[:], proto.output[:]
     proto.input.extend(node.inputs)
     proto.output.extend(node.outputs)
