@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+WITH_BODIES = frozenset(("If", "Loop", "Scan", "SequenceMap"))
+"""The standard operators that take graphs as attributes; of other domains, any may."""
+
 Dim = int | str | None
 """A known size, a named unknown size, or an unnamed one."""
 
@@ -73,10 +76,9 @@ class Node:
 
     def subgraphs(self) -> list[tuple[str, Graph]]:
         """The graphs among the attributes, with the attribute's name."""
-        attrs = self.attrs
-        if not attrs or Graph not in map(type, attrs.values()):
+        if self.op not in WITH_BODIES and (not self.domain or self.domain == "rnnrt"):
             return []
-        return [(key, value) for key, value in attrs.items() if type(value) is Graph]
+        return [(key, value) for key, value in self.attrs.items() if type(value) is Graph]
 
 
 @dataclass(slots=True, eq=False)
@@ -101,12 +103,13 @@ class Graph:
         """Which nodes of this graph use each value; a node with a subgraph is a user of all that it captures."""
         users: dict[str, list[Node]] = {}
         for node in self.nodes:
-            used = dict.fromkeys(node.inputs)
-            if node.subgraphs():
-                used.update(dict.fromkeys(captured(node)))
-            for name in used:
+            for name in [*node.inputs, *captured(node)] if node.subgraphs() else node.inputs:
                 if name:
-                    users.setdefault(name, []).append(node)
+                    found = users.get(name)
+                    if found is None:
+                        users[name] = [node]
+                    elif found[-1] is not node:
+                        found.append(node)
         return users
 
     def operators(self) -> set[str]:
@@ -124,10 +127,13 @@ class Graph:
 
 def captured(node: Node) -> list[str]:
     """Names that the subgraphs of `node` take from the graphs around them, in order of first use."""
-    found: dict[str, None] = {}
-    for _, graph in node.subgraphs():
-        own = {v.name for v in graph.inputs} | graph.constants.keys() | {o for n in graph.nodes for o in n.outputs}
-        used = [name for n in graph.nodes for name in (*n.inputs, *captured(n))]
-        used += [v.name for v in graph.outputs]
-        found.update((name, None) for name in used if name and name not in own)
-    return list(found)
+    bodies = node.subgraphs()
+    return list(dict.fromkeys([name for _, graph in bodies for name in taken(graph)])) if bodies else []
+
+
+def taken(graph: Graph) -> list[str]:
+    """Names that `graph` takes from the graphs around it, in order of first use."""
+    own = {v.name for v in graph.inputs} | graph.constants.keys() | {o for n in graph.nodes for o in n.outputs}
+    used = [name for n in graph.nodes for name in (*n.inputs, *captured(n))]
+    used += [v.name for v in graph.outputs]
+    return list(dict.fromkeys([name for name in used if name and name not in own]))

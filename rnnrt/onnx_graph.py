@@ -12,7 +12,7 @@ import numpy as np
 
 from ._core import messages
 from .errors import ModelError, UnsupportedError
-from .graph import Graph, Node, captured
+from .graph import WITH_BODIES, Graph, Node, captured
 from .schema import check_node
 from .tensors import TensorReader, is_external, text, value_of
 
@@ -152,7 +152,7 @@ class GraphReader:
                 )
             maker[name] = what
         own = {name: name for name in maker}
-        for name in maker:
+        for name in maker if self._renamed or any(outer.maps) else ():
             if name in outer or name in self._renamed:
                 k = self._tries.get(name, 0) + 1
                 while (fresh := f"{name}__{k}") in own or fresh in outer or fresh in self._renamed:
@@ -177,6 +177,8 @@ class GraphReader:
             if any(is_external(t) or self._tensors.was_taken(t) for t in tensors):
                 node.proto = None  # it does not hold the data, and only we know where that is
         elif kind == "GRAPH":
+            if not node.domain and node.op not in WITH_BODIES:
+                raise UnsupportedError(f"{where}: a graph, which no operator of this name takes")
             inside = f"{key} of {label}"
             sub = self.graph(value, value.node, self.constants(value, inside), names, inside, depth + 1)
             node.attrs[key] = sub
@@ -239,7 +241,7 @@ def _attribute_type(proto: Any, where: str) -> str:
 
 def _check_made(listed: list[InOut], nodes: list[Node], outputs: list[str], names: Names, where: str) -> None:
     """Raise for uses of values, by `nodes` with the names `listed` or as `outputs`, that nothing makes."""
-    used = {name for inputs, _ in listed for name in inputs if name}.union(outputs) - names.maps[0].keys()
+    used = set(outputs).union(*(inputs for inputs, _ in listed)) - names.maps[0].keys() - {""}
     if any(name not in names for name in used):
         uses = [(name, node.label()) for node, io in zip(nodes, listed, strict=True) for name in io[0] if name]
         uses += [(name, "an output of the graph") for name in outputs]

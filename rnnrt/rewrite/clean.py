@@ -77,8 +77,9 @@ class _Cleaner:
             rename_inputs(node, alias)
             for _, sub in node.subgraphs():
                 self.sweep(sub, known.scope(sub))
-            is_new = self._is_new(node, known)
-            while is_new and self._merge(node, known, graph):
+            is_learned = known.is_learned(node, self.since)
+            is_new = not is_learned or self._reads_new(node, known)
+            while is_new and node.op in _VIEWS and self._merge(node, known, graph):
                 self.cleaned.merged += 1
             if is_new and len(node.outputs) == 1 and leaves_alone(node, known):
                 if node.outputs[0] not in fixed:
@@ -91,17 +92,16 @@ class _Cleaner:
                 alias.update((mine, its) for mine, its in zip(node.outputs, twin.outputs, strict=True) if mine)
                 self.cleaned.repeated += 1
                 continue
-            known.learn(node)
+            if is_new or not is_learned:
+                known.learn(node)
             kept.append(node)
         graph.nodes[:] = kept
         self._name_outputs(graph, fixed)
         for value in graph.outputs:
             value.name = alias.get(value.name, value.name) if value.name not in fixed else value.name
 
-    def _is_new(self, node: Node, known: Known) -> bool:
-        """Whether `node`, or what makes its first input, has changed since the sweep before."""
-        if not known.is_learned(node, self.since):
-            return True
+    def _reads_new(self, node: Node, known: Known) -> bool:
+        """Whether what makes the first input of `node` has changed since the sweep before."""
         maker = known.producers.get(node.input(0))
         return maker is not None and not known.is_learned(maker, self.since)
 
@@ -124,9 +124,10 @@ class _Cleaner:
     def _twin(self, node: Node, seen: dict[object, list[Node]]) -> Node | None:
         if node.op in RANDOM or node.subgraphs():
             return None
-        like = seen.setdefault((node.domain, node.op, len(node.outputs), *node.inputs), [])
-        if not like:
-            like.append(node)  # attributes are looked at where there are two
+        key = (node.domain, node.op, len(node.outputs), *node.inputs)
+        like = seen.get(key)
+        if like is None:
+            seen[key] = [node]  # attributes are looked at where there are two
             return None
         attributes = _attributes(node)
         twin = next((other for other in like if attributes is not None and _attributes(other) == attributes), None)
@@ -139,7 +140,7 @@ class _Cleaner:
 
     def _merge(self, node: Node, known: Known, graph: Graph) -> bool:
         """Let a view of a view read the first one's input; whether that was possible."""
-        if node.domain or node.op not in _VIEWS or not node.input(0):
+        if node.domain or not node.input(0):
             return False
         found = known.producer(node.inputs[0])
         if found is None or found[1] is not known or found[0].domain or len(found[0].outputs) != 1:
@@ -263,7 +264,7 @@ def leaves_alone(node: Node, known: Known) -> bool:
     if node.op == "Expand":
         shape, target = known.shape(node.inputs[0]), known.contents(node.input(1))
         return shape is not None and target is not None and target.ndim == 1 and tuple(target) == shape
-    views = views_of(node, 0, known) if node.op != "Split" else None
+    views = views_of(node, 0, known) if node.op in _VIEWS or node.op == "Gather" else None
     if views is None:
         return False
     return all(_view_leaves_alone(view, known.shape(node.inputs[0])) for view in views)

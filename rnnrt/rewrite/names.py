@@ -43,9 +43,9 @@ def rename_inputs(node: Node, names: Mapping[str, str]) -> None:
     """Let `node`, and the graphs in it, use ``names[x]`` instead of x."""
     if not names:
         return
-    inputs = [names.get(name, name) for name in node.inputs]
-    changed = inputs != node.inputs
-    node.inputs = inputs
+    changed = not names.keys().isdisjoint(node.inputs)
+    if changed:
+        node.inputs = [names.get(name, name) for name in node.inputs]
     for _, sub in node.subgraphs():
         changed |= _rename_uses(sub, names)
     if changed:
