@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     import onnx
 
 MAX_FILE = (1 << 31) - 1
+LARGE_MODEL = 1 << 23
+"""Bytes of a file from which on it is not held in memory as a whole."""
+
 MAX_OPSET = (1 << 31) - 1
 MAX_INLINED_NODES = 50_000
 MAX_INLINED_BYTES = 1 << 26
@@ -109,13 +112,10 @@ def _open(source: Any) -> tuple[Any, int, dict[bytes, np.ndarray], str | None]:
     The size is 0 where the message is the caller's, so that nothing of it may be kept.
     """
     if isinstance(source, bytes | bytearray | memoryview):
-        data = bytes(source)
-        taken = slim(Bytes(data)) or Slim(data)
-        return _parse(taken, "the model"), len(taken.model), taken.data, None
+        return (*_parse(Slim(bytes(source)), "the model"), None)
     if isinstance(source, str | os.PathLike):
         path = os.fsdecode(source)
-        taken = _content(path)
-        return _parse(taken, repr(path)), len(taken.model), taken.data, path
+        return (*_parse(_content(path), repr(path)), path)
     import onnx
 
     if not isinstance(source, onnx.ModelProto):
@@ -142,7 +142,7 @@ def _about(model: Any) -> dict[str, Any]:
 
 
 def _content(path: str) -> Slim:
-    """The content of a regular file of a size that protobuf can parse."""
+    """The content of a regular file of a size that protobuf can parse, of a large one without its large tensors."""
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
@@ -156,17 +156,21 @@ def _content(path: str) -> Slim:
             )
         with open(path, "rb") as file:
             # A number of bytes to read is allocated at once, so it had better not be the limit.
-            return slim(Opened(file.fileno(), status.st_size)) or Slim(file.read(status.st_size))
+            large = slim(Opened(file.fileno(), status.st_size)) if status.st_size >= LARGE_MODEL else None
+            return large or Slim(file.read(status.st_size))
     except (OSError, ValueError) as error:
         if isinstance(error, ModelError):
             raise
         raise ModelError(f"cannot read the model {path!r}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _parse(taken: Slim, name: str) -> Any:
-    """The Model or ModelProto in what was read; `name` says in errors where that came from."""
-    model = messages.read(taken.model, taken.data)
-    return _parse_with_protobuf(taken.model, name) if model is None else model
+def _parse(source: Slim, name: str) -> tuple[Any, int, dict[bytes, np.ndarray]]:
+    """What :func:`_open` returns but the path; `name` says in errors where it came from."""
+    model = messages.read(source.model, source.data)
+    if model is None:
+        source = source if source.data else slim(Bytes(source.model)) or source
+        model = _parse_with_protobuf(source.model, name)
+    return model, len(source.model), source.data
 
 
 def _parse_with_protobuf(data: bytes, name: str) -> Any:

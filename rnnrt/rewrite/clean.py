@@ -73,37 +73,40 @@ class _Cleaner:
             del graph.constants[name]
         seen: dict[object, list[Node]] = {}
         kept: list[Node] = []
+        aliases, producers = alias.keys(), known.producers
+        changed: set[int] = set()
         for node in graph.nodes:
-            rename_inputs(node, alias)
-            for _, sub in node.subgraphs():
+            bodies = node.subgraphs()
+            if bodies or not aliases.isdisjoint(node.inputs):
+                rename_inputs(node, alias)
+            for _, sub in bodies:
                 self.sweep(sub, known.scope(sub))
-            is_learned = known.is_learned(node, self.since)
-            is_new = not is_learned or self._reads_new(node, known)
+            # Whether the node, or what makes its first input, has changed since the sweep before.
+            has_changed = not known.is_learned(node, self.since)
+            is_new = has_changed or (bool(node.inputs) and id(producers.get(node.inputs[0])) in changed)
             while is_new and node.op in _VIEWS and self._merge(node, known, graph):
                 self.cleaned.merged += 1
+                has_changed = True
             if is_new and len(node.outputs) == 1 and leaves_alone(node, known):
                 if node.outputs[0] not in fixed:
                     alias[node.outputs[0]] = node.inputs[0]
                     self.cleaned.removed += 1
                     continue
                 node.op, node.inputs, node.attrs, node.proto = "Identity", node.inputs[:1], {}, None
-            twin = self._twin(node, seen)
+                has_changed = True
+            twin = self._twin(node, seen) if not bodies else None
             if twin is not None and not fixed.intersection(node.outputs):
                 alias.update((mine, its) for mine, its in zip(node.outputs, twin.outputs, strict=True) if mine)
                 self.cleaned.repeated += 1
                 continue
-            if is_new or not is_learned:
+            if has_changed:
+                changed.add(id(node))
                 known.learn(node)
             kept.append(node)
         graph.nodes[:] = kept
         self._name_outputs(graph, fixed)
         for value in graph.outputs:
             value.name = alias.get(value.name, value.name) if value.name not in fixed else value.name
-
-    def _reads_new(self, node: Node, known: Known) -> bool:
-        """Whether what makes the first input of `node` has changed since the sweep before."""
-        maker = known.producers.get(node.input(0))
-        return maker is not None and not known.is_learned(maker, self.since)
 
     def _name_outputs(self, graph: Graph, fixed: set[str]) -> None:
         """Let nodes make the outputs of the model themselves where an Identity only gives a value its name."""
@@ -122,7 +125,7 @@ class _Cleaner:
         self.has_renamed |= bool(names)
 
     def _twin(self, node: Node, seen: dict[object, list[Node]]) -> Node | None:
-        if node.op in RANDOM or node.subgraphs():
+        if node.op in RANDOM:
             return None
         key = (node.domain, node.op, len(node.outputs), *node.inputs)
         like = seen.get(key)
