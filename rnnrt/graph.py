@@ -6,7 +6,7 @@ A :class:`Graph` is made by :mod:`rnnrt.onnx_file`, changed by the passes of :mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,6 +123,34 @@ class Graph:
         for node in self.nodes:
             for _, sub in node.subgraphs():
                 yield from sub.walk()
+
+
+class Scope:
+    """What names stand for inside a graph: its own, then those of the graphs around it."""
+
+    __slots__ = ("outer", "own")
+
+    def __init__(self, own: Mapping[str, Any], outer: Scope | None = None) -> None:
+        self.own, self.outer = own, outer
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """What `name` stands for."""
+        scope: Scope | None = self
+        while scope is not None:
+            found = scope.own.get(name)
+            if found is not None:
+                return found
+            scope = scope.outer
+        return default
+
+    def __contains__(self, name: str) -> bool:
+        return self.get(name) is not None
+
+    def __getitem__(self, name: str) -> Any:
+        found = self.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
 
 
 def captured(node: Node) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import ChainMap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -102,7 +101,7 @@ def read_model(source: str | os.PathLike[str] | bytes | bytearray | memoryview |
     elif 2 * (sum(a.nbytes for a in constants.values()) - sum(a.nbytes for a in data.values())) >= size:
         proto = _without_initializers(proto)
     del model
-    graph = reader.graph(proto, proto.node, constants, ChainMap(), where)
+    graph = reader.graph(proto, proto.node, constants, None, where)
     return File(graph=graph, opsets=opsets, path=path, **about)
 
 

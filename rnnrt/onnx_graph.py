@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import heapq
-from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from ._core import messages
 from .errors import ModelError, UnsupportedError
-from .graph import WITH_BODIES, Graph, Node, captured
+from .graph import WITH_BODIES, Graph, Node, Scope, captured
 from .schema import check_node
 from .tensors import TensorReader, is_external, text, value_of
 
@@ -27,8 +26,8 @@ _FIELDS = {
 _KINDS = {field: kind for kind, field in _FIELDS.items()}
 
 InOut = tuple[list[str], list[str]]
-Names = ChainMap[str, str]
-"""Name in the file -> name in the Graph, of all values visible at a place, innermost graph first."""
+Names = Scope
+"""Name in the file -> name in the Graph, of all values visible at a place."""
 
 
 class GraphReader:
@@ -63,7 +62,7 @@ class GraphReader:
         return found
 
     def graph(
-        self, proto: Any, nodes: Any, constants: dict[str, np.ndarray], outer: Names, where: str, depth: int = 0
+        self, proto: Any, nodes: Any, constants: dict[str, np.ndarray], outer: Names | None, where: str, depth: int = 0
     ) -> Graph:
         """Convert a graph; it and the graphs in it may use what `outer` names.
 
@@ -85,7 +84,7 @@ class GraphReader:
         untyped = next((v for v in given if depth == 0 and v.kind == "tensor" and v.dtype is None), None)
         if untyped:
             raise ModelError(f"input {untyped.name!r} of {where}: expected an element type, got none")
-        names = outer.new_child(self._define([v.name for v in given], constants, listed, outer, where))
+        names = Scope(self._define([v.name for v in given], constants, listed, outer, where), outer)
         converted = [self._node(p, *io, names, where, depth) for p, io in zip(nodes, listed, strict=True)]
         _check_made(listed, converted, [v.name for v in outputs], names, where)
         for value in (*given, *outputs):
@@ -138,7 +137,7 @@ class GraphReader:
         inputs: list[str],
         constants: Iterable[str],
         nodes: list[InOut],
-        outer: Names,
+        outer: Names | None,
         where: str,
     ) -> dict[str, str]:
         """Names for all that a graph defines: those of the file, unless a graph around it uses the same one."""
@@ -151,8 +150,10 @@ class GraphReader:
                     f"{where}: expected one definition of the value {name!r}, got two: {maker[name]} and {what}"
                 )
             maker[name] = what
-        own = {name: name for name in maker}
-        for name in maker if self._renamed or any(outer.maps) else ():
+        own = dict(zip(maker, maker, strict=True))
+        if outer is None:
+            return own
+        for name in maker:
             if name in outer or name in self._renamed:
                 k = self._tries.get(name, 0) + 1
                 while (fresh := f"{name}__{k}") in own or fresh in outer or fresh in self._renamed:
@@ -241,7 +242,7 @@ def _attribute_type(proto: Any, where: str) -> str:
 
 def _check_made(listed: list[InOut], nodes: list[Node], outputs: list[str], names: Names, where: str) -> None:
     """Raise for uses of values, by `nodes` with the names `listed` or as `outputs`, that nothing makes."""
-    used = set(outputs).union(*(inputs for inputs, _ in listed)) - names.maps[0].keys() - {""}
+    used = set(outputs).union(*(inputs for inputs, _ in listed)) - names.own.keys() - {""}
     if any(name not in names for name in used):
         uses = [(name, node.label()) for node, io in zip(nodes, listed, strict=True) for name in io[0] if name]
         uses += [(name, "an output of the graph") for name in outputs]

@@ -9,8 +9,7 @@ nodes. Which form of a node is native is found when shapes are known: :mod:`rnnr
 from __future__ import annotations
 
 import itertools
-from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from ._core import program
 from .bind import Binding
 from .control import CONTROL
 from .errors import ModelError, UnsupportedError
-from .graph import Graph, Node, taken
+from .graph import Graph, Node, Scope, taken
 from .native.recurrent import RecurrentBinder
 from .native.registry import NATIVE, Native
 from .native.tensor import Tensor, constant
@@ -101,13 +100,13 @@ class Plan:
         graph: Graph,
         notes: Sequence[str] = (),
         threads: int = 1,
-        outer: Mapping[str, np.ndarray] | None = None,
+        outer: Scope | None = None,
         known: Known | None = None,
         problems: list[str] | None = None,
     ) -> None:
         self.notes = tuple(notes)
         self.outputs_declared = tuple(graph.outputs)
-        constants: Mapping[str, np.ndarray] = ChainMap(graph.constants, *([outer] if outer else []))  # type: ignore[arg-type]
+        constants = Scope(graph.constants, outer)
         known = known or Known.of(graph)
         found: list[str] = [] if problems is None else problems
         builder = _Builder(graph, constants, known, found, threads)
@@ -158,7 +157,7 @@ class _Builder:
     """Gives slots to values and functions to nodes."""
 
     def __init__(
-        self, graph: Graph, constants: Mapping[str, np.ndarray], known: Known, problems: list[str], threads: int
+        self, graph: Graph, constants: Scope, known: Known, problems: list[str], threads: int
     ) -> None:
         self.graph, self.constants, self.known, self.problems, self.threads = graph, constants, known, problems, threads
         self.captures = _captures(graph, constants)
@@ -247,7 +246,7 @@ class _Builder:
         return fn, "control", True, [*node.inputs, *names], tuple(plans.items())
 
 
-def _captures(graph: Graph, constants: Mapping[str, np.ndarray]) -> list[str]:
+def _captures(graph: Graph, constants: Scope) -> list[str]:
     """What `graph` takes from the graphs round it, constants aside."""
     return [name for name in taken(graph) if name not in constants]
 

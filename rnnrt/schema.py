@@ -62,11 +62,14 @@ def check_node(node: Node, types: Mapping[str, str], where: str) -> None:
     known = signature(node.op, node.domain, node.version)
     if known is None:
         return
-    _check_count("inputs", node.inputs, known.inputs, where)
-    _check_count("outputs", node.outputs, known.outputs, where)
     inputs = node.inputs
+    count = len(inputs)
+    if not known.inputs[0] <= count <= known.inputs[1]:
+        _check_count("inputs", inputs, known.inputs, where)
+    if not known.outputs[0] <= len(node.outputs) <= known.outputs[1]:
+        _check_count("outputs", node.outputs, known.outputs, where)
     for k, name in known.single:
-        if k >= len(inputs) or not inputs[k]:
+        if k >= count or not inputs[k]:
             raise ModelError(f"{where}: its input {name!r} (number {k}) is missing")
     for name, got in types.items():
         expected = known.attributes.get(name)
@@ -77,9 +80,9 @@ def check_node(node: Node, types: Mapping[str, str], where: str) -> None:
             )
         if expected not in (None, got):
             raise ModelError(f"{where}: attribute {name!r}: expected {expected}, got {got}")
-    missing = [name for name in known.needed if name not in types]
-    if missing:
-        raise ModelError(f"{where}: the attribute {missing[0]!r} is missing")
+    for name in known.needed:
+        if name not in types:
+            raise ModelError(f"{where}: the attribute {name!r} is missing")
     if node.domain == "" and node.op in ("If", "Loop"):
         _check_bodies(node, where)
 
