@@ -48,7 +48,8 @@ class Node:
     attrs
         Python values: int, float, str, bytes, lists of them, ``numpy.ndarray`` for tensors, `Graph` for subgraphs.
     proto
-        The message it was read from, ``onnx.NodeProto`` or :class:`._core.messages.Node`, while that says the same; None as soon as a rewrite has changed it.
+        The message it was read from, ``onnx.NodeProto`` or ``_core.messages.Node``, while that says the same; None as
+        soon as a rewrite has changed it.
     """
 
     op: str

@@ -156,9 +156,7 @@ class Plan:
 class _Builder:
     """Gives slots to values and functions to nodes."""
 
-    def __init__(
-        self, graph: Graph, constants: Scope, known: Known, problems: list[str], threads: int
-    ) -> None:
+    def __init__(self, graph: Graph, constants: Scope, known: Known, problems: list[str], threads: int) -> None:
         self.graph, self.constants, self.known, self.problems, self.threads = graph, constants, known, problems, threads
         self.captures = _captures(graph, constants)
         self._bound: dict[int, RecurrentBinder | None] = {}

@@ -131,7 +131,11 @@ class TensorReader:
 
 def is_external(tensor: Any) -> bool:
     """Whether the data of a tensor is in a file of its own."""
-    return type(tensor) is not messages.Tensor and tensor.HasField("data_location") and tensor.data_location == tensor.EXTERNAL
+    return (
+        type(tensor) is not messages.Tensor
+        and tensor.HasField("data_location")
+        and tensor.data_location == tensor.EXTERNAL
+    )
 
 
 def _known_type(code: int, where: str) -> tuple[np.dtype, str, int]:

@@ -38,7 +38,12 @@ def described(value):
         parts = [(n.op, n.domain, n.version, n.name, n.inputs, n.outputs, described(n.attrs)) for n in value.nodes]
         return value.name, parts, described(value.constants), value.inputs, value.outputs
     if isinstance(value, np.ndarray):
-        return value.dtype.str, value.dtype.name, value.shape, value.tolist() if value.dtype == object else value.tobytes()
+        return (
+            value.dtype.str,
+            value.dtype.name,
+            value.shape,
+            value.tolist() if value.dtype == object else value.tobytes(),
+        )
     if isinstance(value, dict):
         return [(key, described(item)) for key, item in value.items()]
     if isinstance(value, list):
@@ -116,7 +121,9 @@ def rare_forms():
     body = helper.make_function("f", "twice", ["a"], ["b"], [node("Add", ["a", "a"], ["b"])], other.opset_import)
     yield "a function", model_of([node("twice", ["x"], ["y"], domain="f")], opsets={"f": 1}, functions=[body])
     sparse = helper.make_sparse_tensor(
-        helper.make_tensor("v", TensorProto.FLOAT, [1], [2.0]), helper.make_tensor("i", TensorProto.INT64, [1], [1]), [3]
+        helper.make_tensor("v", TensorProto.FLOAT, [1], [2.0]),
+        helper.make_tensor("i", TensorProto.INT64, [1], [1]),
+        [3],
     )
     wide = model_of([identity, node("Constant", [], ["z"], sparse_value=sparse)])
     yield "a sparse constant", wide
