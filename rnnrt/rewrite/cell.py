@@ -57,6 +57,11 @@ class Cell:
         return self._key
 
     @property
+    def identity(self) -> object:
+        """The key of a cell that was compared with others, and may share its weights with them; else one of its own."""
+        return self._key or id(self)
+
+    @property
     def units(self) -> int:
         """H."""
         return len(self.w) // {"LSTM": 4, "GRU": 3, "RNN": 1}[self.op]

@@ -110,12 +110,13 @@ class _Cleaner:
 
     def _name_outputs(self, graph: Graph, fixed: set[str]) -> None:
         """Let nodes make the outputs of the model themselves where an Identity only gives a value its name."""
+        last = [n for n in graph.nodes if n.op == "Identity" and not n.domain and n.outputs[0] in fixed]
+        if not last:
+            return
         made = {out for node in graph.nodes for out in node.outputs if out} - fixed
         names: dict[str, str] = {}
         gone: set[int] = set()
-        for node in graph.nodes if fixed else ():
-            if node.op != "Identity" or node.domain or node.outputs[0] not in fixed:
-                continue
+        for node in last:
             if node.inputs[0] in made and node.inputs[0] not in names:
                 names[node.inputs[0]] = node.outputs[0]
                 gone.add(id(node))
