@@ -20,6 +20,7 @@ from .errors import InputError, ModelError, UnsupportedError
 from .external import ExternalData
 from .graph import Graph
 from .onnx_graph import MAX_DEPTH, STANDARD, GraphReader
+from .schema import newest_versions
 from .tensors import TensorReader, text
 from .wire import Bytes, Opened, Slim, slim
 
@@ -203,11 +204,14 @@ def _looks_like(data: bytes, otherwise: str = "damaged or unfinished data") -> s
 
 def _check_versions(model: Any) -> dict[str, int]:
     """Check IR version and opsets; return the opset version by domain."""
-    import onnx
+    newest_ir, newest = newest_versions()
+    if model.ir_version > newest_ir:
+        import onnx
 
-    if not 1 <= model.ir_version <= onnx.IR_VERSION:
-        hint = "; a newer onnx package may know it" if model.ir_version > onnx.IR_VERSION else ""
-        raise ModelError(f"the model: expected an IR version from 1 to {onnx.IR_VERSION}, got {model.ir_version}{hint}")
+        newest_ir = max(newest_ir, onnx.IR_VERSION)
+    if not 1 <= model.ir_version <= newest_ir:
+        hint = "; a newer onnx package may know it" if model.ir_version > newest_ir else ""
+        raise ModelError(f"the model: expected an IR version from 1 to {newest_ir}, got {model.ir_version}{hint}")
     opsets: dict[str, int] = {}
     for entry in model.opset_import:
         domain = text(entry.domain, "an imported opset's domain")
@@ -221,7 +225,10 @@ def _check_versions(model: Any) -> dict[str, int]:
                 f"the model: expected opset versions from 1 to {MAX_OPSET}, got {entry.version} of domain {domain!r}"
             )
         opsets[domain] = entry.version
-    newest = onnx.defs.onnx_opset_version()
+    if opsets.get("", 0) > newest:
+        import onnx
+
+        newest = max(newest, onnx.defs.onnx_opset_version())
     if opsets.get("", 0) > newest:
         raise ModelError(
             f"the model: expected an opset up to {newest}, which is what onnx {onnx.__version__} knows, "

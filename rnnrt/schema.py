@@ -1,14 +1,17 @@
 """Whether a node keeps to its operator's definition: counts of inputs and outputs, attributes and their types.
 
-The definitions are those of the ``onnx`` package; an operator that it does not know is passed over here and left to the
-planner.
+The definitions are those of the ``onnx`` package, written down in ``operators.txt`` (by ``tests/make_operators.py``), since
+importing it takes longer than all else; what is newer or of other domains is looked up there. An operator that it does
+not know is passed over here and left to the planner.
 """
 
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from .errors import ModelError
 from .graph import Graph, Node
@@ -25,9 +28,34 @@ class Signature:
     needed: tuple[str, ...]
 
 
+@functools.cache
+def _written() -> tuple[int, int, dict[str, str]]:
+    """The newest IR version and opset that are written down, and the entries of operators by name, as JSON."""
+    first, *lines = Path(__file__).with_name("operators.txt").read_text(encoding="utf-8").splitlines()
+    ir_version, opset = map(int, first.split())
+    return ir_version, opset, dict(line.split(" ", 1) for line in lines)  # type: ignore[misc]
+
+
+def newest_versions() -> tuple[int, int]:
+    """The newest IR version and opset that are written down."""
+    return _written()[:2]
+
+
 @functools.lru_cache(maxsize=4096)
 def signature(op: str, domain: str, version: int) -> Signature | None:
     """The signature of an operator at an opset version; None where it is unknown or has been withdrawn."""
+    _, opset, operators = _written()
+    if domain or version > opset:
+        return _looked_up(op, domain, version)
+    entries = [entry for entry in json.loads(operators.get(op, "[]")) if entry[0] <= version]
+    if not entries or entries[-1][1] is None:
+        return None
+    _, inputs, outputs, single, attributes, needed = entries[-1]
+    pairs = tuple((k, name) for k, name in single)
+    return Signature(tuple(inputs), tuple(outputs), pairs, attributes, tuple(needed))
+
+
+def _looked_up(op: str, domain: str, version: int) -> Signature | None:
     from onnx import defs
 
     try:

@@ -26,6 +26,14 @@ MAX_DENSE_BYTES = 1 << 28
 _DATA_FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 
 
+_PLAIN = {
+    1: ("float32", "float"), 2: ("uint8", "uint8"), 3: ("int8", "int8"), 4: ("uint16", "uint16"), 5: ("int16", "int16"),
+    6: ("int32", "int32"), 7: ("int64", "int64"), 8: ("object", "string"), 9: ("bool", "bool"),
+    10: ("float16", "float16"), 11: ("float64", "double"), 12: ("uint32", "uint32"), 13: ("uint64", "uint64"),
+}  # fmt: skip
+"""Of ONNX's element types those that NumPy has: its name and ONNX's."""
+
+
 @functools.lru_cache(maxsize=64)
 def element_type(code: int) -> tuple[np.dtype, str, int]:
     """dtype, ONNX name (``float``, ``int64``, …) and bits per element in raw data of the element type `code`.
@@ -35,6 +43,10 @@ def element_type(code: int) -> tuple[np.dtype, str, int]:
     KeyError
         If there is no such element type, 0 (undefined) included.
     """
+    if code in _PLAIN:
+        name, kind = _PLAIN[code]
+        dtype = np.dtype(name)
+        return dtype, kind, 8 * dtype.itemsize
     from onnx import TensorProto, helper
 
     if code == TensorProto.UNDEFINED or code not in TensorProto.DataType.values():
