@@ -18,7 +18,7 @@ FILE = Path(__file__).resolve().parent.parent / "rnnrt" / "operators.txt"
 
 
 def entry(schema: Any) -> list[Any]:
-    """Version; None if withdrawn, else counts of inputs and outputs, inputs that must be there, attributes, needed ones."""
+    """Version; None if withdrawn, else counts of inputs and outputs, needed inputs, attributes, needed ones of them."""
     if schema.deprecated:
         return [schema.since_version, None]
     single = defs.OpSchema.FormalParameterOption.Single
