@@ -1,8 +1,8 @@
 """Whether a node keeps to its operator's definition: counts of inputs and outputs, attributes and their types.
 
 The definitions are those of the ``onnx`` package. Importing it takes longer than all the rest, so they are written
-down in ``operators.txt`` (by ``tests/make_operators.py``), and only what is newer or of other domains is looked up there. An
-operator that it does not know is passed over here and left to the planner.
+down in ``operators.txt`` (by ``tests/make_operators.py``), and only what is newer or of other domains is looked up
+there. An operator that it does not know is passed over here and left to the planner.
 """
 
 from __future__ import annotations
