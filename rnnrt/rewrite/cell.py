@@ -59,8 +59,8 @@ class Cell:
 
     @property
     def identity(self) -> object:
-        """The key of a cell that was compared with others, and may share its weights with them; else one of its own."""
-        return self._key or id(self)
+        """The key of a cell that was compared with others, whose weights it may share; else what equals nothing."""
+        return self._key or object()
 
     @property
     def units(self) -> int:
