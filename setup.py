@@ -54,6 +54,10 @@ def flags_file() -> str:
 
 def unread(module: str, header: str) -> bool:
     """Whether a module certainly does without a header, and need not be built anew when that changes."""
+    if module == "messages":
+        return header not in ("fields.pxi", "value_messages.pxi")
+    if header in ("fields.pxi", "value_messages.pxi"):
+        return True
     if module.startswith("ops_"):
         return header.endswith((".pxi", ".pxd"))
     return header.startswith("op_") or (header.startswith("simd_") and not module.startswith("cells_"))
@@ -84,7 +88,7 @@ kernels = [
 ]
 setup(
     ext_modules=cythonize(
-        [extension("engine", [], "threads.c"), extension("program", []), *kernels],
+        [extension("engine", [], "threads.c"), extension("program", []), extension("messages", []), *kernels],
         compiler_directives={
             "boundscheck": False,
             "wraparound": False,

@@ -17,7 +17,6 @@ import numpy as np
 from ._core import program
 from .errors import InputError, RnnrtError, UnsupportedError
 from .folded import Folder
-from .native import arena
 from .native.emitter import Emitter
 from .native.tensor import ARENA, Buffer, Opaque, Tensor, c_strides
 from .ops.limits import quiet
@@ -288,7 +287,7 @@ class Binding:
                         live.append(value.force(emitter))
                         value.producer = None
         base = place.n_bases
-        size, peak = arena.place(emitter.steps, [x.buffer for x in live if x.buffer is not None], base)
+        size, peak = program.place(emitter.steps, [x.buffer for x in live if x.buffer is not None], base)
         n_bases = base + 1 + n_results
         used = {x.buffer.root().base for x in live if x.buffer is not None}
         drops = sorted(base for base in place.held if base not in used)

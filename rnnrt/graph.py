@@ -6,11 +6,14 @@ A :class:`Graph` is made by :mod:`rnnrt.onnx_file`, changed by the passes of :mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+WITH_BODIES = frozenset(("If", "Loop", "Scan", "SequenceMap"))
+"""The standard operators that take graphs as attributes; of other domains, any may."""
 
 Dim = int | str | None
 """A known size, a named unknown size, or an unnamed one."""
@@ -45,7 +48,8 @@ class Node:
     attrs
         Python values: int, float, str, bytes, lists of them, ``numpy.ndarray`` for tensors, `Graph` for subgraphs.
     proto
-        The ``onnx.NodeProto`` it was read from while that says the same; None as soon as a rewrite has changed it.
+        The message it was read from, ``onnx.NodeProto`` or ``_core.messages.Node``, while that says the same; None as
+        soon as a rewrite has changed it.
     """
 
     op: str
@@ -73,10 +77,9 @@ class Node:
 
     def subgraphs(self) -> list[tuple[str, Graph]]:
         """The graphs among the attributes, with the attribute's name."""
-        attrs = self.attrs
-        if not attrs or Graph not in map(type, attrs.values()):
+        if self.op not in WITH_BODIES and (not self.domain or self.domain == "rnnrt"):
             return []
-        return [(key, value) for key, value in attrs.items() if type(value) is Graph]
+        return [(key, value) for key, value in self.attrs.items() if type(value) is Graph]
 
 
 @dataclass(slots=True, eq=False)
@@ -101,12 +104,13 @@ class Graph:
         """Which nodes of this graph use each value; a node with a subgraph is a user of all that it captures."""
         users: dict[str, list[Node]] = {}
         for node in self.nodes:
-            used = dict.fromkeys(node.inputs)
-            if node.subgraphs():
-                used.update(dict.fromkeys(captured(node)))
-            for name in used:
+            for name in [*node.inputs, *captured(node)] if node.subgraphs() else node.inputs:
                 if name:
-                    users.setdefault(name, []).append(node)
+                    found = users.get(name)
+                    if found is None:
+                        users[name] = [node]
+                    elif found[-1] is not node:
+                        found.append(node)
         return users
 
     def operators(self) -> set[str]:
@@ -122,12 +126,43 @@ class Graph:
                 yield from sub.walk()
 
 
+class Scope:
+    """What names stand for inside a graph: its own, then those of the graphs around it."""
+
+    __slots__ = ("outer", "own")
+
+    def __init__(self, own: Mapping[str, Any], outer: Scope | None = None) -> None:
+        self.own, self.outer = own, outer
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """What `name` stands for."""
+        scope: Scope | None = self
+        while scope is not None:
+            found = scope.own.get(name)
+            if found is not None:
+                return found
+            scope = scope.outer
+        return default
+
+    def __contains__(self, name: str) -> bool:
+        return self.get(name) is not None
+
+    def __getitem__(self, name: str) -> Any:
+        found = self.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+
 def captured(node: Node) -> list[str]:
     """Names that the subgraphs of `node` take from the graphs around them, in order of first use."""
-    found: dict[str, None] = {}
-    for _, graph in node.subgraphs():
-        own = {v.name for v in graph.inputs} | graph.constants.keys() | {o for n in graph.nodes for o in n.outputs}
-        used = [name for n in graph.nodes for name in (*n.inputs, *captured(n))]
-        used += [v.name for v in graph.outputs]
-        found.update((name, None) for name in used if name and name not in own)
-    return list(found)
+    bodies = node.subgraphs()
+    return list(dict.fromkeys([name for _, graph in bodies for name in taken(graph)])) if bodies else []
+
+
+def taken(graph: Graph) -> list[str]:
+    """Names that `graph` takes from the graphs around it, in order of first use."""
+    own = {v.name for v in graph.inputs} | graph.constants.keys() | {o for n in graph.nodes for o in n.outputs}
+    used = [name for n in graph.nodes for name in (*n.inputs, *captured(n))]
+    used += [v.name for v in graph.outputs]
+    return list(dict.fromkeys([name for name in used if name and name not in own]))

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import ChainMap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._core import messages
 from .errors import InputError, ModelError, UnsupportedError
 from .external import ExternalData
 from .graph import Graph
 from .onnx_graph import MAX_DEPTH, STANDARD, GraphReader
+from .schema import newest_versions
 from .tensors import TensorReader, text
 from .wire import Bytes, Opened, Slim, slim
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     import onnx
 
 MAX_FILE = (1 << 31) - 1
+LARGE_MODEL = 1 << 23
+"""Bytes of a file from which on it is not held in memory as a whole."""
+
 MAX_OPSET = (1 << 31) - 1
 MAX_INLINED_NODES = 50_000
 MAX_INLINED_BYTES = 1 << 26
@@ -93,26 +97,25 @@ def read_model(source: str | os.PathLike[str] | bytes | bytearray | memoryview |
     # Nodes are kept, and a message keeps all that was parsed with it: copied, they let go of the initializers.
     if model.functions:
         proto = _inlined(model)
+    elif type(model) is messages.Model:
+        pass  # its nodes are as they are parsed apart
     elif 2 * (sum(a.nbytes for a in constants.values()) - sum(a.nbytes for a in data.values())) >= size:
         proto = _without_initializers(proto)
     del model
-    graph = reader.graph(proto, proto.node, constants, ChainMap(), where)
+    graph = reader.graph(proto, proto.node, constants, None, where)
     return File(graph=graph, opsets=opsets, path=path, **about)
 
 
 def _open(source: Any) -> tuple[Any, int, dict[bytes, np.ndarray], str | None]:
-    """The ModelProto, its size in bytes, the data of its tensors that is not in it, and its path.
+    """The model's message, its size in bytes, the data of its tensors that is not in it, and its path.
 
     The size is 0 where the message is the caller's, so that nothing of it may be kept.
     """
     if isinstance(source, bytes | bytearray | memoryview):
-        data = bytes(source)
-        taken = slim(Bytes(data)) or Slim(data)
-        return _parse(taken.model, "the model"), len(taken.model), taken.data, None
+        return (*_parse(Slim(bytes(source)), "the model"), None)
     if isinstance(source, str | os.PathLike):
         path = os.fsdecode(source)
-        taken = _content(path)
-        return _parse(taken.model, repr(path)), len(taken.model), taken.data, path
+        return (*_parse(_content(path), repr(path)), path)
     import onnx
 
     if not isinstance(source, onnx.ModelProto):
@@ -139,7 +142,7 @@ def _about(model: Any) -> dict[str, Any]:
 
 
 def _content(path: str) -> Slim:
-    """The content of a regular file of a size that protobuf can parse."""
+    """The content of a regular file of a size that protobuf can parse, of a large one without its large tensors."""
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
@@ -153,15 +156,24 @@ def _content(path: str) -> Slim:
             )
         with open(path, "rb") as file:
             # A number of bytes to read is allocated at once, so it had better not be the limit.
-            return slim(Opened(file.fileno(), status.st_size)) or Slim(file.read(status.st_size))
+            large = slim(Opened(file.fileno(), status.st_size)) if status.st_size >= LARGE_MODEL else None
+            return large or Slim(file.read(status.st_size))
     except (OSError, ValueError) as error:
         if isinstance(error, ModelError):
             raise
         raise ModelError(f"cannot read the model {path!r}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _parse(data: bytes, name: str) -> Any:
-    """The ModelProto in `data`; `name` says in errors where that came from."""
+def _parse(source: Slim, name: str) -> tuple[Any, int, dict[bytes, np.ndarray]]:
+    """What :func:`_open` returns but the path; `name` says in errors where it came from."""
+    model = messages.read(source.model, source.data)
+    if model is None:
+        source = source if source.data else slim(Bytes(source.model)) or source
+        model = _parse_with_protobuf(source.model, name)
+    return model, len(source.model), source.data
+
+
+def _parse_with_protobuf(data: bytes, name: str) -> Any:
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -192,11 +204,14 @@ def _looks_like(data: bytes, otherwise: str = "damaged or unfinished data") -> s
 
 def _check_versions(model: Any) -> dict[str, int]:
     """Check IR version and opsets; return the opset version by domain."""
-    import onnx
+    newest_ir, newest = newest_versions()
+    if model.ir_version > newest_ir:
+        import onnx
 
-    if not 1 <= model.ir_version <= onnx.IR_VERSION:
-        hint = "; a newer onnx package may know it" if model.ir_version > onnx.IR_VERSION else ""
-        raise ModelError(f"the model: expected an IR version from 1 to {onnx.IR_VERSION}, got {model.ir_version}{hint}")
+        newest_ir = max(newest_ir, onnx.IR_VERSION)
+    if not 1 <= model.ir_version <= newest_ir:
+        hint = "; a newer onnx package may know it" if model.ir_version > newest_ir else ""
+        raise ModelError(f"the model: expected an IR version from 1 to {newest_ir}, got {model.ir_version}{hint}")
     opsets: dict[str, int] = {}
     for entry in model.opset_import:
         domain = text(entry.domain, "an imported opset's domain")
@@ -210,7 +225,10 @@ def _check_versions(model: Any) -> dict[str, int]:
                 f"the model: expected opset versions from 1 to {MAX_OPSET}, got {entry.version} of domain {domain!r}"
             )
         opsets[domain] = entry.version
-    newest = onnx.defs.onnx_opset_version()
+    if opsets.get("", 0) > newest:
+        import onnx
+
+        newest = max(newest, onnx.defs.onnx_opset_version())
     if opsets.get("", 0) > newest:
         raise ModelError(
             f"the model: expected an opset up to {newest}, which is what onnx {onnx.__version__} knows, "

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import heapq
-from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from ._core import messages
 from .errors import ModelError, UnsupportedError
-from .graph import Graph, Node, captured
+from .graph import WITH_BODIES, Graph, Node, Scope, captured
 from .schema import check_node
 from .tensors import TensorReader, is_external, text, value_of
 
@@ -26,8 +26,8 @@ _FIELDS = {
 _KINDS = {field: kind for kind, field in _FIELDS.items()}
 
 InOut = tuple[list[str], list[str]]
-Names = ChainMap[str, str]
-"""Name in the file -> name in the Graph, of all values visible at a place, innermost graph first."""
+Names = Scope
+"""Name in the file -> name in the Graph, of all values visible at a place."""
 
 
 class GraphReader:
@@ -62,7 +62,7 @@ class GraphReader:
         return found
 
     def graph(
-        self, proto: Any, nodes: Any, constants: dict[str, np.ndarray], outer: Names, where: str, depth: int = 0
+        self, proto: Any, nodes: Any, constants: dict[str, np.ndarray], outer: Names | None, where: str, depth: int = 0
     ) -> Graph:
         """Convert a graph; it and the graphs in it may use what `outer` names.
 
@@ -84,7 +84,7 @@ class GraphReader:
         untyped = next((v for v in given if depth == 0 and v.kind == "tensor" and v.dtype is None), None)
         if untyped:
             raise ModelError(f"input {untyped.name!r} of {where}: expected an element type, got none")
-        names = outer.new_child(self._define([v.name for v in given], constants, listed, outer, where))
+        names = Scope(self._define([v.name for v in given], constants, listed, outer, where), outer)
         converted = [self._node(p, *io, names, where, depth) for p, io in zip(nodes, listed, strict=True)]
         _check_made(listed, converted, [v.name for v in outputs], names, where)
         for value in (*given, *outputs):
@@ -114,8 +114,16 @@ class GraphReader:
                 raise ModelError(
                     f"{label}: {f'the attribute {key!r} is given twice' if key else 'an attribute has no name'}"
                 )
-            types[key] = _attribute_type(attribute, f"{label}: attribute {key!r}")
-            self._attribute(node, attribute, key, types[key], names, label, depth)
+            if type(attribute) is messages.Attribute:
+                kind, value = attribute.kind, attribute.value
+            else:
+                kind = _attribute_type(attribute, f"{label}: attribute {key!r}")
+                value = getattr(attribute, _FIELDS[kind])
+            types[key] = kind
+            if kind in ("FLOAT", "INT"):
+                node.attrs[key] = value
+            else:
+                self._attribute(node, value, key, kind, names, label, depth)
         check_node(node, types, label)
         if self._renamed:
             node.inputs = [names.get(name, name) for name in inputs]
@@ -129,7 +137,7 @@ class GraphReader:
         inputs: list[str],
         constants: Iterable[str],
         nodes: list[InOut],
-        outer: Names,
+        outer: Names | None,
         where: str,
     ) -> dict[str, str]:
         """Names for all that a graph defines: those of the file, unless a graph around it uses the same one."""
@@ -142,7 +150,9 @@ class GraphReader:
                     f"{where}: expected one definition of the value {name!r}, got two: {maker[name]} and {what}"
                 )
             maker[name] = what
-        own = {name: name for name in maker}
+        own = dict(zip(maker, maker, strict=True))
+        if outer is None:
+            return own
         for name in maker:
             if name in outer or name in self._renamed:
                 k = self._tries.get(name, 0) + 1
@@ -152,13 +162,10 @@ class GraphReader:
                 self._renamed.add(fresh)
         return own
 
-    def _attribute(self, node: Node, proto: Any, key: str, kind: str, names: Names, label: str, depth: int) -> None:
-        """Put the Python value of one attribute into ``node.attrs``."""
+    def _attribute(self, node: Node, value: Any, key: str, kind: str, names: Names, label: str, depth: int) -> None:
+        """Put the Python form of an attribute's `value` into ``node.attrs``."""
         where = f"{label}: attribute {key!r}"
-        value = getattr(proto, _FIELDS[kind])
-        if kind in ("FLOAT", "INT"):
-            node.attrs[key] = value
-        elif kind in ("FLOATS", "INTS"):
+        if kind in ("FLOATS", "INTS"):
             node.attrs[key] = list(value)
         elif kind == "STRING":
             node.attrs[key] = _string(value)
@@ -171,6 +178,8 @@ class GraphReader:
             if any(is_external(t) or self._tensors.was_taken(t) for t in tensors):
                 node.proto = None  # it does not hold the data, and only we know where that is
         elif kind == "GRAPH":
+            if not node.domain and node.op not in WITH_BODIES:
+                raise UnsupportedError(f"{where}: a graph, which no operator of this name takes")
             inside = f"{key} of {label}"
             sub = self.graph(value, value.node, self.constants(value, inside), names, inside, depth + 1)
             node.attrs[key] = sub
@@ -186,6 +195,8 @@ class GraphReader:
 
 def _names(proto: Any, where: str) -> InOut:
     """Names of the inputs and outputs of a NodeProto."""
+    if type(proto) is messages.Node:
+        return proto.input, proto.output
     place = f"a value's name in {where}"
     inputs, outputs = list(proto.input), list(proto.output)
     if all(type(name) is str for name in (*inputs, *outputs)):
@@ -231,7 +242,7 @@ def _attribute_type(proto: Any, where: str) -> str:
 
 def _check_made(listed: list[InOut], nodes: list[Node], outputs: list[str], names: Names, where: str) -> None:
     """Raise for uses of values, by `nodes` with the names `listed` or as `outputs`, that nothing makes."""
-    used = {name for inputs, _ in listed for name in inputs if name}.union(outputs) - names.maps[0].keys()
+    used = set(outputs).union(*(inputs for inputs, _ in listed)) - names.own.keys() - {""}
     if any(name not in names for name in used):
         uses = [(name, node.label()) for node, io in zip(nodes, listed, strict=True) for name in io[0] if name]
         uses += [(name, "an output of the graph") for name in outputs]

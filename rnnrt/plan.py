@@ -9,10 +9,8 @@ nodes. Which form of a node is native is found when shapes are known: :mod:`rnnr
 from __future__ import annotations
 
 import itertools
-from collections import ChainMap
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +18,7 @@ from ._core import program
 from .bind import Binding
 from .control import CONTROL
 from .errors import ModelError, UnsupportedError
-from .graph import Graph, Node, captured
+from .graph import Graph, Node, Scope, taken
 from .native.recurrent import RecurrentBinder
 from .native.registry import NATIVE, Native
 from .native.tensor import Tensor, constant
@@ -34,8 +32,7 @@ ABSENT = 0
 """The slot of absent optional inputs and unnamed outputs; it holds None when it is read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One node's run.
 
     Attributes
@@ -79,6 +76,10 @@ class Step:
         return self.tier if self.bind is None else "native"
 
 
+_Choice = tuple[Function, str, bool, Sequence[str], tuple[tuple[str, "Plan"], ...]]
+"""Function, tier, whether it returns a tuple, names of inputs, and plans of subgraphs."""
+
+
 class Plan:
     """What `run` does, step by step.
 
@@ -99,13 +100,13 @@ class Plan:
         graph: Graph,
         notes: Sequence[str] = (),
         threads: int = 1,
-        outer: Mapping[str, np.ndarray] | None = None,
+        outer: Scope | None = None,
         known: Known | None = None,
         problems: list[str] | None = None,
     ) -> None:
         self.notes = tuple(notes)
         self.outputs_declared = tuple(graph.outputs)
-        constants: Mapping[str, np.ndarray] = ChainMap(graph.constants, *([outer] if outer else []))  # type: ignore[arg-type]
+        constants = Scope(graph.constants, outer)
         known = known or Known.of(graph)
         found: list[str] = [] if problems is None else problems
         builder = _Builder(graph, constants, known, found, threads)
@@ -155,9 +156,7 @@ class Plan:
 class _Builder:
     """Gives slots to values and functions to nodes."""
 
-    def __init__(
-        self, graph: Graph, constants: Mapping[str, np.ndarray], known: Known, problems: list[str], threads: int
-    ) -> None:
+    def __init__(self, graph: Graph, constants: Scope, known: Known, problems: list[str], threads: int) -> None:
         self.graph, self.constants, self.known, self.problems, self.threads = graph, constants, known, problems, threads
         self.captures = _captures(graph, constants)
         self._bound: dict[int, RecurrentBinder | None] = {}
@@ -182,37 +181,32 @@ class _Builder:
 
     def steps(self) -> tuple[Step, ...]:
         """The steps, in the order of the graph's nodes."""
-        made = [self._step(node) for node in self.graph.nodes]
+        made = [self._chosen(node) for node in self.graph.nodes]
         kept = {self.slot(v.name) for v in self.graph.outputs}
         kept.update(self.slot(name) for name in list(self._slots) if name in self.constants)
         kept.add(ABSENT)
         steps = []
-        for step in reversed(made):
-            frees = tuple(i for i in dict.fromkeys((*step["inputs"], *step["outputs"])) if i not in kept)
+        for node, inputs, outputs, choice in reversed(made):
+            frees = tuple([i for i in dict.fromkeys((*inputs, *outputs)) if i not in kept])
             kept.update(frees)
-            steps.append(Step(frees=frees, **step))
+            fn, tier, multiple, names, plans = choice
+            shapes = tuple([self.known.shape(name) if name else None for name in node.outputs])
+            native = self._bound.get(id(node)) or NATIVE.get((node.domain, node.op))
+            steps.append(
+                Step(
+                    node.label(), node.op, tier, fn, multiple, inputs, outputs, frees, shapes,
+                    _detail(node), plans, node, native, tuple(names),
+                )
+            )  # fmt: skip
         return tuple(reversed(steps))
 
-    def _step(self, node: Node) -> dict[str, Any]:
-        fn, tier, multiple, names, plans = self._choose(node)
-        native = self._bound.get(id(node)) or NATIVE.get((node.domain, node.op))
-        return {
-            "label": node.label(),
-            "op": node.op,
-            "tier": tier,
-            "fn": fn,
-            "multiple": multiple,
-            "inputs": tuple(self.slot(name) for name in names),
-            "outputs": tuple(self.slot(name) for name in node.outputs),
-            "shapes": tuple(self.known.shape(name) if name else None for name in node.outputs),
-            "detail": _detail(node),
-            "plans": plans,
-            "node": node,
-            "bind": native,
-            "names": tuple(names),
-        }
+    def _chosen(self, node: Node) -> tuple[Node, tuple[int, ...], tuple[int, ...], _Choice]:
+        """The node, the slots of its inputs and outputs, and what runs it."""
+        choice, slots = self._choose(node), self._slots
+        inputs = tuple([slots.setdefault(name, len(slots)) for name in choice[3]])
+        return node, inputs, tuple([slots.setdefault(name, len(slots)) for name in node.outputs]), choice
 
-    def _choose(self, node: Node) -> tuple[Function, str, bool, Sequence[str], tuple[tuple[str, Plan], ...]]:
+    def _choose(self, node: Node) -> _Choice:
         """Function, tier, whether it returns a tuple, inputs, and plans of subgraphs."""
         try:
             if node.domain == "rnnrt":
@@ -233,7 +227,7 @@ class _Builder:
             self.problems.append(text if text.startswith(node.label()) else f"{node.label()}: {text}")
             return _never, "reference", True, (), ()
 
-    def _control(self, node: Node) -> tuple[Function, str, bool, Sequence[str], tuple[tuple[str, Plan], ...]]:
+    def _control(self, node: Node) -> _Choice:
         plans = {
             key: Plan(
                 sub,
@@ -250,9 +244,9 @@ class _Builder:
         return fn, "control", True, [*node.inputs, *names], tuple(plans.items())
 
 
-def _captures(graph: Graph, constants: Mapping[str, np.ndarray]) -> list[str]:
+def _captures(graph: Graph, constants: Scope) -> list[str]:
     """What `graph` takes from the graphs round it, constants aside."""
-    return [n for n in captured(Node("", [], [], {"body": graph})) if n not in constants]
+    return [name for name in taken(graph) if name not in constants]
 
 
 def _detail(node: Node) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ._core import engine
 from .errors import InputError, ModelError
-from .graph import Graph, Node
+from .graph import Graph, Node, Scope
 from .native.recurrent import RecurrentBinder
 from .ops.registry import Function
 from .rewrite.lower import INPUT_NAMES
@@ -34,7 +34,7 @@ Values = Mapping[int, Any]
 
 
 def recurrent(
-    node: Node, constants: Mapping[str, np.ndarray], threads: int = 1
+    node: Node, constants: Scope | Mapping[str, np.ndarray], threads: int = 1
 ) -> tuple[Function, list[str], RecurrentBinder | None]:
     """The function that runs a lowered recurrent `node`, the names of the inputs it takes, and its binder.
 

@@ -1,14 +1,17 @@
 """Whether a node keeps to its operator's definition: counts of inputs and outputs, attributes and their types.
 
-The definitions are those of the ``onnx`` package; an operator that it does not know is passed over here and left to the
-planner.
+The definitions are those of the ``onnx`` package. Importing it takes longer than all the rest, so they are written
+down in ``operators.txt`` (by ``tests/make_operators.py``), and only what is newer or of other domains is looked up
+there. An operator that it does not know is passed over here and left to the planner.
 """
 
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from .errors import ModelError
 from .graph import Graph, Node
@@ -25,9 +28,34 @@ class Signature:
     needed: tuple[str, ...]
 
 
+@functools.cache
+def _written() -> tuple[int, int, dict[str, str]]:
+    """The newest IR version and opset that are written down, and the entries of operators by name, as JSON."""
+    first, *lines = Path(__file__).with_name("operators.txt").read_text(encoding="utf-8").splitlines()
+    ir_version, opset = map(int, first.split())
+    return ir_version, opset, dict(line.split(" ", 1) for line in lines)  # type: ignore[misc]
+
+
+def newest_versions() -> tuple[int, int]:
+    """The newest IR version and opset that are written down."""
+    return _written()[:2]
+
+
 @functools.lru_cache(maxsize=4096)
 def signature(op: str, domain: str, version: int) -> Signature | None:
     """The signature of an operator at an opset version; None where it is unknown or has been withdrawn."""
+    _, opset, operators = _written()
+    if domain or version > opset:
+        return _looked_up(op, domain, version)
+    entries = [entry for entry in json.loads(operators.get(op, "[]")) if entry[0] <= version]
+    if not entries or entries[-1][1] is None:
+        return None
+    _, inputs, outputs, single, attributes, needed = entries[-1]
+    pairs = tuple((k, name) for k, name in single)
+    return Signature(tuple(inputs), tuple(outputs), pairs, attributes, tuple(needed))
+
+
+def _looked_up(op: str, domain: str, version: int) -> Signature | None:
     from onnx import defs
 
     try:
@@ -62,11 +90,14 @@ def check_node(node: Node, types: Mapping[str, str], where: str) -> None:
     known = signature(node.op, node.domain, node.version)
     if known is None:
         return
-    _check_count("inputs", node.inputs, known.inputs, where)
-    _check_count("outputs", node.outputs, known.outputs, where)
     inputs = node.inputs
+    count = len(inputs)
+    if not known.inputs[0] <= count <= known.inputs[1]:
+        _check_count("inputs", inputs, known.inputs, where)
+    if not known.outputs[0] <= len(node.outputs) <= known.outputs[1]:
+        _check_count("outputs", node.outputs, known.outputs, where)
     for k, name in known.single:
-        if k >= len(inputs) or not inputs[k]:
+        if k >= count or not inputs[k]:
             raise ModelError(f"{where}: its input {name!r} (number {k}) is missing")
     for name, got in types.items():
         expected = known.attributes.get(name)
@@ -77,9 +108,9 @@ def check_node(node: Node, types: Mapping[str, str], where: str) -> None:
             )
         if expected not in (None, got):
             raise ModelError(f"{where}: attribute {name!r}: expected {expected}, got {got}")
-    missing = [name for name in known.needed if name not in types]
-    if missing:
-        raise ModelError(f"{where}: the attribute {missing[0]!r} is missing")
+    for name in known.needed:
+        if name not in types:
+            raise ModelError(f"{where}: the attribute {name!r} is missing")
     if node.domain == "" and node.op in ("If", "Loop"):
         _check_bodies(node, where)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ._core import messages
 from .errors import ModelError, UnsupportedError
 from .external import ExternalData
 from .graph import Dim, Value
@@ -25,6 +26,14 @@ MAX_DENSE_BYTES = 1 << 28
 _DATA_FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 
 
+_PLAIN = {
+    1: ("float32", "float"), 2: ("uint8", "uint8"), 3: ("int8", "int8"), 4: ("uint16", "uint16"), 5: ("int16", "int16"),
+    6: ("int32", "int32"), 7: ("int64", "int64"), 8: ("object", "string"), 9: ("bool", "bool"),
+    10: ("float16", "float16"), 11: ("float64", "double"), 12: ("uint32", "uint32"), 13: ("uint64", "uint64"),
+}  # fmt: skip
+"""Of ONNX's element types those that NumPy has: its name and ONNX's."""
+
+
 @functools.lru_cache(maxsize=64)
 def element_type(code: int) -> tuple[np.dtype, str, int]:
     """dtype, ONNX name (``float``, ``int64``, …) and bits per element in raw data of the element type `code`.
@@ -34,6 +43,10 @@ def element_type(code: int) -> tuple[np.dtype, str, int]:
     KeyError
         If there is no such element type, 0 (undefined) included.
     """
+    if code in _PLAIN:
+        name, kind = _PLAIN[code]
+        dtype = np.dtype(name)
+        return dtype, kind, 8 * dtype.itemsize
     from onnx import TensorProto, helper
 
     if code == TensorProto.UNDEFINED or code not in TensorProto.DataType.values():
@@ -59,7 +72,9 @@ class TensorReader:
         self._dense_left = MAX_DENSE_BYTES
 
     def array(self, tensor: Any, where: str) -> np.ndarray:
-        """The read-only, C-contiguous array of a TensorProto; strings come as objects of type str."""
+        """The read-only, C-contiguous array of a tensor's message; strings come as objects of type str."""
+        if type(tensor) is messages.Tensor:
+            return tensor.array
         dtype, kind, bits = _known_type(tensor.data_type, where)
         dims = _known_dims(tensor.dims, max(dtype.itemsize, 1), where)
         if tensor.HasField("segment"):
@@ -89,7 +104,9 @@ class TensorReader:
         return bool(self._taken)
 
     def was_taken(self, tensor: Any) -> bool:
-        """Whether the data of a TensorProto is not in it."""
+        """Whether the data of a tensor is not in its message."""
+        if type(tensor) is messages.Tensor:
+            return tensor.taken
         return bool(self._taken) and tensor.raw_data in self._taken
 
     def sparse(self, tensor: Any, where: str) -> np.ndarray:
@@ -125,8 +142,12 @@ class TensorReader:
 
 
 def is_external(tensor: Any) -> bool:
-    """Whether the data of a TensorProto is in a file of its own."""
-    return tensor.HasField("data_location") and tensor.data_location == tensor.EXTERNAL
+    """Whether the data of a tensor is in a file of its own."""
+    return (
+        type(tensor) is not messages.Tensor
+        and tensor.HasField("data_location")
+        and tensor.data_location == tensor.EXTERNAL
+    )
 
 
 def _known_type(code: int, where: str) -> tuple[np.dtype, str, int]:
@@ -215,6 +236,9 @@ def _typed_length(count: int, kind: str, bits: int) -> int:
 
 def value_of(info: Any, what: str, where: str) -> Value:
     """The :class:`Value` of a ValueInfoProto, the `what` ("input", "output") of a graph; its type may be absent."""
+    if type(info) is messages.Declared:
+        dtype = _known_type(info.elem_type, f"{what} {info.name!r} of {where}")[0] if info.elem_type else None
+        return Value(info.name, dtype, info.dims)
     name = text(info.name, f"the name of an {what} of {where}")
     if not name:
         raise ModelError(f"{where}: an {what} has no name")

@@ -11,8 +11,8 @@ from text_models import STREAMING, feeds, frames, lstm, parsed
 
 import rnnrt
 from rnnrt._core import program
+from rnnrt._core.program import place
 from rnnrt.errors import InputError
-from rnnrt.native.arena import place
 from rnnrt.native.emitter import Emitted
 from rnnrt.native.tensor import ARENA, Buffer, Tensor, c_strides
 

@@ -14,10 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # The flow from an ONNX file to answers and those who ask for them. A package stands for all of its modules; "" is rnnrt
 # itself, the names a user sees: only those after it may use it as a user does.
-BUILDING_BLOCKS = ("errors", "processors", "graph")
+BUILDING_BLOCKS = ("errors", "processors", "graph", "_core")
 READING = ("wire", "external", "tensors", "schema", "onnx_graph", "onnx_file")
-CORE_AND_REWRITES = ("_core", "ops", "rewrite", "shared", "native", "recurrent", "control", "states", "pointwise")
-PLANNING = (*CORE_AND_REWRITES, "folded", "bind", "plan")
+OPERATORS_AND_REWRITES = ("ops", "rewrite", "shared", "native", "recurrent", "control", "states", "pointwise")
+PLANNING = (*OPERATORS_AND_REWRITES, "folded", "bind", "plan")
 RUNNING = ("model", "ragged", "describe", "profile", "stream")
 COMPATIBILITY = ("options", "binding", "session", "onnxruntime", "backend")
 USERS = ("demo", "cli", "__main__")

@@ -13,9 +13,13 @@ import sys
 import zipfile
 from pathlib import Path
 
+import make_operators
+import onnx
 import pytest
+from small_models import gru_model
 
 import rnnrt
+from rnnrt import schema
 from rnnrt._core import engine
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,6 +49,22 @@ def test_import_brings_the_core_and_little_else():
 def test_classes_come_without_onnx(name):
     found = {module.split(".")[0] for module in modules_after(f"import rnnrt; rnnrt.{name}")}
     assert found.isdisjoint({"onnx", "google", "typer", "click", "rich"})
+
+
+def test_a_model_is_opened_and_run_without_onnx(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(gru_model().SerializeToString())
+    feeds = "{'x': numpy.zeros((4, 2, 3), 'f4'), 'h': numpy.zeros((1, 2, 5), 'f4'), 'k': numpy.array(1)}"
+    found = modules_after(f"import rnnrt; rnnrt.load({str(path)!r}).run({feeds})")
+    assert {module.split(".")[0] for module in found}.isdisjoint({"onnx", "google", "ml_dtypes"})
+
+
+def test_operators_are_those_of_onnx():
+    """What is written down is what the package says, in the version that it was written from."""
+    newest = onnx.IR_VERSION, onnx.defs.onnx_opset_version()
+    if newest != schema.newest_versions():
+        pytest.skip(f"operators.txt was written from {schema.newest_versions()}, onnx here has {newest}")
+    assert make_operators.FILE.read_text() == make_operators.text()
 
 
 def test_public_names():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -111,7 +110,7 @@ def test_values_nobody_needs_are_let_go_of_while_it_runs():
 
         return run
 
-    plan.steps = tuple(replace(step, fn=watched(step.fn), bind=None) for step in plan.steps)
+    plan.steps = tuple(step._replace(fn=watched(step.fn), bind=None) for step in plan.steps)
     assert plan.run([np.zeros(3, F)])[0].shape == (3,)
     assert len(kept) == 6
 

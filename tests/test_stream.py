@@ -6,7 +6,6 @@ import copy
 import multiprocessing
 import pickle
 import threading
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -246,7 +245,7 @@ def test_a_model_without_state_has_no_streams(given):
 def with_steps(change):
     """A streaming model whose functions are `change` of what they were, none of them native."""
     model = rnnrt.load(parsed(STREAMING, **lstm()))
-    model._plan.steps = tuple(replace(step, fn=change(step.fn), bind=None) for step in model._plan.steps)
+    model._plan.steps = tuple(step._replace(fn=change(step.fn), bind=None) for step in model._plan.steps)
     return model
 
 

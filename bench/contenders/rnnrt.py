@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import rnnrt
+from rnnrt import InferenceSession, SessionOptions, load  # now, as part of the import
 
 from ..jobs import Arrays, Call, Task, session_call
 
@@ -18,14 +19,14 @@ def open(task: Task) -> Call:
     """Open a task's model."""
     if task.job.mode == "stream":
         return _stream(task)
-    options = rnnrt.SessionOptions()
+    options = SessionOptions()
     options.intra_op_num_threads = task.job.threads
-    session = rnnrt.InferenceSession(task.model, options)
+    session = InferenceSession(task.model, options)
     return session_call(session.run, [value.name for value in session.get_outputs()], task)
 
 
 def _stream(task: Task) -> Call:
-    stream = rnnrt.load(task.model, threads=task.job.threads, states=task.job.states or None).stream()
+    stream = load(task.model, threads=task.job.threads, states=task.job.states or None).stream()
     start = task.start()
     feeds = task.feeds()
     stream.state = start

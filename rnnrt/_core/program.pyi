@@ -1,4 +1,4 @@
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,58 @@ def apply(name: str, words: list[Any], isa: str | None = None, part: int = 0, n_
 @disjoint_base
 class Block:
     def __init__(self, size: int) -> None: ...
+
+ARENA: int
+
+@disjoint_base
+class Buffer:
+    size: int
+    offset: int
+    base: int
+    inside: Buffer | None
+    keep: Any
+    def __init__(self, size: int, base: int = -1, offset: int = 0, keep: Any = None) -> None: ...
+    def root(self) -> Buffer: ...
+    def place(self) -> tuple[int, int]: ...
+
+@disjoint_base
+class Tensor:
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    buffer: Buffer | None
+    offset: int
+    uses: int
+    value: np.ndarray | None
+    pending: Any
+    producer: Emitted | None
+    def __init__(
+        self,
+        dtype: np.dtype,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        buffer: Buffer | None,
+        offset: int = 0,
+    ) -> None: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    def contiguous(self) -> bool: ...
+    def force(self, emitter: Any) -> Tensor: ...
+
+@disjoint_base
+class Emitted:
+    op: str | int
+    words: list[int | float | Tensor]
+    work: float
+    label: str
+    epilogue: int | None
+    def __init__(self, op: str | int, words: list[int | float | Tensor], work: float, label: str) -> None: ...
+
+def place(steps: list[Emitted], live: Iterable[Buffer], base: int) -> tuple[int, int]: ...
 
 @disjoint_base
 class Frame: ...

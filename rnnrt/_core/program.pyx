@@ -16,7 +16,7 @@ from cpython.ref cimport Py_INCREF
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memset
+from libc.string cimport memmove, memset
 from posix.stdlib cimport posix_memalign
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
@@ -69,6 +69,8 @@ cdef double THREAD_WORK = 1e6
 cdef type np_ndarray = np.ndarray
 
 include "operators.pxi"
+include "tensor.pxi"
+include "arena.pxi"
 include "segment.pxi"
 
 

@@ -103,7 +103,7 @@ cdef class Segment:
 
     Parameters
     ----------
-    steps : list of rnnrt.native.emitter.Emitted
+    steps : list of Emitted
     arena_size : int
         Bytes; the arena is base `arena_base`.
     peak : int
@@ -151,6 +151,7 @@ cdef class Segment:
         cdef size_t at = 0
         cdef int64_t traffic
         cdef step_t *step
+        cdef Emitted emitted
         for emitted in steps:
             n_words += 2 * len(emitted.words)
         self.steps = <step_t *> malloc(max(1, len(steps)) * sizeof(step_t))
@@ -253,6 +254,8 @@ cdef ptrdiff_t write_words(int64_t *target, list words, list keep, int64_t *traf
     cdef ptrdiff_t n = 0
     cdef int64_t item_size, size, offset
     cdef word_t word
+    cdef Tensor tensor
+    cdef Buffer buffer
     for item in words:
         if type(item) is int:
             target[n] = item
@@ -260,22 +263,20 @@ cdef ptrdiff_t write_words(int64_t *target, list words, list keep, int64_t *traf
             word.number = item
             target[n] = word.bits
         else:
-            item_size = (<cnp.dtype> item.dtype).itemsize
-            buffer = item.buffer
-            offset = item.offset * item_size
-            while True:                       # Buffer.place
-                offset += <int64_t> buffer.offset
-                inside = buffer.inside
-                if inside is None:
-                    break
-                buffer = inside
+            tensor = item
+            item_size = tensor.dtype.itemsize
+            buffer = tensor.buffer
+            offset = tensor.offset * item_size + buffer.offset
+            while buffer.inside is not None:
+                buffer = buffer.inside
+                offset += buffer.offset
             target[n] = buffer.base
-            if target[n] == 0:
+            if buffer.base == 0:
                 keep.append(buffer.keep)
             n += 1
             target[n] = offset
             size = item_size
-            for axis in <tuple> item.shape:
+            for axis in tensor.shape:
                 size *= <int64_t> axis
             traffic[0] += size
         n += 1

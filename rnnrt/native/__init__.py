@@ -1,6 +1,6 @@
 """Native steps: how nodes become calls of compiled operators once the shapes of a model's inputs are known.
 
-`registry` says what a binder is, `tensor` and `emitter` what it works with, `arena` where values lie; the other modules
+`registry` says what a binder is, `tensor` and `emitter` what it works with; the other modules
 hold the binders, a family each. The operators themselves are written over vector words in ``_core/op_*.h``.
 """
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._core.program import Emitted
 from ..graph import Node
 from .copying import copy_of
 from .tensor import Buffer, Shape, Tensor, c_strides, constant
@@ -15,28 +16,6 @@ from .tensor import Buffer, Shape, Tensor, c_strides, constant
 FLOAT = np.dtype(np.float32)
 
 Word = int | float | Tensor
-
-
-class Emitted:
-    """A step: an operator of the instruction set by name (or the address of a function), and its words.
-
-    Attributes
-    ----------
-    words
-        Integers, floats (stored as doubles), and tensors: two words, their base and offset.
-    epilogue
-        Index of three words ``activation, alpha, beta`` that a following activation may still be written to, or None.
-    work
-        Multiply-adds, or elements touched, whichever is more: what the step costs, roughly.
-    label
-        The node it comes from.
-    """
-
-    __slots__ = ("epilogue", "label", "op", "words", "work")
-
-    def __init__(self, op: str | int, words: list[Word], work: float, label: str) -> None:
-        self.op, self.words, self.work, self.label = op, words, work, label
-        self.epilogue: int | None = None
 
 
 class Emitter:

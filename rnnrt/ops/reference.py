@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .._core import messages
 from ..errors import InputError, RnnrtError, UnsupportedError
 from ..graph import Node, captured
 from .common import text
@@ -180,7 +181,7 @@ def _proto(node: Node) -> Any:
 
     proto = NodeProto()
     if node.proto is not None:
-        proto.CopyFrom(node.proto)
+        proto = message_of(node)
         del proto.input[:], proto.output[:]
     else:
         proto.op_type, proto.domain, proto.name = node.op, node.domain, node.name
@@ -192,6 +193,17 @@ def _proto(node: Node) -> Any:
             raise UnsupportedError(f"{node.label()}: no ONNX attribute {key!r} can be made: {error}") from error
     proto.input.extend(node.inputs)
     proto.output.extend(node.outputs)
+    return proto
+
+
+def message_of(node: Node) -> Any:
+    """A NodeProto of one's own that says what ``node.proto`` does."""
+    from onnx import NodeProto
+
+    if type(node.proto) is messages.Node:
+        return NodeProto.FromString(node.proto.serialize())
+    proto = NodeProto()
+    proto.CopyFrom(node.proto)
     return proto
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,10 +50,17 @@ class Cell:
     def key(self) -> bytes:
         """What cells of the same weights have in common; made when first asked for, since most cells never are."""
         if not self._key:
+            import hashlib  # few models have cells to compare
+
             w = self.parts[0]
             text = repr((self.op, self.activations, self.linear_before_reset, w.shape, w.dtype.str)).encode()
             self._key = hashlib.blake2b(b"".join([text, *(a.tobytes() for a in self.parts)])).digest()
         return self._key
+
+    @property
+    def identity(self) -> object:
+        """The key of a cell that was compared with others, whose weights it may share; else what equals nothing."""
+        return self._key or object()
 
     @property
     def units(self) -> int:

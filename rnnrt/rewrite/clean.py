@@ -73,46 +73,50 @@ class _Cleaner:
             del graph.constants[name]
         seen: dict[object, list[Node]] = {}
         kept: list[Node] = []
+        aliases, producers = alias.keys(), known.producers
+        changed: set[int] = set()
         for node in graph.nodes:
-            rename_inputs(node, alias)
-            for _, sub in node.subgraphs():
+            bodies = node.subgraphs()
+            if bodies or not aliases.isdisjoint(node.inputs):
+                rename_inputs(node, alias)
+            for _, sub in bodies:
                 self.sweep(sub, known.scope(sub))
-            is_new = self._is_new(node, known)
-            while is_new and self._merge(node, known, graph):
+            # Whether the node, or what makes its first input, has changed since the sweep before.
+            has_changed = not known.is_learned(node, self.since)
+            is_new = has_changed or (bool(node.inputs) and id(producers.get(node.inputs[0])) in changed)
+            while is_new and node.op in _VIEWS and self._merge(node, known, graph):
                 self.cleaned.merged += 1
+                has_changed = True
             if is_new and len(node.outputs) == 1 and leaves_alone(node, known):
                 if node.outputs[0] not in fixed:
                     alias[node.outputs[0]] = node.inputs[0]
                     self.cleaned.removed += 1
                     continue
                 node.op, node.inputs, node.attrs, node.proto = "Identity", node.inputs[:1], {}, None
-            twin = self._twin(node, seen)
+                has_changed = True
+            twin = self._twin(node, seen) if not bodies else None
             if twin is not None and not fixed.intersection(node.outputs):
                 alias.update((mine, its) for mine, its in zip(node.outputs, twin.outputs, strict=True) if mine)
                 self.cleaned.repeated += 1
                 continue
-            known.learn(node)
+            if has_changed:
+                changed.add(id(node))
+                known.learn(node)
             kept.append(node)
         graph.nodes[:] = kept
         self._name_outputs(graph, fixed)
         for value in graph.outputs:
             value.name = alias.get(value.name, value.name) if value.name not in fixed else value.name
 
-    def _is_new(self, node: Node, known: Known) -> bool:
-        """Whether `node`, or what makes its first input, has changed since the sweep before."""
-        if not known.is_learned(node, self.since):
-            return True
-        maker = known.producers.get(node.input(0))
-        return maker is not None and not known.is_learned(maker, self.since)
-
     def _name_outputs(self, graph: Graph, fixed: set[str]) -> None:
         """Let nodes make the outputs of the model themselves where an Identity only gives a value its name."""
+        last = [n for n in graph.nodes if n.op == "Identity" and not n.domain and n.outputs[0] in fixed]
+        if not last:
+            return
         made = {out for node in graph.nodes for out in node.outputs if out} - fixed
         names: dict[str, str] = {}
         gone: set[int] = set()
-        for node in graph.nodes if fixed else ():
-            if node.op != "Identity" or node.domain or node.outputs[0] not in fixed:
-                continue
+        for node in last:
             if node.inputs[0] in made and node.inputs[0] not in names:
                 names[node.inputs[0]] = node.outputs[0]
                 gone.add(id(node))
@@ -122,11 +126,12 @@ class _Cleaner:
         self.has_renamed |= bool(names)
 
     def _twin(self, node: Node, seen: dict[object, list[Node]]) -> Node | None:
-        if node.op in RANDOM or node.subgraphs():
+        if node.op in RANDOM:
             return None
-        like = seen.setdefault((node.domain, node.op, len(node.outputs), *node.inputs), [])
-        if not like:
-            like.append(node)  # attributes are looked at where there are two
+        key = (node.domain, node.op, len(node.outputs), *node.inputs)
+        like = seen.get(key)
+        if like is None:
+            seen[key] = [node]  # attributes are looked at where there are two
             return None
         attributes = _attributes(node)
         twin = next((other for other in like if attributes is not None and _attributes(other) == attributes), None)
@@ -139,7 +144,7 @@ class _Cleaner:
 
     def _merge(self, node: Node, known: Known, graph: Graph) -> bool:
         """Let a view of a view read the first one's input; whether that was possible."""
-        if node.domain or node.op not in _VIEWS or not node.input(0):
+        if node.domain or not node.input(0):
             return False
         found = known.producer(node.inputs[0])
         if found is None or found[1] is not known or found[0].domain or len(found[0].outputs) != 1:
@@ -263,7 +268,7 @@ def leaves_alone(node: Node, known: Known) -> bool:
     if node.op == "Expand":
         shape, target = known.shape(node.inputs[0]), known.contents(node.input(1))
         return shape is not None and target is not None and target.ndim == 1 and tuple(target) == shape
-    views = views_of(node, 0, known) if node.op != "Split" else None
+    views = views_of(node, 0, known) if node.op in _VIEWS or node.op == "Gather" else None
     if views is None:
         return False
     return all(_view_leaves_alone(view, known.shape(node.inputs[0])) for view in views)

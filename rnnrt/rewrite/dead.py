@@ -22,8 +22,9 @@ def remove_dead(graph: Graph) -> int:
             if outputs != node.outputs:
                 node.outputs, node.proto = outputs, None
         used.update(node.inputs)
-        inner = [remove_dead(sub) for _, sub in node.subgraphs()]
-        if inner:
+        bodies = node.subgraphs()
+        if bodies:
+            inner = [remove_dead(sub) for _, sub in bodies]
             used.update(captured(node))
             removed += sum(inner)
             node.proto = node.proto if not any(inner) else None

@@ -65,7 +65,7 @@ class _Folder:
             if known.is_learned(node, since):
                 kept.append(node)
                 continue
-            branch = _branch_taken(node, known)
+            branch = _branch_taken(node, known) if node.op == "If" else None
             if branch is not None:
                 waiting.extendleft(reversed(self.inline(node, branch, graph)))
                 self.folded.branches += 1
@@ -108,7 +108,7 @@ class _Folder:
 
 
 def _branch_taken(node: Node, known: Known) -> Graph | None:
-    if node.op != "If" or node.domain or not node.inputs:
+    if node.domain or not node.inputs:
         return None
     condition = known.constant(node.inputs[0])
     if condition is None or condition.size != 1:
@@ -121,9 +121,10 @@ def evaluate(node: Node, known: Known) -> list[np.ndarray] | None:
     """The outputs of a node whose inputs are constants; None if it has others, or has to be left to the run."""
     arrays: list[np.ndarray | None] = []
     for name in node.inputs:
-        arrays.append(known.constant(name))
-        if name and arrays[-1] is None:
+        array = known.constant(name)
+        if array is None and name:
             return None
+        arrays.append(array)
     if node.op in RANDOM or node.subgraphs() or not node.outputs:
         return None
     try:

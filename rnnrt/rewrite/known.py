@@ -123,10 +123,13 @@ class Known:
         self._log.time = time = self._log.time + 1
         if not node.subgraphs():
             self._learned[id(node)] = (time, node, node.op, node.attrs, node.inputs.copy(), node.outputs.copy())
-        made = [out for out in node.outputs if out]
-        before = {out: self._forget(out) for out in made if out in self.producers}
-        self.producers.update(dict.fromkeys(made, node))
-        self._own.update(made)
+        before = {}
+        for out in node.outputs:
+            if out:
+                if out in self.producers:
+                    before[out] = self._forget(out)
+                self.producers[out] = node
+                self._own.add(out)
         self._conclude(node)
         for out, facts in before.items():
             if facts != self._facts(out):
@@ -138,10 +141,10 @@ class Known:
         if last is None:
             return False
         time, _, op, attrs, inputs, outputs = last
-        if op != node.op or attrs is not node.attrs or inputs != node.inputs or outputs != node.outputs or time > by:
+        if time > by or op != node.op or attrs is not node.attrs or inputs != node.inputs or outputs != node.outputs:
             return False
         changed = self._log.changed
-        return changed.keys().isdisjoint(inputs) or all(changed.get(name, 0) < time for name in inputs)
+        return not changed or changed.keys().isdisjoint(inputs) or all(changed.get(name, 0) < time for name in inputs)
 
     def give(self, constants: Mapping[str, np.ndarray]) -> None:
         """Make values constants that nodes made."""
@@ -238,18 +241,20 @@ class Known:
         """Integers that `node` takes as input `k` or, in older versions, as an attribute; None if not constant."""
         value = node.attrs.get(attribute)
         if value is None:
-            value = self.constant(node.input(k))
-        if value is None or (isinstance(value, np.ndarray) and (value.dtype.kind not in "iu" or value.ndim > 1)):
-            return None
+            value = self.constant(node.inputs[k]) if k < len(node.inputs) else None
+            if value is None:
+                return None
         if isinstance(value, np.ndarray):
-            return value.reshape(-1).tolist()
+            if value.ndim > 1 or value.dtype.kind not in "iu":
+                return None
+            return value.tolist() if value.ndim else [value.item()]
         return [int(v) for v in value] if isinstance(value, list | tuple) else [int(value)]
 
     def settled(self, name: str) -> np.ndarray | None:
         """The value of `name` as an array where `contents` holds no token."""
         found = self.contents(name)
         dtype = self.dtype(name) if found is not None else None
-        if found is None or dtype is None or any(isinstance(v, str) for v in found.flat):
+        if found is None or dtype is None or str in map(type, found.reshape(-1).tolist()):
             return None
         return found.astype(dtype)
 

@@ -38,37 +38,29 @@ def definitions(graph: Graph) -> list[str]:
     return [*(v.name for v in graph.inputs), *graph.constants, *made]
 
 
-def rename_inputs(node: Node, names: Mapping[str, str]) -> None:
-    """Let `node`, and the graphs in it, use ``names[x]`` instead of x."""
+def rename_inputs(node: Node, names: Mapping[str, str]) -> bool:
+    """Let `node`, and the graphs in it, use ``names[x]`` instead of x; whether that changed something."""
     if not names:
-        return
-    inputs = [names.get(name, name) for name in node.inputs]
-    changed = inputs != node.inputs
-    node.inputs = inputs
+        return False
+    changed = not names.keys().isdisjoint(node.inputs)
+    if changed:
+        node.inputs = [names.get(name, name) for name in node.inputs]
     for _, sub in node.subgraphs():
         changed |= _rename_uses(sub, names)
     if changed:
-        node.proto = _proto_with_names(node)
+        node.proto = _message(node)
+    return changed
 
 
-def _proto_with_names(node: Node) -> Any:
-    """A copy of the proto of `node` that has its names; None if nobody will need it."""
-    if node.proto is None or lookup(node) is not None or any(True for _ in node.subgraphs()):
-        return None
-    proto = type(node.proto)()
-    proto.CopyFrom(node.proto)
-    del proto.input[:], proto.output[:]
-    proto.input.extend(node.inputs)
-    proto.output.extend(node.outputs)
-    return proto
+def _message(node: Node) -> Any:
+    """What `node` was read from, if somebody may need it; its names are replaced then (:mod:`rnnrt.ops.reference`)."""
+    return None if lookup(node) is not None or node.subgraphs() else node.proto
 
 
 def _rename_uses(graph: Graph, names: Mapping[str, str]) -> bool:
     changed = False
     for node in graph.nodes:
-        before = node.proto
-        rename_inputs(node, names)
-        changed |= node.proto is None or before is not node.proto
+        changed |= rename_inputs(node, names) or node.proto is None
     for value in graph.outputs:
         if value.name in names:
             value.name, changed = names[value.name], True
@@ -82,7 +74,7 @@ def rename_definitions(graph: Graph, names: Mapping[str, str]) -> None:
     for node in graph.nodes:
         if any(out in names for out in node.outputs):
             node.outputs = [names.get(out, out) for out in node.outputs]
-            node.proto = _proto_with_names(node)
+            node.proto = _message(node)
         rename_inputs(node, names)
     for name in [n for n in graph.constants if n in names]:
         graph.constants[names[name]] = graph.constants.pop(name)

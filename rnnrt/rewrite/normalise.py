@@ -38,20 +38,31 @@ def _normalise(graph: Graph, names: Names, outer: Mapping[str, np.ndarray]) -> b
     nodes: list[Node] = []
     any_change = False
     for node in graph.nodes:
-        edit = Edit(node, graph, names, known)
-        for below, apply in RULES.get(node.op, ()) if node.domain == "" else ():
-            if node.version < below:
-                _apply(apply, edit)
+        around = _edited(node, graph, names, known)
         inner = [_normalise(sub, names, known) for _, sub in node.subgraphs()]
-        if edit.changed:
-            node.version = NEWEST
-        if edit.changed or any(inner):
+        if around is not None or any(inner):
             node.proto, any_change = None, True
         if node.op == "Constant" and node.domain == "" and isinstance(node.attrs.get("value"), np.ndarray):
             known[node.outputs[0]] = constant_value(node)
-        nodes += [*edit.before, node, *edit.after]
+        before, after = around or ((), ())
+        nodes += (*before, node, *after)
     graph.nodes[:] = nodes
     return any_change
+
+
+def _edited(
+    node: Node, graph: Graph, names: Names, known: Mapping[str, np.ndarray]
+) -> tuple[list[Node], list[Node]] | None:
+    """Apply the rules for `node`; the nodes to come before and after it, or None if it is as it was."""
+    edit = None
+    for below, apply in RULES.get(node.op, ()) if not node.domain else ():
+        if node.version < below:
+            edit = edit or Edit(node, graph, names, known)
+            _apply(apply, edit)
+    if edit is None or not edit.changed:
+        return None
+    node.version = NEWEST
+    return edit.before, edit.after
 
 
 def _apply(rule: Rule, edit: Edit) -> None:

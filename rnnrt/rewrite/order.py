@@ -13,7 +13,8 @@ def put_in_order(graph: Graph) -> None:
     waits: list[int] = []
     users: dict[int, list[int]] = {}
     for k, node in enumerate(graph.nodes):
-        needs = {made_by[name] for name in (*node.inputs, *captured(node)) if name in made_by}
+        used = [*node.inputs, *captured(node)] if node.subgraphs() else node.inputs
+        needs = {made_by[name] for name in used if name in made_by}
         waits.append(len(needs))
         for j in needs:
             users.setdefault(j, []).append(k)

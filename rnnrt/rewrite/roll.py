@@ -181,7 +181,7 @@ def write_node(
     units = cell.units
     gates = len(cell.w) // units
     r = cell.r if cell.r is not None else np.zeros((gates * units, units), cell.w.dtype)
-    key = cell.key
+    key = cell.identity
     weights = [
         writer.constant(array[None], (key, what), what) for array, what in ((cell.w, "W"), (r, "R"), (cell.b, "B"))
     ]

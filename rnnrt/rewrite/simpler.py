@@ -46,7 +46,8 @@ def simplify(graph: Graph, known: Known, names: Names | None = None) -> int:
     count = 0
     while waiting:
         node = waiting.popleft()
-        rename_inputs(node, alias)
+        if alias:
+            rename_inputs(node, alias)
         for _, sub in node.subgraphs():
             count += simplify(sub, known.scope(sub), names)
         if node.op == "Identity" and not node.domain and node.outputs[0] not in outputs:

@@ -228,11 +228,11 @@ def _resize(edit: Edit) -> None:
 @rule("Cast", below=6)
 def _cast(edit: Edit) -> None:
     """The type was said by its name."""
-    from onnx import TensorProto
-
     to = edit.node.attrs.get("to")
     if not isinstance(to, str | bytes):
         return
+    from onnx import TensorProto
+
     to = text(to)
     if to.upper() not in list(TensorProto.DataType.keys()):
         raise ModelError(f"{edit.node.label()}: attribute 'to': expected the name of an element type, got {to!r}")
