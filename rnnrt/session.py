@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import model as _model
+from ._core.program import RepeatedRun
 from .binding import IOBinding, OrtValue, tensor_type, unwrap
 from .errors import InputError, RnnrtError, UnsupportedError
 from .graph import Value
@@ -57,7 +58,7 @@ class ModelMetadata:
             setattr(self, name, str(about.get(name, "")))
 
 
-class InferenceSession:
+class InferenceSession(RepeatedRun):
     """Run a model through the interface of ``onnxruntime.InferenceSession``.
 
     Parameters
@@ -96,45 +97,17 @@ class InferenceSession:
             self._check_dimensions()
         except (RnnrtError, OSError) as error:
             raise self._load_error(error, path_or_bytes) from error.__cause__
-        self._run = self._run_fixed if self._dimensions else self._model._answers
         self._output_names = tuple(v.name for v in self._model.outputs)
+        self._start()
+
+    def _start(self) -> None:
+        self._run = self._run_fixed if self._dimensions else self._model._answers
+        self._repeat(None if self._dimensions else self._model._program, self._model._input_names, self._output_names)
 
     @property
     def model(self) -> _model.Model:
         """The `Model` underneath."""
         return self._model
-
-    def run(
-        self,
-        output_names: Sequence[str] | None,
-        input_feed: Mapping[str, Any],
-        run_options: RunOptions | None = None,
-    ) -> list[Any]:
-        """Run the model.
-
-        Parameters
-        ----------
-        output_names
-            The outputs wanted, in this order; None or an empty list for all in the model's order.
-        input_feed
-            Name to array; also lists, scalars and `OrtValue`, and arrays of any memory layout.
-
-        Returns
-        -------
-        list
-            Fresh arrays, one an output.
-
-        Raises
-        ------
-        InputError
-            For a name, dtype, rank or shape that does not fit.
-        """
-        if output_names or run_options is not None:
-            return self._run_selected(output_names, input_feed, run_options)
-        try:
-            return self._run(input_feed)
-        except Exception as error:
-            return self._run_again(input_feed, error)
 
     def run_with_ort_values(
         self,
@@ -216,7 +189,15 @@ class InferenceSession:
             if size < 0:
                 raise InputError(f"free dimension {name!r}: expected a size of at least 0, got {size}")
 
-    def _run_selected(self, names: Any, feed: Any, options: RunOptions | None) -> list[Any]:
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_run"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._start()
+
+    def _run_in_full(self, names: Any, feed: Any, options: RunOptions | None) -> list[Any]:
+        """A run as any other: the first one, one of other shapes, or one that is refused."""
         if isinstance(names, str) or not (options is None or isinstance(options, RunOptions)):
             got = f"{names!r}" if isinstance(names, str) else type(options).__name__
             raise TypeError(f"run: expected (list of names or None, dict, RunOptions or None), got {got}")

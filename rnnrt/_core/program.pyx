@@ -123,18 +123,18 @@ cdef class Program:
         cdef list given = list(values)
         return self.run_from(self.root_of(given), given, None)
 
-    def run_again(self, tuple names, feeds):
+    def run_again(self, tuple names not None, feeds):
         """The outputs, if the arrays in the dict `feeds` are of those names, dtypes and shapes that were run last; or None.
 
-        It is the short way for calls that repeat: what fits needs no other check.
+        It is the way for calls that repeat: what fits needs no other check.
         """
         cdef Segment root = self.last
         cdef list given
         cdef int k
-        if root is None or type(feeds) is not dict or len(<dict> feeds) != root.n_read:
+        if type(feeds) is not dict or root is None or root.is_short:
+            return None if type(feeds) is not dict else self.repeated(names, feeds)
+        if len(<dict> feeds) != root.n_read or len(names) != root.n_read:
             return None
-        if root.is_short:
-            return run_short(root, names, feeds)
         given = []
         for k in range(root.n_read):
             value = (<dict> feeds).get(names[k])
@@ -142,6 +142,13 @@ cdef class Program:
                 return None
             given.append(value)
         return self.run_from(root, given, None)
+
+    cdef list repeated(self, tuple names, dict feeds):
+        """The outputs, if the last run went the short way and this one can; or None."""
+        cdef Segment root = self.last
+        if root is None or not root.is_short or len(feeds) != root.n_read or len(names) != root.n_read:
+            return None
+        return run_short(root, names, feeds)
 
     def profile(self, values):
         """As `run`; returns the outputs and a list of (segment, nanoseconds of each step, nanoseconds of its call)."""
@@ -334,3 +341,4 @@ cdef bint truth(Segment segment, Frame frame) except -1:
 
 
 include "stepper.pxi"
+include "calls.pxi"

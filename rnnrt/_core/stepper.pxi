@@ -88,7 +88,7 @@ cdef class Stepper:
         self.root = self.program.root_of(values)
         return self.program.run_from(self.root, values, None)
 
-    def step(self, feeds, out):
+    cdef dict again(self, feeds, out):
         """The step's outputs by name, or None where it has to go the long way."""
         cdef Segment root = self.root
         if root is None or self.busy == generation or type(feeds) is not dict or len(<dict> feeds) != self.n_feeds:
