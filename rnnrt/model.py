@@ -127,7 +127,8 @@ class Model:
         InputError
             If a name, dtype or shape does not fit, or the model cannot be computed on these values.
         """
-        return dict(zip(self._output_names, self._answers(feeds), strict=True))
+        answer = None if self._opaque else self._program.run_named(self._input_names, self._output_names, feeds)
+        return dict(zip(self._output_names, self._answers(feeds), strict=True)) if answer is None else answer
 
     def __call__(self, *values: Any) -> Any:
         """Run on `values` in the order of `inputs`; one output comes bare, several as a tuple."""

@@ -1,15 +1,16 @@
 """A session with the interface of onnxruntime's over a `Model`.
 
-The fast path of `InferenceSession.run` is one call of ``Model.run``, which checks names, dtypes and shapes itself. Only
-when that refuses a feed is it looked at here: what onnxruntime would have converted (lists, `OrtValue`) is converted
-and the run repeated; a model checks its inputs before it writes anything, so nothing happens twice.
+The fast path of `InferenceSession.run` is compiled (``RepeatedRun``): a run of the names, dtypes and shapes of the last
+one. Any other is a call of the `Model`, which checks all that itself. Only when that refuses a feed is it looked at
+here: what onnxruntime would have converted (lists, `OrtValue`) is converted and the run repeated; a model checks its
+inputs before it writes anything, so nothing happens twice.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -102,7 +103,8 @@ class InferenceSession(RepeatedRun):
 
     def _start(self) -> None:
         self._run = self._run_fixed if self._dimensions else self._model._answers
-        self._repeat(None if self._dimensions else self._model._program, self._model._input_names, self._output_names)
+        plain = not (self._dimensions or self._model._opaque)
+        self._repeat(self._model._program if plain else None, self._model._input_names, self._output_names)
 
     @property
     def model(self) -> _model.Model:
@@ -235,6 +237,10 @@ class InferenceSession(RepeatedRun):
                 return self._run(converted)
             except RnnrtError as second:
                 error, feed = second, converted
+        self._refuse(feed, error)
+
+    def _refuse(self, feed: Any, error: Exception) -> NoReturn:
+        """Raise what an error of a run comes to."""
         if isinstance(error, RnnrtError):
             raise self._run_error(error, feed) from error.__cause__
         raise error

@@ -1,5 +1,6 @@
 # What a user calls again and again, compiled: no Python code runs in a call that repeats. Included by program.pyx.
 
+@cython.auto_pickle(False)
 cdef class RepeatedRun:
     """What an `InferenceSession` derives from; calls that are no repetition go to its ``_run_in_full``."""
 
@@ -12,7 +13,9 @@ cdef class RepeatedRun:
         self.program, self.input_names = program, input_names
         self.numbers = {name: k for k, name in enumerate(output_names)}
 
-    def run(self, output_names, input_feed, run_options=None):
+    @cython.annotation_typing(False)
+    def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any],
+            run_options: RunOptions | None = None) -> list[Any]:
         """Run the model.
 
         Parameters
@@ -32,33 +35,36 @@ cdef class RepeatedRun:
         InputError
             For a name, dtype, rank or shape that does not fit.
         """
-        if self.program is not None and run_options is None and type(input_feed) is dict:
+        cdef list results
+        if self.program is not None and run_options is None and self.knows(output_names):
             try:
-                results = self.again(output_names, input_feed)
-            except Exception:
-                results = None     # the full way meets it again, and says it as the session does
-            if results is not None:
-                return results
+                results = self.program.repeated(self.input_names, input_feed)
+            except Exception as error:
+                self._refuse(input_feed, error)
+            else:
+                if results is not None:
+                    return self.chosen(results, output_names) if output_names else results
         return self._run_in_full(output_names, input_feed, run_options)
 
-    cdef list again(self, object output_names, dict feed):
-        """The outputs wanted, if this run is as the last one was; or None."""
-        cdef list results, wanted
-        cdef PyObject *number
-        if output_names is not None and type(output_names) is not list:
-            return None
-        results = self.program.repeated(self.input_names, feed)
-        if results is None or not output_names:
-            return results
-        wanted = []
-        for name in <list> output_names:
-            number = PyDict_GetItemWithError(self.numbers, name)
-            if number == NULL:
-                return None
-            wanted.append(results[<int> <object> number])
-        return wanted
+    cdef bint knows(self, object names) except -1:
+        """Whether these are outputs: a list of them, or None for all."""
+        if names is None:
+            return True
+        if type(names) is not list:
+            return False
+        for name in <list> names:
+            if type(name) is not str or name not in self.numbers:
+                return False
+        return True
+
+    cdef list chosen(self, list results, list names):
+        cdef list some = []
+        for name in names:
+            some.append(results[<int> self.numbers[name]])
+        return some
 
 
+@cython.auto_pickle(False)
 cdef class RepeatedStep:
     """What a `Stream` derives from; steps that are no repetition go to its ``_step``."""
 
@@ -68,7 +74,8 @@ cdef class RepeatedStep:
         """Have the steps of `stepper` repeated."""
         self._stepper = stepper
 
-    def step(self, feeds, out=None):
+    @cython.annotation_typing(False)
+    def step(self, feeds: Mapping[str, Any], out: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
         """Take one step.
 
         Parameters

@@ -61,6 +61,7 @@ cdef inline bint fits(const layout_t *layout, object value) noexcept:
     return True
 
 
+@cython.final
 cdef class Frame:
     """What one run holds: the addresses of the bases, and the objects that own them."""
 

@@ -10,6 +10,7 @@ Memory is named by bases: 0 is the address NULL, then come the inputs, and each 
 what its call returns, or the outputs.
 """
 
+cimport cython
 cimport numpy as cnp
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.list cimport PyList_New, PyList_SET_ITEM
@@ -91,6 +92,7 @@ cdef bint is_plain(object value):
     return array.dtype.kind in "biufcV" and array.dtype.isnative and array.dtype.names is None and array.itemsize <= 16
 
 
+@cython.final
 cdef class Program:
     """A plan's segments.
 
@@ -128,13 +130,24 @@ cdef class Program:
 
         It is the way for calls that repeat: what fits needs no other check.
         """
+        return self.repeated(names, feeds)
+
+    def run_named(self, tuple names not None, tuple outputs not None, feeds):
+        """As `run_again`, the outputs by name."""
+        cdef list results = self.repeated(names, feeds)
+        cdef Py_ssize_t k
+        if results is None or len(results) != len(outputs):
+            return None
+        return {outputs[k]: results[k] for k in range(len(outputs))}
+
+    cdef list repeated(self, tuple names, feeds):
         cdef Segment root = self.last
         cdef list given
         cdef int k
-        if type(feeds) is not dict or root is None or root.is_short:
-            return None if type(feeds) is not dict else self.repeated(names, feeds)
-        if len(<dict> feeds) != root.n_read or len(names) != root.n_read:
+        if root is None or type(feeds) is not dict or len(<dict> feeds) != root.n_read or len(names) != root.n_read:
             return None
+        if root.is_short:
+            return run_short(root, names, feeds)
         given = []
         for k in range(root.n_read):
             value = (<dict> feeds).get(names[k])
@@ -142,13 +155,6 @@ cdef class Program:
                 return None
             given.append(value)
         return self.run_from(root, given, None)
-
-    cdef list repeated(self, tuple names, dict feeds):
-        """The outputs, if the last run went the short way and this one can; or None."""
-        cdef Segment root = self.last
-        if root is None or not root.is_short or len(feeds) != root.n_read or len(names) != root.n_read:
-            return None
-        return run_short(root, names, feeds)
 
     def profile(self, values):
         """As `run`; returns the outputs and a list of (segment, nanoseconds of each step, nanoseconds of its call)."""

@@ -17,6 +17,7 @@ cdef inline int64_t nanoseconds() noexcept nogil:
     return <int64_t> now.tv_sec * 1000000000 + now.tv_nsec
 
 
+@cython.final
 cdef class Segment:
     """Bound steps and what comes after them.
 
@@ -139,6 +140,9 @@ cdef class Segment:
     cdef void give(self, Frame frame) noexcept:
         """Let a run's frame, and all that it holds, go."""
         frame.forget()
+        self.keep_idle(frame)
+
+    cdef inline void keep_idle(self, Frame frame) noexcept:
         if self.n_idle < MOST_IDLE:
             self.idle, frame.next = frame, self.idle
             self.n_idle += 1

@@ -12,6 +12,7 @@ def _forked():
 os.register_at_fork(after_in_child=_forked)
 
 
+@cython.final
 cdef class Stepper:
     """The state of a stream, and its steps as long as the arrays fed are laid out as in the step before.
 
@@ -130,7 +131,7 @@ cdef class Stepper:
                 self.current, self.spare = self.spare, self.current
             return answer
         finally:
-            root.give(frame)
+            give_short(root, frame)
             self.busy = 0
 
     cdef dict answers(self, Segment root, Frame frame, dict out):
