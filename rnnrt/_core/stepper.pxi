@@ -92,9 +92,9 @@ cdef class Stepper:
     cdef dict again(self, feeds, out):
         """The step's outputs by name, or None where it has to go the long way."""
         cdef Segment root = self.root
-        if root is None or self.busy == generation or type(feeds) is not dict or len(<dict> feeds) != self.n_feeds:
+        if root is None or self.busy == generation or len(self.current) != self.n_states:
             return None
-        if out is not None and type(out) is not dict:
+        if type(feeds) is not dict or len(<dict> feeds) != self.n_feeds or (out is not None and type(out) is not dict):
             return None
         if not (root.is_short and self.settle(root)):
             return self.step_on(root, feeds) if out is None else None
@@ -102,6 +102,7 @@ cdef class Stepper:
 
     cdef bint settle(self, Segment root) noexcept:
         """Whether the arrays of the state, both sets, are such as the root reads and makes."""
+        cdef list states
         cdef int k
         if self.settled is root:
             return True
