@@ -72,6 +72,7 @@ def test_no_array_outlives_its_run():
                 with pytest.raises((InputError, ValueError)):
                     call(bad)
     del bad
+    gc.collect()  # errors refer to their frames and these to them
     assert [sys.getrefcount(array) for array in arrays] == before
     fresh, made = [np.zeros(2, F), np.zeros(2, F)], session.run(None, feed)
     assert [sys.getrefcount(array) for array in made] == [sys.getrefcount(array) for array in fresh]
@@ -94,6 +95,7 @@ def test_no_array_outlives_its_step():
         with pytest.raises(InputError):
             stream.step(feed, {"y": np.zeros(3, F)})
     del bad
+    gc.collect()  # errors refer to their frames and these to them
     assert [sys.getrefcount(array) for array in arrays] == before
 
 
