@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import math
-import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -230,7 +229,7 @@ def value_of(info: Any, what: str, where: str) -> Value:
             shape = tuple(_dim(d, where) for d in tensor.shape.dim)
     elif which is not None:
         kind = _kind(info.type, where)
-    return Value(sys.intern(name), dtype, shape, kind)  # a key of every feed
+    return Value(name, dtype, shape, kind)
 
 
 def _dim(dim: Any, where: str) -> Dim:

@@ -36,14 +36,18 @@ cdef class Stepper:
     cdef int *state_to
     cdef int *answer_at
     cdef list current, spare           # the state by number, in arrays that nobody else has; empty before the first step
-    cdef Segment settled               # the root that both were found to fit
+    cdef Segment settled               # the root that both were found to fit; their memory is then in:
+    cdef char **now
+    cdef char **then
     cdef int busy
 
     def __cinit__(self):
-        self.feed_at = NULL
+        self.feed_at, self.now, self.then = NULL, NULL, NULL
 
     def __dealloc__(self):
         free(self.feed_at)
+        free(self.now)
+        free(self.then)
 
     def __init__(self, Program program, tuple inputs, tuple outputs, dict states):
         kept = set(states.values())
@@ -53,9 +57,10 @@ cdef class Stepper:
         self.n_feeds, self.n_states, self.n_answers = len(self.feed_names), len(states), len(self.answer_names)
         places = [inputs.index(name) for name in (*self.feed_names, *states)]
         places += [outputs.index(name) for name in (*states.values(), *self.answer_names)]
-        free(self.feed_at)
         self.feed_at = <int *> malloc(max(1, len(places)) * sizeof(int))
-        if self.feed_at == NULL:
+        self.now = <char **> malloc(max(1, self.n_states) * sizeof(char *))
+        self.then = <char **> malloc(max(1, self.n_states) * sizeof(char *))
+        if self.feed_at == NULL or self.now == NULL or self.then == NULL:
             raise MemoryError("rnnrt: no memory for a stream")
         for k, place in enumerate(places):
             self.feed_at[k] = place
@@ -110,6 +115,9 @@ cdef class Stepper:
             for k in range(self.n_states):
                 if not fits(&root.read[self.state_from[k]], states[k]) or not fits(&root.made[self.state_to[k]], states[k]):
                     return False
+        for k in range(self.n_states):
+            self.now[k] = <char *> cnp.PyArray_DATA(<cnp.ndarray> self.current[k])
+            self.then[k] = <char *> cnp.PyArray_DATA(<cnp.ndarray> self.spare[k])
         self.settled = root
         return True
 
@@ -124,12 +132,13 @@ cdef class Stepper:
                 if not hold_input(root, frame, self.feed_at[k], feeds, self.feed_names[k]):
                     return None
             for k in range(self.n_states):
-                frame.values[1 + self.state_from[k]] = <char *> cnp.PyArray_DATA(<cnp.ndarray> self.current[k])
-                frame.values[root.first_base + self.state_to[k]] = <char *> cnp.PyArray_DATA(<cnp.ndarray> self.spare[k])
+                frame.values[1 + self.state_from[k]] = self.now[k]
+                frame.values[root.first_base + self.state_to[k]] = self.then[k]
             answer = self.answers(root, frame, out)
             if answer is not None:
                 root.execute(frame.values)
                 self.current, self.spare = self.spare, self.current
+                self.now, self.then = self.then, self.now
             return answer
         finally:
             give_short(root, frame)
