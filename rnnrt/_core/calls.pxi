@@ -5,12 +5,12 @@ cdef class RepeatedRun:
     """What an `InferenceSession` derives from; calls that are no repetition go to its ``_run_in_full``."""
 
     cdef Program program
-    cdef tuple input_names
+    cdef tuple input_names, output_names
     cdef dict numbers              # output name -> number
 
     def _repeat(self, Program program, tuple input_names not None, tuple output_names not None):
         """Have runs of `program` repeated; of None: none."""
-        self.program, self.input_names = program, input_names
+        self.program, self.input_names, self.output_names = program, input_names, output_names
         self.numbers = {name: k for k, name in enumerate(output_names)}
 
     @cython.annotation_typing(False)
@@ -48,20 +48,29 @@ cdef class RepeatedRun:
 
     cdef bint knows(self, object names) except -1:
         """Whether these are outputs: a list of them, or None for all."""
+        cdef Py_ssize_t k
         if names is None:
             return True
         if type(names) is not list:
             return False
-        for name in <list> names:
+        for k in range(len(<list> names)):
+            name = (<list> names)[k]
+            if k < len(self.output_names) and name is self.output_names[k]:
+                continue
             if type(name) is not str or name not in self.numbers:
                 return False
         return True
 
     cdef list chosen(self, list results, list names):
-        cdef list some = []
-        for name in names:
-            some.append(results[<int> self.numbers[name]])
-        return some
+        """Of all results those of the names, which may be all in order."""
+        cdef Py_ssize_t k
+        if len(names) == len(results):
+            for k in range(len(results)):
+                if names[k] is not self.output_names[k]:
+                    break
+            else:
+                return results
+        return [results[<int> self.numbers[name]] for name in names]
 
 
 @cython.auto_pickle(False)
