@@ -123,11 +123,12 @@ cdef class Stepper:
 
     cdef dict step_short(self, Segment root, dict feeds, dict out):
         """A step of a run that is one segment: the state is read where it lies, and its successor written beside it."""
-        cdef Frame frame = root.take()
+        cdef Frame frame = None
         cdef dict answer
         cdef int k
         self.busy = generation
         try:
+            frame = root.take()
             for k in range(self.n_feeds):
                 if not hold_input(root, frame, self.feed_at[k], feeds, self.feed_names[k]):
                     return None
@@ -141,7 +142,8 @@ cdef class Stepper:
                 self.now, self.then = self.then, self.now
             return answer
         finally:
-            give_short(root, frame)
+            if frame is not None:
+                give_short(root, frame)
             self.busy = 0
 
     cdef dict answers(self, Segment root, Frame frame, dict out):
