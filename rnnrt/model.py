@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,8 @@ class Model:
         notes, known = rewritten(graph)
         self.inputs: tuple[Value, ...] = tuple(graph.inputs)
         self.outputs: tuple[Value, ...] = tuple(graph.outputs)
+        for value in (*self.inputs, *self.outputs):
+            value.name = sys.intern(value.name)  # as a program's own keys are: found without a comparison
         self._states = None if states is None else self._checked_states(states)
         self.metadata: dict[str, Any] = {
             "producer_name": file.producer,
@@ -127,7 +130,8 @@ class Model:
         InputError
             If a name, dtype or shape does not fit, or the model cannot be computed on these values.
         """
-        return dict(zip(self._output_names, self._answers(feeds), strict=True))
+        answer = None if self._opaque else self._program.run_named(self._input_names, self._output_names, feeds)
+        return dict(zip(self._output_names, self._answers(feeds), strict=True)) if answer is None else answer
 
     def __call__(self, *values: Any) -> Any:
         """Run on `values` in the order of `inputs`; one output comes bare, several as a tuple."""

@@ -1,19 +1,21 @@
 """A session with the interface of onnxruntime's over a `Model`.
 
-The fast path of `InferenceSession.run` is one call of ``Model.run``, which checks names, dtypes and shapes itself. Only
-when that refuses a feed is it looked at here: what onnxruntime would have converted (lists, `OrtValue`) is converted
-and the run repeated; a model checks its inputs before it writes anything, so nothing happens twice.
+The fast path of `InferenceSession.run` is compiled (``RepeatedRun``): a run of the names, dtypes and shapes of the last
+one. Any other is a call of the `Model`, which checks all that itself. Only when that refuses a feed is it looked at
+here: what onnxruntime would have converted (lists, `OrtValue`) is converted and the run repeated; a model checks its
+inputs before it writes anything, so nothing happens twice.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from . import model as _model
+from ._core.program import RepeatedRun
 from .binding import IOBinding, OrtValue, tensor_type, unwrap
 from .errors import InputError, RnnrtError, UnsupportedError
 from .graph import Value
@@ -57,7 +59,7 @@ class ModelMetadata:
             setattr(self, name, str(about.get(name, "")))
 
 
-class InferenceSession:
+class InferenceSession(RepeatedRun):
     """Run a model through the interface of ``onnxruntime.InferenceSession``.
 
     Parameters
@@ -96,45 +98,18 @@ class InferenceSession:
             self._check_dimensions()
         except (RnnrtError, OSError) as error:
             raise self._load_error(error, path_or_bytes) from error.__cause__
-        self._run = self._run_fixed if self._dimensions else self._model._answers
         self._output_names = tuple(v.name for v in self._model.outputs)
+        self._start()
+
+    def _start(self) -> None:
+        self._run = self._run_fixed if self._dimensions else self._model._answers
+        plain = not (self._dimensions or self._model._opaque)
+        self._repeat(self._model._program if plain else None, self._model._input_names, self._output_names)
 
     @property
     def model(self) -> _model.Model:
         """The `Model` underneath."""
         return self._model
-
-    def run(
-        self,
-        output_names: Sequence[str] | None,
-        input_feed: Mapping[str, Any],
-        run_options: RunOptions | None = None,
-    ) -> list[Any]:
-        """Run the model.
-
-        Parameters
-        ----------
-        output_names
-            The outputs wanted, in this order; None or an empty list for all in the model's order.
-        input_feed
-            Name to array; also lists, scalars and `OrtValue`, and arrays of any memory layout.
-
-        Returns
-        -------
-        list
-            Fresh arrays, one an output.
-
-        Raises
-        ------
-        InputError
-            For a name, dtype, rank or shape that does not fit.
-        """
-        if output_names or run_options is not None:
-            return self._run_selected(output_names, input_feed, run_options)
-        try:
-            return self._run(input_feed)
-        except Exception as error:
-            return self._run_again(input_feed, error)
 
     def run_with_ort_values(
         self,
@@ -216,7 +191,15 @@ class InferenceSession:
             if size < 0:
                 raise InputError(f"free dimension {name!r}: expected a size of at least 0, got {size}")
 
-    def _run_selected(self, names: Any, feed: Any, options: RunOptions | None) -> list[Any]:
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_run"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._start()
+
+    def _run_in_full(self, names: Any, feed: Any, options: RunOptions | None) -> list[Any]:
+        """A run as any other: the first one, one of other shapes, or one that is refused."""
         if isinstance(names, str) or not (options is None or isinstance(options, RunOptions)):
             got = f"{names!r}" if isinstance(names, str) else type(options).__name__
             raise TypeError(f"run: expected (list of names or None, dict, RunOptions or None), got {got}")
@@ -254,6 +237,10 @@ class InferenceSession:
                 return self._run(converted)
             except RnnrtError as second:
                 error, feed = second, converted
+        self._refuse(feed, error)
+
+    def _refuse(self, feed: Any, error: Exception) -> NoReturn:
+        """Raise what an error of a run comes to."""
         if isinstance(error, RnnrtError):
             raise self._run_error(error, feed) from error.__cause__
         raise error

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ._core.program import Stepper
+from ._core.program import RepeatedStep, Stepper
 from .errors import InputError, RnnrtError
 from .graph import Value
 from .model import Model
 from .ops.limits import check_size
 
 
-class Stream:
+class Stream(RepeatedStep):
     """One sequence of steps over a model whose `states` say what is carried from step to step.
 
     A stream belongs to one thread at a time; a second one that steps it meanwhile gets an `RnnrtError`.
@@ -44,30 +44,7 @@ class Stream:
         self._values = {name: by_name[name] for name in model.states}
         self._shapes = _state_shapes(model)
         names = tuple(v.name for v in model.inputs), tuple(v.name for v in model.outputs)
-        self._stepper = Stepper(model._plan.program, *names, dict(model.states))
-
-    def step(self, feeds: Mapping[str, Any], out: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
-        """Take one step.
-
-        Parameters
-        ----------
-        feeds
-            One array an input that is no state, by name.
-        out
-            Arrays to write outputs into, by name; of the right shape and dtype.
-
-        Returns
-        -------
-        dict
-            The outputs that are no state, by name: fresh arrays, or those of `out`.
-
-        Raises
-        ------
-        InputError
-            If something does not fit. The state is as before the step then.
-        """
-        answer = self._stepper.step(feeds, out)
-        return self._step(feeds, out) if answer is None else answer
+        self._repeat(Stepper(model._plan.program, *names, dict(model.states)))
 
     def _step(self, feeds: Mapping[str, Any], out: Mapping[str, np.ndarray] | None) -> dict[str, Any]:
         """A step in full: the first one, one of another shape, or one that is refused."""
@@ -123,8 +100,7 @@ class Stream:
             self._stepper.leave()
 
     def __reduce__(self) -> tuple:
-        state = self._stepper.get()
-        return _restored, (self.model, dict(zip(self._values, state, strict=True)) if state else {})
+        return _restored, (self.model, self.state if self._stepper.get() else {})
 
     def _run(self, feeds: Mapping[str, Any], state: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """All outputs of the model, once the names fed are those that are no state."""

@@ -1,11 +1,12 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from typing_extensions import disjoint_base
 
 from rnnrt._core import engine as engine
 from rnnrt.errors import InputError as InputError
+from rnnrt.options import RunOptions
 
 WRONG: tuple[str, ...]
 LANES: int
@@ -71,10 +72,10 @@ class Emitted:
 
 def place(steps: list[Emitted], live: Iterable[Buffer], base: int) -> tuple[int, int]: ...
 
-@disjoint_base
+@final
 class Frame: ...
 
-@disjoint_base
+@final
 class Segment:
     n_steps: int
     arena_base: int
@@ -100,17 +101,19 @@ class Segment:
         drops: list[int],
         threads: int = 1,
     ) -> None: ...
+    def note(self, k: int) -> str: ...
 
-@disjoint_base
+@final
 class Program:
     roots: dict[Any, Segment]
     n_segments: int
     def __init__(self, bind: Callable[[tuple[Any, ...]], Segment]) -> None: ...
     def run(self, values: Sequence[Any]) -> list[Any]: ...
     def run_again(self, names: tuple[str, ...], feeds: Any) -> list[Any] | None: ...
+    def run_named(self, names: tuple[str, ...], outputs: tuple[str, ...], feeds: Any) -> dict[str, Any] | None: ...
     def profile(self, values: Sequence[Any]) -> tuple[list[Any], list[tuple[Segment, list[int], int]]]: ...
 
-@disjoint_base
+@final
 class Stepper:
     root: Segment | None
     inputs: tuple[str, ...]
@@ -123,4 +126,20 @@ class Stepper:
     def get(self) -> list[np.ndarray]: ...
     def set(self, state: list[np.ndarray]) -> None: ...
     def run(self, values: list[Any]) -> list[Any]: ...
-    def step(self, feeds: Any, out: Mapping[str, np.ndarray] | None) -> dict[str, Any] | None: ...
+
+@disjoint_base
+class RepeatedRun:
+    def _repeat(self, program: Program | None, input_names: tuple[str, ...], output_names: tuple[str, ...]) -> None: ...
+    def run(
+        self,
+        output_names: Sequence[str] | None,
+        input_feed: Mapping[str, Any],
+        run_options: RunOptions | None = None,
+    ) -> list[Any]: ...
+
+@disjoint_base
+class RepeatedStep:
+    @property
+    def _stepper(self) -> Stepper: ...
+    def _repeat(self, stepper: Stepper) -> None: ...
+    def step(self, feeds: Mapping[str, Any], out: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]: ...

@@ -10,9 +10,12 @@ Memory is named by bases: 0 is the address NULL, then come the inputs, and each 
 what its call returns, or the outputs.
 """
 
+cimport cython
 cimport numpy as cnp
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.list cimport PyList_New, PyList_SET_ITEM
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF
+from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
@@ -68,14 +71,18 @@ cdef double THREAD_WORK = 1e6
 
 cdef type np_ndarray = np.ndarray
 
+cdef enum:
+    END, CALL, BRANCH
+
+
+cdef class Segment
+
 include "operators.pxi"
 include "tensor.pxi"
 include "arena.pxi"
+include "frame.pxi"
 include "segment.pxi"
-
-
-cdef enum:
-    END, CALL, BRANCH
+include "short.pxi"
 
 
 cdef bint is_plain(object value):
@@ -87,6 +94,7 @@ cdef bint is_plain(object value):
     return array.dtype.kind in "biufcV" and array.dtype.isnative and array.dtype.names is None and array.itemsize <= 16
 
 
+@cython.final
 cdef class Program:
     """A plan's segments.
 
@@ -117,31 +125,44 @@ cdef class Program:
             If a step fails on what it is given.
         """
         cdef list given = list(values)
-        return self.run_from(self.root_of(given), given, None, None)
+        return self.run_from(self.root_of(given), given, None)
 
-    def run_again(self, tuple names, feeds):
+    def run_again(self, tuple names not None, feeds):
         """The outputs, if the arrays in the dict `feeds` are of those names, dtypes and shapes that were run last; or None.
 
-        It is the short way for calls that repeat: what fits needs no other check.
+        It is the way for calls that repeat: what fits needs no other check.
         """
+        return self.repeated(names, feeds)
+
+    def run_named(self, tuple names not None, tuple outputs not None, feeds):
+        """As `run_again`, the outputs by name."""
+        cdef list results = self.repeated(names, feeds)
+        cdef Py_ssize_t k
+        if results is None or len(results) != len(outputs):
+            return None
+        return {outputs[k]: results[k] for k in range(len(outputs))}
+
+    cdef list repeated(self, tuple names, feeds):
         cdef Segment root = self.last
         cdef list given
         cdef int k
-        if root is None or type(feeds) is not dict or len(<dict> feeds) != root.n_read:
+        if root is None or type(feeds) is not dict or len(<dict> feeds) != root.n_read or len(names) != root.n_read:
             return None
+        if root.is_short:
+            return run_short(root, names, feeds)
         given = []
         for k in range(root.n_read):
             value = (<dict> feeds).get(names[k])
             if not fits(&root.read[k], value):
                 return None
             given.append(value)
-        return self.run_from(root, given, None, None)
+        return self.run_from(root, given, None)
 
     def profile(self, values):
         """As `run`; returns the outputs and a list of (segment, nanoseconds of each step, nanoseconds of its call)."""
         cdef list given = list(values)
         cdef list taken = []
-        return self.run_from(self.root_of(given), given, None, taken), taken
+        return self.run_from(self.root_of(given), given, taken), taken
 
     cdef Segment root_of(self, list given):
         cdef Segment root = self.last
@@ -174,24 +195,21 @@ cdef class Program:
         self.last = root
         return root
 
-    cdef list run_from(self, Segment root, list given, list targets, list taken):
+    cdef list run_from(self, Segment root, list given, list taken):
         cdef Segment segment = root
-        cdef Frame frame
+        cdef Frame frame = root.take()
         cdef int k
-        frame = root.frames.pop() if root.frames else Frame()
-        frame.grow(root.n_bases)
         try:
             for k in range(len(given)):
                 value = given[k]
                 if root.read[k].type >= 0 or is_plain(value):
-                    frame.owners[k + 1] = value
-                    frame.values[k + 1] = <char *> cnp.PyArray_DATA(<cnp.ndarray> value)
+                    frame.hold(k + 1, <cnp.ndarray> value)
                 else:
                     frame.objects[k] = value
             while True:
-                prepare(segment, frame)
+                frame.place(segment)
                 if segment.kind == END:
-                    make_outputs(segment, frame, given, targets)
+                    make_outputs(segment, frame)
                 if taken is None:
                     segment.execute(frame.values)
                 else:
@@ -200,12 +218,10 @@ cdef class Program:
                     return deliver(segment, frame)
                 if segment.drops:
                     for base in segment.drops:
-                        frame.owners[<int> base] = None
+                        frame.drop(base)
                 segment = self.follow(segment, frame, taken)
         finally:
-            frame.forget()
-            if len(root.frames) < 4:
-                root.frames.append(frame)
+            root.give(frame)
 
     cdef Segment follow(self, Segment segment, Frame frame, list taken):
         """The segment after a call or a branch."""
@@ -234,56 +250,14 @@ MOST_ROOTS = 32
 MOST_SEGMENTS = 1024
 
 
-cdef int prepare(Segment segment, Frame frame) except -1:
-    """Room for the segment's bases, and its arena."""
-    cdef Block block
-    frame.grow(segment.n_bases)
-    if segment.arena_size:
-        block = frame.blocks.get(segment)
-        if block is None:
-            block = frame.blocks[segment] = Block(segment.arena_size)
-        frame.owners[segment.arena_base] = block
-        frame.values[segment.arena_base] = <char *> block.data
-    return 0
-
-
-cdef int make_outputs(Segment segment, Frame frame, list given, list targets) except -1:
-    cdef cnp.ndarray array
-    cdef layout_t *made
+cdef int make_outputs(Segment segment, Frame frame) except -1:
     cdef int k
-    for k in range(len(segment.outputs)):
+    for k in range(segment.n_made):
         entry = segment.outputs[k]
-        if entry is None:
-            continue
-        made = &segment.made[k]
-        if targets is not None and targets[k] is not None and fits(made, targets[k]) and apart(targets[k], given, targets, k):
-            array = targets[k]
-        elif made.type >= 0:
-            descr = (<tuple> entry)[0]
-            Py_INCREF(descr)
-            array = PyArray_NewFromDescr(&PyArray_Type, <cnp.dtype> descr, made.n_axes, made.shape, NULL, NULL, 0, NULL)
-        else:
-            array = np.empty(entry[1], entry[0])
-        frame.owners[segment.first_base + k] = array
-        frame.values[segment.first_base + k] = <char *> cnp.PyArray_DATA(array)
+        if entry is not None:
+            array = new_array(&segment.made[k]) if segment.made[k].type >= 0 else np.empty(entry[1], entry[0])
+            frame.hold(segment.first_base + k, array)
     return 0
-
-
-cdef bint apart(cnp.ndarray target, list given, list targets, int k) except -1:
-    """Whether a target can be written, and lies apart from the inputs and the targets before it."""
-    cdef char *start = <char *> cnp.PyArray_DATA(target)
-    cdef char *end = start + cnp.PyArray_NBYTES(target)
-    cdef char *other
-    cdef int j
-    if not cnp.PyArray_ISWRITEABLE(target):
-        return False
-    for j in range(len(given) + k):
-        array = given[j] if j < len(given) else targets[j - len(given)]
-        if type(array) is np_ndarray:
-            other = <char *> cnp.PyArray_DATA(<cnp.ndarray> array)
-            if start < other + cnp.PyArray_NBYTES(<cnp.ndarray> array) and other < end:
-                return False
-    return True
 
 
 cdef list deliver(Segment segment, Frame frame):
@@ -291,7 +265,7 @@ cdef list deliver(Segment segment, Frame frame):
     cdef int k = 0
     for entry in segment.outputs:
         if entry is not None:
-            results.append(frame.owners[segment.first_base + k])
+            results.append(<object> frame.owners[segment.first_base + k])
         else:
             index = segment.terminal.objects[k]
             results.append(None if index is None else frame.objects[index])
@@ -318,7 +292,7 @@ cdef object argument(Frame frame, object item):
         dims[k] = shape[k]
         steps[k] = strides[k]
     cdef cnp.dtype descr = dtype
-    owner = frame.owners[<int> base]
+    owner = <object> frame.owners[<int> base]
     Py_INCREF(descr)
     array = PyArray_NewFromDescr(&PyArray_Type, descr, n, dims, steps, frame.values[<int> base] + <ptrdiff_t> offset, 0, NULL)
     Py_INCREF(owner)
@@ -341,8 +315,7 @@ cdef tuple call(Segment segment, Frame frame):
             array = value
             if not cnp.PyArray_ISCARRAY_RO(array):
                 array = np.require(array, requirements=["C", "A"])
-            frame.owners[segment.first_base + k] = array
-            frame.values[segment.first_base + k] = <char *> cnp.PyArray_DATA(array)
+            frame.hold(segment.first_base + k, array)
             key.append((array.dtype, (<object> array).shape))
         else:
             frame.objects[terminal.first_object + k] = kept(value)
@@ -376,3 +349,4 @@ cdef bint truth(Segment segment, Frame frame) except -1:
 
 
 include "stepper.pxi"
+include "calls.pxi"

@@ -1,4 +1,4 @@
-# Steps in memory, and what a run holds. Included by program.pyx.
+# Steps in memory. Included by program.pyx after frame.pxi.
 
 cdef struct step_t:
     rt_op_run run
@@ -6,89 +6,8 @@ cdef struct step_t:
     int n_parts
 
 
-cdef class Block:
-    """Memory aligned to cache lines, freed with the object."""
-
-    cdef void *data
-
-    def __cinit__(self, size_t size):
-        if posix_memalign(&self.data, 64, max(size, <size_t> 64)) != 0:
-            self.data = NULL
-            raise MemoryError(f"rnnrt: no memory for {size} bytes")
-
-    def __dealloc__(self):
-        free(self.data)
-
-
-cdef struct layout_t:                  # an array that a segment reads or makes; type -1: any other object
-    int type, n_axes
-    cnp.npy_intp shape[MAX_AXES]
-
-
-cdef int write_layout(layout_t *layout, object entry) except -1:
-    """`entry` is (dtype, shape) or None."""
-    cdef int k
-    layout.type = -1
-    if entry is not None and len(entry[1]) <= MAX_AXES:
-        layout.type = (<cnp.dtype> entry[0]).num
-        layout.n_axes = <int> len(entry[1])
-        for k in range(layout.n_axes):
-            layout.shape[k] = entry[1][k]
-    return 0
-
-
-cdef inline bint fits(const layout_t *layout, object value) noexcept:
-    """Whether steps bound to that layout can read the array as it is."""
-    cdef cnp.ndarray array
-    cdef int k
-    if type(value) is not np_ndarray:
-        return False
-    array = <cnp.ndarray> value
-    if cnp.PyArray_TYPE(array) != layout.type or cnp.PyArray_NDIM(array) != layout.n_axes:
-        return False
-    if not cnp.PyArray_ISCARRAY_RO(array):
-        return False
-    for k in range(layout.n_axes):
-        if cnp.PyArray_DIMS(array)[k] != layout.shape[k]:
-            return False
-    return True
-
-
-cdef class Frame:
-    """What one run holds: the addresses of the bases, and the objects that own them."""
-
-    cdef char **values
-    cdef int n_values
-    cdef list owners
-    cdef dict objects
-    cdef dict blocks               # segment -> its arena
-
-    def __cinit__(self):
-        self.values = NULL
-        self.n_values = 0
-        self.owners, self.objects, self.blocks = [], {}, {}
-
-    def __dealloc__(self):
-        free(self.values)
-
-    cdef int grow(self, int n) except -1:
-        cdef char **values
-        if n > self.n_values:
-            values = <char **> realloc(self.values, n * sizeof(char *))
-            if values == NULL:
-                raise MemoryError("rnnrt: no memory for a run")
-            memset(values + self.n_values, 0, (n - self.n_values) * sizeof(char *))
-            self.owners.extend([None] * (n - self.n_values))
-            self.values, self.n_values = values, n
-        return 0
-
-    cdef void forget(self):
-        """Let go of the arrays of a run; arenas are kept for the next."""
-        cdef int k
-        for k in range(self.n_values):
-            self.owners[k] = None
-        if self.objects:
-            self.objects.clear()
+cdef enum:
+    MOST_IDLE = 4                  # frames kept by a segment
 
 
 cdef inline int64_t nanoseconds() noexcept nogil:
@@ -98,6 +17,7 @@ cdef inline int64_t nanoseconds() noexcept nogil:
     return <int64_t> now.tv_sec * 1000000000 + now.tv_nsec
 
 
+@cython.final
 cdef class Segment:
     """Bound steps and what comes after them.
 
@@ -132,12 +52,15 @@ cdef class Segment:
     cdef list outputs               # (dtype, shape) of an End's arrays, or None
     cdef layout_t *made             # the same
     cdef layout_t *read             # of a first segment: the inputs
-    cdef int n_read
-    cdef list frames
+    cdef int n_read, n_made
+    cdef bint is_short              # arrays in, steps, arrays out: a whole run for short.pxi
+    cdef Frame idle                 # of a first segment: frames that wait for a run
+    cdef int n_idle
     cdef list drops                 # bases of results that nobody needs any more
 
     def __cinit__(self):
-        self.steps, self.words, self.made, self.read, self.n_read = NULL, NULL, NULL, NULL, 0
+        self.steps, self.words, self.made, self.read = NULL, NULL, NULL, NULL
+        self.n_read = self.n_made = self.n_idle = 0
 
     def __dealloc__(self):
         free(self.made)
@@ -160,7 +83,7 @@ cdef class Segment:
             raise MemoryError("rnnrt: no memory for a plan")
         self.peak = peak
         self.n_steps, self.arena_size, self.arena_base, self.n_bases = len(steps), arena_size, arena_base, n_bases
-        self.terminal, self.children, self.frames, self.work = terminal, {}, [], 0
+        self.terminal, self.children, self.work = terminal, {}, 0
         self.labels, self.names, self.works, self.traffic = [], [], [], []
         self.keep, self.drops = keep, drops
         for k, emitted in enumerate(steps):
@@ -184,7 +107,8 @@ cdef class Segment:
         self.kind, self.first_base = terminal.kind, terminal.first_base
         self.outputs = terminal.outputs
         if self.outputs:
-            self.made = <layout_t *> malloc(len(self.outputs) * sizeof(layout_t))
+            self.n_made = <int> len(self.outputs)
+            self.made = <layout_t *> malloc(self.n_made * sizeof(layout_t))
             if self.made == NULL:
                 raise MemoryError("rnnrt: no memory for a plan")
             for k, entry in enumerate(self.outputs):
@@ -199,7 +123,30 @@ cdef class Segment:
             raise MemoryError("rnnrt: no memory for a plan")
         for k, entry in enumerate(signature):
             write_layout(&self.read[k], entry)
+        self.is_short = self.kind == END and all_arrays(self.read, self.n_read) and all_arrays(self.made, self.n_made)
         return 0
+
+    cdef Frame take(self):
+        """A frame for a run that begins with this segment, its arena in place."""
+        cdef Frame frame = self.idle
+        if frame is None:
+            frame = Frame()
+            frame.place(self)
+            frame.forget()
+        else:
+            self.idle, frame.next = frame.next, None
+            self.n_idle -= 1
+        return frame
+
+    cdef void give(self, Frame frame) noexcept:
+        """Let a run's frame, and all that it holds, go."""
+        frame.forget()
+        self.keep_idle(frame)
+
+    cdef inline void keep_idle(self, Frame frame) noexcept:
+        if self.n_idle < MOST_IDLE:
+            self.idle, frame.next = frame, self.idle
+            self.n_idle += 1
 
     cdef int choose(self, step_t *step, str name, ptrdiff_t n_words, double work, int threads) except -1:
         cdef const rt_op *op = &ops_in_use.ops[<int> _by_name[name]]
@@ -232,6 +179,12 @@ cdef class Segment:
             bad = [lengths[b] for b in range(words[6]) if not 0 <= lengths[b] <= words[5]]
             text = f"sequence_lens: expected lengths in 0..{words[5]}, got {bad[0]}"
         return InputError(f"{self.labels[k]}: {text}")
+
+    def note(self, int k):
+        """How the k-th step goes, for people; empty where there is nothing to say."""
+        if not 0 <= k < self.n_steps or self.names[k] != "recurrent":
+            return ""
+        return engine.choice_of(<size_t> self.steps[k].words)
 
     cdef list time_steps(self, char **values):
         """As execute, one step at a time; nanoseconds of each."""
