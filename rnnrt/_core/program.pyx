@@ -291,8 +291,11 @@ cdef list deliver(Segment segment, Frame frame):
         if entry is not None:
             results.append(frame.owners[segment.first_base + k])
         else:
-            index = segment.terminal.objects[k]
-            results.append(None if index is None else frame.objects[index])
+            what = segment.terminal.objects[k]
+            if type(what) is np_ndarray:
+                results.append(what.copy())
+            else:
+                results.append(None if what is None else frame.objects[what])
         k += 1
     return results
 
