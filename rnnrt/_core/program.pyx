@@ -17,9 +17,9 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memset
-from posix.stdlib cimport posix_memalign
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
+from rnnrt._core.engine cimport GIL_WORK, Block
 from rnnrt._core.kernels cimport rt_pool
 
 import os
@@ -61,9 +61,7 @@ WRONG = ("", "an index lies outside of its axis", "sequence_lens", "an integer w
 cdef enum:
     MAX_AXES = 8                   # of arrays on the fast path
 
-# A segment of less work (Emitted.work) keeps the GIL: it is over in some microseconds.
-cdef double GIL_WORK = 5e4
-cdef double THREAD_WORK = 1e6
+cdef double THREAD_WORK = 1e6      # of a step (Emitted.work), for another thread to be worth it
 
 
 cdef type np_ndarray = np.ndarray

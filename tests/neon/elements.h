@@ -227,9 +227,12 @@ static int64_t ei_exact(int code, int64_t u, int64_t v, int64_t w) {
 }
 
 static void put_integer(void *p, int64_t i, int type, int64_t x) {
-    if (type == EW_I64) ((int64_t *)p)[i] = x;
-    else if (type == EW_I32) ((int32_t *)p)[i] = (int32_t)x;
-    else ((uint8_t *)p)[i] = (uint8_t)x;
+    if (type == EW_I64)
+        ((int64_t *)p)[i] = x;
+    else if (type == EW_I32)
+        ((int32_t *)p)[i] = (int32_t)x;
+    else
+        ((uint8_t *)p)[i] = (uint8_t)x;
 }
 
 static int64_t get_integer(const void *p, int64_t i, int type) {

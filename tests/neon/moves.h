@@ -7,9 +7,7 @@ static void *random_bytes(size_t n) {
     return p;
 }
 
-static void check_bytes(const void *got, const void *want, size_t n) {
-    check(!memcmp(got, want, n), label, NAN, NAN);
-}
+static void check_bytes(const void *got, const void *want, size_t n) { check(!memcmp(got, want, n), label, NAN, NAN); }
 
 /* Units of x at random strides to a y of (outer, row, inner), which has gaps between units. */
 static void check_copy(int unit, int turned, int outer, int row, int inner) {
@@ -17,7 +15,8 @@ static void check_copy(int unit, int turned, int outer, int row, int inner) {
     rt_copy *s = (rt_copy *)words;
     begin_case("copy of %dx%dx%d units of %d, turned %d", outer, row, inner, unit, turned);
     const int gap = turned ? 0 : unit % 3, step = unit + gap; /* turned: units follow each other along inner in y, row in x */
-    const int xr = turned ? unit : (inner * 2 + 1) * unit, xi = turned ? row * unit : 2 * unit, xo = turned ? row * inner * unit : row * xr;
+    const int xr = turned ? unit : (inner * 2 + 1) * unit, xi = turned ? row * unit : 2 * unit,
+              xo = turned ? row * inner * unit : row * xr;
     const int yi = step, yr = inner * step + 3 * unit, yo = row * yr;
     const unsigned char *x = random_bytes((size_t)(outer - 1) * xo + (row - 1) * xr + (inner - 1) * xi + unit);
     unsigned char *y = output_bytes((size_t)(outer - 1) * yo + (row - 1) * yr + (inner - 1) * yi + unit);
@@ -29,8 +28,10 @@ static void check_copy(int unit, int turned, int outer, int row, int inner) {
             for (int i = 0; i < inner; i++) {
                 unsigned char *to = y + o * yo + r * yr + i * yi;
                 check_bytes(to, x + o * xo + r * xr + i * xi, unit);
-                if (i + 1 < inner) check_untouched(to + unit, gap);
-                else if (r + 1 < row) check_untouched(to + unit, 3 * unit);
+                if (i + 1 < inner)
+                    check_untouched(to + unit, gap);
+                else if (r + 1 < row)
+                    check_untouched(to + unit, 3 * unit);
             }
     end_case();
 }
@@ -51,15 +52,19 @@ static void *indices(int n, int below, int wide, int *plain) {
     for (int i = 0; i < n; i++) {
         plain[i] = (int)random_below(below);
         const int index = i % 3 == 2 ? plain[i] - below : plain[i];
-        if (wide) ((int64_t *)p)[i] = index;
-        else ((int32_t *)p)[i] = index;
+        if (wide)
+            ((int64_t *)p)[i] = index;
+        else
+            ((int32_t *)p)[i] = index;
     }
     return p;
 }
 
 static void spoil(void *index, int i, int wide, int value) {
-    if (wide) ((int64_t *)index)[i] = value;
-    else ((int32_t *)index)[i] = value;
+    if (wide)
+        ((int64_t *)index)[i] = value;
+    else
+        ((int32_t *)index)[i] = value;
 }
 
 static void check_gathers(int run_bytes, int wide) {
@@ -92,7 +97,8 @@ static void check_gathers(int run_bytes, int wide) {
     const unsigned char *updates = random_bytes(COUNT * run_bytes);
     unsigned char *all = output_bytes(N * N * run_bytes), *want = input_bytes(N * N * run_bytes);
     memset(want, 0xFF, N * N * run_bytes);
-    for (int i = 0; i < COUNT; i++) memcpy(want + (plain[2 * i] * N + plain[2 * i + 1]) * run_bytes, updates + i * run_bytes, run_bytes);
+    for (int i = 0; i < COUNT; i++)
+        memcpy(want + (plain[2 * i] * N + plain[2 * i + 1]) * run_bytes, updates + i * run_bytes, run_bytes);
     t->all = at(all), t->some = at(updates), t->batch = 1;
     run("scatter_nd", words, 1);
     check_bytes(all, want, N * N * run_bytes);
@@ -121,8 +127,11 @@ static void check_elements_moved(int columns, int wide, int reduce) {
     for (int i = 0; i < ROWS * columns; i++) {
         real *to = &want[plain[i] * columns + i % columns];
         const real u = updates[i];
-        *to = reduce == SCATTER_ADD ? *to + u : reduce == SCATTER_MUL ? *to * u : reduce == SCATTER_MAX ? (*to > u ? *to : u)
-            : reduce == SCATTER_MIN ? (*to < u ? *to : u) : u;
+        *to = reduce == SCATTER_ADD   ? *to + u
+              : reduce == SCATTER_MUL ? *to * u
+              : reduce == SCATTER_MAX ? (*to > u ? *to : u)
+              : reduce == SCATTER_MIN ? (*to < u ? *to : u)
+                                      : u;
     }
     s->some = at(updates);
     run("scatter_elements", words, 1);
@@ -142,8 +151,10 @@ static void check_others(int n, int wide) {
     spoil(index, 0, wide, DEPTH), plain[0] = -1;
     run("one_hot", &h, 1);
     for (int i = 0; i < n * DEPTH * INNER; i++) {
-        if (plain[i / (DEPTH * INNER) * INNER + i % INNER] == i / INNER % DEPTH) check_near(label, y[i], value[0], 0);
-        else check_untouched(&y[i], sizeof(real));
+        if (plain[i / (DEPTH * INNER) * INNER + i % INNER] == i / INNER % DEPTH)
+            check_near(label, y[i], value[0], 0);
+        else
+            check_untouched(&y[i], sizeof(real));
     }
     end_case();
 
@@ -167,7 +178,8 @@ static void check_others(int n, int wide) {
         for (int upper = 0; upper <= 1; upper++) {
             begin_case("trilu of %d rows, shift %d, upper %d", n, shift, upper);
             x = input(2 * n * INNER), y = output(2 * n * INNER);
-            rt_trilu t = {.x = at(x), .y = at(y), .element = 4, .outer = 2, .rows = n, .columns = INNER, .shift = shift, .upper = upper};
+            rt_trilu t = {
+                .x = at(x), .y = at(y), .element = 4, .outer = 2, .rows = n, .columns = INNER, .shift = shift, .upper = upper};
             run("trilu", &t, 1);
             for (int i = 0; i < 2 * n * INNER; i++) {
                 const int row = i / INNER % n, column = i % INNER;

@@ -62,7 +62,8 @@ static void check_products(void) {
             for (int j = 0; j < 6; j++)
                 for (int l = 0; l < 5; l++, count++) {
                     if (!columns[j] || (form == GEMM_DIRECT && columns[j] % LANES)) continue;
-                    const int nv = 1 + count % 4, kind = count % 3 == 0 ? count % 11 : -1, turned = form != GEMM_DOTS && count % 2;
+                    const int nv = 1 + count % 4, kind = count % 3 == 0 ? count % 11 : -1,
+                              turned = form != GEMM_DOTS && count % 2;
                     check_gemm(form, rows[i], columns[j], depths[l], nv, kind, count % 4 < 2, turned);
                 }
 }
@@ -158,7 +159,7 @@ static int32_t tap(const rt_window *v, int rows, int a, int b) {
 
 static void check_bands(int w, int m, int stride, int run_rows, int kind) {
     const rt_window v = window(w, m, stride);
-    const int block = 3, bands = run_rows ? (v.oh + run_rows - 1) / run_rows : 1, area = v.kernel * v.kernel, n_parts = 2;
+    const int block = 3, bands = run_rows ? (v.oh + run_rows - 1) / run_rows : 1, area = v.kernel * v.kernel, n_parts = 3;
     const int rows = bands > 1 ? (run_rows - 1) * stride + (v.kernel - 1) * v.dilation + 1 : v.top + v.h + 1;
     int64_t words[128] = {0};
     rt_conv *s = (rt_conv *)words;
@@ -197,7 +198,7 @@ static void check_bands(int w, int m, int stride, int run_rows, int kind) {
 
 static void check_planes(int w, int stride, int run_rows, int kind, int batch) {
     const rt_window v = window(w, 1, stride);
-    const int area = v.kernel * v.kernel, n_parts = 2, rows = v.top + v.h + 1, step = stride * v.pitch;
+    const int area = v.kernel * v.kernel, n_parts = 4, rows = v.top + v.h + 1, step = stride * v.pitch;
     const int at_a_time = stride == 1 ? (run_rows < v.oh ? run_rows : v.oh) : 1, length = (at_a_time - 1) * step + v.ow;
     int64_t words[128] = {0};
     rt_planes *s = (rt_planes *)words;
@@ -235,7 +236,7 @@ static void check_pad(int w, int stride) {
     const real *x = input(v.n * v.c * v.h * v.w);
     real *y = output(v.n * v.c * size);
     t->x = at(x), t->y = at(y);
-    run("conv_pad", words, 2);
+    run("conv_pad", words, 4);
     for (int i = 0; i < v.n * v.c * size; i++) {
         const int q = i % size / (rows * v.pitch), row = i / v.pitch % rows - v.top, column = i % v.pitch * v.piece + q - v.left;
         const int inside = row >= 0 && row < v.h && column >= 0 && column < v.w;
@@ -261,8 +262,7 @@ static void check_pool(int ow, int max, int k) {
     for (int i = 0; i < N * C * OH * ow; i++) {
         const real *from = x + i / (OH * ow) * xc + i / ow % OH * xh + i % ow;
         double want = from[taps[0]];
-        for (int j = 1; j < k; j++)
-            want = max ? larger(want, from[taps[j]]) : want + from[taps[j]];
+        for (int j = 1; j < k; j++) want = max ? larger(want, from[taps[j]]) : want + from[taps[j]];
         check_near(label, y[i], max ? want : want / count[i % (OH * ow)], 1e-6 * k);
     }
     end_case();
@@ -273,7 +273,7 @@ static void check_pool_all(int size, int max) {
     const real *x = input(6 * size);
     real *y = output(6);
     rt_pool_all s = {.x = at(x), .y = at(y), .max = max, .n = 2, .c = 3, .size = size, .xn = 3 * size, .xc = size};
-    run("pool_all", &s, 2);
+    run("pool_all", &s, 4);
     for (int i = 0; i < 6; i++) {
         double want = max ? -INFINITY : 0;
         for (int j = 0; j < size; j++) want = max ? larger(want, x[i * size + j]) : want + x[i * size + j] / (double)size;
@@ -291,13 +291,17 @@ static void check_windows(void) {
         if (!widths[i]) continue;
         for (int j = 0; j < 5; j++)
             for (int phases = 1; phases <= 2; phases++, count++) {
-                for (int block = 1; block <= 8; block += 3) check_conv(1, channels[j], widths[i], block, phases, kinds[count % 4], count % 3);
-                for (int block = 1; block <= 4; block++) check_conv(0, channels[j], widths[i], block, phases, kinds[count % 4], count % 3);
+                for (int block = 1; block <= 8; block += 3)
+                    check_conv(1, channels[j], widths[i], block, phases, kinds[count % 4], count % 3);
+                for (int block = 1; block <= 4; block++)
+                    check_conv(0, channels[j], widths[i], block, phases, kinds[count % 4], count % 3);
             }
         for (int stride = 1; stride <= 3; stride++) {
             const int w = widths[i] * stride + 2;
-            for (int run_rows = 0; run_rows <= 3; run_rows++) check_bands(w, 1 + 4 * (run_rows % 2), stride, run_rows, kinds[run_rows]);
-            for (int run_rows = 1; run_rows <= 9; run_rows += 2) check_planes(w, stride, run_rows, kinds[run_rows % 4], run_rows % 4);
+            for (int run_rows = 0; run_rows <= 3; run_rows++)
+                check_bands(w, 1 + 4 * (run_rows % 2), stride, run_rows, kinds[run_rows]);
+            for (int run_rows = 1; run_rows <= 9; run_rows += 2)
+                check_planes(w, stride, run_rows, kinds[run_rows % 4], run_rows % 4);
             check_pad(w, stride);
         }
         for (int max = 0; max <= 1; max++)

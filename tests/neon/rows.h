@@ -1,9 +1,7 @@
 /* Operators along an axis: reductions, normalisations, running sums, the places of extrema. */
 #include "operators.h"
 
-static double red_start(int kind) {
-    return kind == RED_MAX ? -INFINITY : kind == RED_MIN ? INFINITY : kind == RED_PRODUCT;
-}
+static double red_start(int kind) { return kind == RED_MAX ? -INFINITY : kind == RED_MIN ? INFINITY : kind == RED_PRODUCT; }
 
 static double red_take(int kind, double sum, double x, double shift) {
     switch (kind) {
@@ -46,14 +44,16 @@ static void check_reduce(int form, int kind, int kept, int reduced, int n, int s
         double want = red_start(kind), size = 0;
         for (int r = 0; r < (rows ? reduced * n : form == REDUCE_PAIRS ? 2 : reduced); r++) {
             const ptrdiff_t column = j % n * (ptrdiff_t)stride;
-            const real e = rows ? x[j * reduced * row + r * (ptrdiff_t)stride]
-                : form == REDUCE_PAIRS ? x[j / n * row + column + r] : x[(j / n * reduced + r) * row + column];
+            const real e = rows                   ? x[j * reduced * row + r * (ptrdiff_t)stride]
+                           : form == REDUCE_PAIRS ? x[j / n * row + column + r]
+                                                  : x[(j / n * reduced + r) * row + column];
             want = red_take(kind, want, e, shift[j]);
             size += kind == RED_EXP ? exp(e - shift[j]) : fmax(fabs(e), (double)e * e);
         }
         if (finish == FIN_LOG && want <= 0) continue;
         const double last = red_end(finish, want, 7, shift[j]), relative = kind == RED_PRODUCT ? 1e-5 : 2e-6 * size / fabs(want);
-        check_near(label, y[j], last, finish == FIN_LOG || finish == FIN_LOG_PLUS ? relative + 1e-6 : relative * fabs(last) + 1e-6);
+        check_near(label, y[j], last,
+                   finish == FIN_LOG || finish == FIN_LOG_PLUS ? relative + 1e-6 : relative * fabs(last) + 1e-6);
     }
     end_case();
 }
@@ -106,8 +106,10 @@ static void check_along(const char *name, int outer, int n, int inner, int kind)
             const double e = from[j * inner];
             sum += softmax ? exp(e) : kind == 1 ? fabs(e) : e * e;
         }
-        if (softmax) want = kind ? x[i] - log(sum) : exp(x[i]) / sum;
-        else want = sum == 0 ? 0 : x[i] / (kind == 1 ? sum : sqrt(sum));
+        if (softmax)
+            want = kind ? x[i] - log(sum) : exp(x[i]) / sum;
+        else
+            want = sum == 0 ? 0 : x[i] / (kind == 1 ? sum : sqrt(sum));
         check_near(label, y[i], want, 4e-6);
     }
     end_case();
@@ -115,8 +117,9 @@ static void check_along(const char *name, int outer, int n, int inner, int kind)
 
 /* Integers and, for element 0, floats with whole values. */
 static double element_of(const void *p, int element, int i) {
-    return element == SCAN_FLOAT ? ((const float *)p)[i]
-        : element == SCAN_INT32 ? ((const int32_t *)p)[i] : (double)((const int64_t *)p)[i];
+    return element == SCAN_FLOAT   ? ((const float *)p)[i]
+           : element == SCAN_INT32 ? ((const int32_t *)p)[i]
+                                   : (double)((const int64_t *)p)[i];
 }
 
 static void *whole_numbers(int element, int n, int span) {
