@@ -1,6 +1,7 @@
 /* The native operators of an instruction set against double loops, as harness.c does for the kernels of layers: values at
  * sizes round the vectors, whole and in parts, nothing written round the outputs, indices and divisors that are refused. */
 #include "products.h"
+#include "windows.h"
 #include "elements.h"
 #include "rows.h"
 #include "moves.h"
