@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._core import program
-from .errors import InputError, RnnrtError, UnsupportedError
+from .errors import InputError, RnnrtError
 from .folded import Folder
 from .native.emitter import Emitter
 from .native.tensor import ARENA, Buffer, Opaque, Tensor, c_strides
@@ -30,10 +30,10 @@ Signature = tuple[tuple[np.dtype, tuple[int, ...]] | None, ...]
 
 @dataclass(slots=True)
 class End:
-    """The outputs: (dtype, shape) of those that are arrays; the numbers of the objects that the others are."""
+    """The outputs: (dtype, shape) of those that are made; of the others the number of an object, or a known array."""
 
     outputs: list[tuple[np.dtype, tuple[int, ...]] | None]
-    objects: list[int | None]
+    objects: list[int | np.ndarray | None]
     first_base: int
     kind: int = 0
 
@@ -256,15 +256,17 @@ class Binding:
         level = place.levels[-1]
         first = place.n_bases + 1
         outputs: list[Any] = []
-        objects: list[int | None] = []
+        objects: list[int | np.ndarray | None] = []
         for k, slot in enumerate(level.plan.outputs):
             value = level.values[slot]
             if type(value) is not Tensor:
                 outputs.append(None)
                 objects.append(None if value is None else value.index)
                 continue
-            if value.dtype.kind == "O":
-                raise UnsupportedError("an output that is a constant array of strings")
+            if value.dtype.kind == "O":  # strings, which only a constant has
+                outputs.append(None)
+                objects.append(value.value)
+                continue
             outputs.append((value.dtype, value.shape))
             objects.append(None)
             value.force(emitter)

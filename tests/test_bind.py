@@ -331,3 +331,38 @@ def test_a_profile_accounts_for_every_step(tmp_path):
 def test_strides_of_a_c_contiguous_array():
     assert c_strides((2, 3, 4)) == (12, 4, 1)
     assert c_strides(()) == ()
+
+
+# What both tiers must agree on
+
+
+@pytest.mark.parametrize("op", ["Div(a, b)", "Mod(a, b)", "Mod<fmod = 1>(a, b)"])
+@pytest.mark.parametrize("kind", ["int32", "int64", "uint8", "int16", "uint32", "uint64"])
+def test_integer_division_by_zero_is_the_same_error_in_both_tiers(op, kind):
+    model = rnnrt.load(parsed(f"({kind}[N] a, {kind}[M] b) => ({kind}[K] y) {{ y = {op} }}"))
+    a = np.array([4, 5, 6], kind)
+    with pytest.raises(InputError, match=rf"{op[:3]} 'y': {program.WRONG[3]}"):
+        model.run({"a": a, "b": np.array([1, 0, 3], kind)})
+    assert model.run({"a": a, "b": np.array([4, 2, 7], kind)})["y"].tolist() == [[1, 2, 0], [0, 1, 6]][op[0] == "M"]
+    assert model.run({"a": a[:0], "b": np.zeros(1, kind)})["y"].shape == (0,), "nothing is divided"
+
+
+def test_integer_division_of_constants_by_zero_is_the_same_error():
+    model = rnnrt.load(parsed("(int64[N] a) => (int64[K] y) { z = Div(k, l)  y = Mul(a, z) }", k=[3, 4], l=[1, 0]))
+    with pytest.raises(InputError, match=rf"Div 'z': {program.WRONG[3]}"):
+        model.run({"a": np.ones(2, np.int64)})
+
+
+def test_constant_strings_go_out():
+    text = """(bool c) => (string[2] y, string[2] z, string[2] same) {
+        y = Identity(k)  same = Identity(k)
+        z = If(c)<then_branch = t () => (string[2] a) { a = Identity(k) },
+                  else_branch = e () => (string[2] b) { b = Identity(l) }>
+    }"""
+    model = rnnrt.load(parsed(text, k=np.array(["a", "bc"], object), l=np.array(["d", ""], object)))
+    for c in (True, False, True):
+        got = model.run({"c": np.array(c)})
+        assert got["y"].tolist() == got["same"].tolist() == ["a", "bc"]
+        assert got["z"].tolist() == (["a", "bc"] if c else ["d", ""])
+        got["y"][:] = "another"  # which is the caller's own
+        assert got["same"].tolist() == ["a", "bc"]

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from native_util import Bound
-from ops_util import make_node, run_op
+from bound import Bound, run_native
+from ops_util import run_op
 from oracle import ACTIVATIONS
 
 import rnnrt.native.conv
@@ -99,12 +99,12 @@ def test_convolutions(isa: str, tiling: str, op: str, monkeypatch: pytest.Monkey
         want = expected(op, inputs, attrs)
         if want is None or not want.size:
             continue
-        node = make_node(op, 3, **attrs)
-        bound = Bound(isa, node, *inputs, known=(1, 2) if seed % 2 else (1,))
-        assert bound.supported
-        whole = bound.run()[0]
+        bound = Bound(isa, threads=3)
+        y = bound.node(op, *inputs, known=(1, 2) if seed % 2 else (1,), **attrs)
+        assert y is not None
+        whole = bound.run(y)
         close(whole, want, inputs)
-        assert np.array_equal(bound.run(n_parts=3)[0], whole), "bits depend on the number of parts"
+        assert np.array_equal(bound.run(y, parts=3), whole), "bits depend on the number of parts"
         tried += 1
     assert tried > 30
 
@@ -125,12 +125,12 @@ def test_activations(isa: str, activation: int) -> None:
     ]:
         rng = np.random.default_rng(activation)
         inputs = [rng.standard_normal(s).astype(np.float32) for s in (shape, w_shape, w_shape[:1])]
-        node = make_node("Conv", 3, **attrs)
-        plain, merged = (Bound(isa, node, *inputs, known=(1, 2)) for _ in range(2))
-        step = merged.outputs[0].producer
+        bound = Bound(isa, threads=3)
+        plain, merged = (bound.node("Conv", *inputs, known=(1, 2), **attrs) for _ in range(2))
+        step = merged.producer
         step.words[step.epilogue : step.epilogue + 3] = [activation, 0.3, 0.7]
-        want = function(plain.run()[0].astype(np.float64), **given)
-        np.testing.assert_allclose(merged.run()[0], want, rtol=1e-6, atol=1e-6)
+        want = function(bound.run(plain).astype(np.float64), **given)
+        np.testing.assert_allclose(bound.run(merged), want, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
@@ -152,12 +152,13 @@ def test_pools(isa: str, op: str) -> None:
         want = expected(op, [x], attrs)
         if want is None or not want.size:
             continue
-        bound = Bound(isa, make_node(op, 1, **attrs), x)
-        if not bound.supported:
+        bound = Bound(isa, threads=3)
+        y = bound.node(op, x, **attrs)
+        if y is None:
             continue
         with np.errstate(invalid="ignore"):
-            close(bound.run()[0], want, [x])
-        assert np.array_equal(bound.run()[0], bound.run(n_parts=3)[0], equal_nan=True)
+            close(bound.run(y), want, [x])
+        assert np.array_equal(bound.run(y), bound.run(y, parts=3), equal_nan=True)
         tried += 1
     assert tried > 40
 
@@ -167,14 +168,14 @@ def test_global_pools(isa: str, op: str) -> None:
     for seed, n in enumerate((*SIZES, 200)):
         rng = np.random.default_rng(seed)
         x = strided(rng, (2, 3, 2, n))
-        bound = Bound(isa, make_node(op, 1), x)
-        np.testing.assert_allclose(bound.run()[0], run_op(op, x.astype(np.float64)), rtol=1e-5, atol=1e-6)
+        got = run_native(op, x, isa=isa, parts=3)
+        np.testing.assert_allclose(got, run_op(op, x.astype(np.float64)), rtol=1e-5, atol=1e-6)
 
 
 def test_what_is_left_to_numpy() -> None:
     """Weights that are not known, other types, more axes, indices of maxima."""
     x, w = np.zeros((1, 2, 9), np.float32), np.zeros((3, 2, 3), np.float32)
-    assert not Bound("baseline", make_node("Conv", 2), x, w).supported
-    assert not Bound("baseline", make_node("Conv", 2), x.astype(np.float64), w.astype(np.float64), known=(1,)).supported
-    assert not Bound("baseline", make_node("Conv", 2), x[..., None, None], w[..., None, None], known=(1,)).supported
-    assert not Bound("baseline", make_node("MaxPool", 1, 2, kernel_shape=[2]), x).supported
+    assert run_native("Conv", x, w) is None
+    assert run_native("Conv", x.astype(np.float64), w.astype(np.float64), known=(1,)) is None
+    assert run_native("Conv", x[..., None, None], w[..., None, None], known=(1,)) is None
+    assert run_native("MaxPool", x, kernel_shape=[2], outputs=2) is None

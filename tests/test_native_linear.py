@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from native_steps import LANES, bind, execute, run_native, strided
-from ops_util import make_node, run_op
+from bound import LANES, Bound, run_native, strided
+from ops_util import run_op
 
 from rnnrt.native.product import add_bias
-from rnnrt.native.registry import NATIVE
-from rnnrt.native.tensor import constant
 
 SIZES = [1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 33, 48, 64, 65, 100, 130]
 KNOWN = [(), (0,), (1,)]
@@ -113,8 +111,9 @@ def test_einsum(isa, equation):
 
 
 def test_einsum_of_one_operand_is_a_view(isa):
-    emitter, y, _ = bind("Einsum", np.zeros((2, 3, 4), np.float32), isa=isa, equation="abc->cab")
-    assert not emitter.steps
+    bound = Bound(isa)
+    y = bound.node("Einsum", np.zeros((2, 3, 4), np.float32), equation="abc->cab")
+    assert not bound.steps
     assert (y.shape, y.strides) == ((4, 2, 3), (1, 12, 4))
 
 
@@ -149,34 +148,35 @@ def test_a_known_addend_becomes_the_bias(isa):
     rng = np.random.default_rng(8)
     for shape_a, n, shape in [((4, 9), 21, (21,)), ((2, 3, 9), 21, (1, 1, 21)), ((4, 9), 5, (1,)), ((4, 90), 1, (1,))]:
         a, b, c = strided(rng, shape_a, 0), strided(rng, (shape_a[-1], n), 0), strided(rng, shape, 0)
-        emitter, y, places = bind("MatMul", a, b, isa=isa, known=(1,))
-        y.uses = 1
-        assert add_bias(emitter, y, constant(c))
-        assert not add_bias(emitter, y, constant(c)), "there is one already"
-        np.testing.assert_allclose(execute(emitter, y, places, isa), a @ b + c, 1e-5, 1e-5)
+        bound = Bound(isa)
+        y = bound.node("MatMul", a, b, known=(1,))
+        assert add_bias(bound.emitter, y, bound.constant(c))
+        assert not add_bias(bound.emitter, y, bound.constant(c)), "there is one already"
+        np.testing.assert_allclose(bound.run(y), a @ b + c, 1e-5, 1e-5)
 
 
 def test_addends_that_are_no_bias(isa):
     a, b = np.ones((4, 9), np.float32), np.ones((9, 21), np.float32)
-    emitter, y, _ = bind("MatMul", a, b, isa=isa, known=(1,))
-    y.uses = 1
+    bound = Bound(isa)
+    y = bound.node("MatMul", a, b, known=(1,))
     for shape in [(4, 1), (4, 21), (1, 1, 1, 21)]:
-        assert not add_bias(emitter, y, constant(np.ones(shape, np.float32)))
+        assert not add_bias(bound.emitter, y, bound.constant(np.ones(shape, np.float32)))
     y.uses = 2
-    assert not add_bias(emitter, y, constant(np.ones(21, np.float32)))
+    assert not add_bias(bound.emitter, y, bound.constant(np.ones(21, np.float32)))
 
 
 def test_an_activation_is_applied_to_the_sums(isa):
     rng = np.random.default_rng(9)
     for m, k, n in [(1, 9, 40), (13, 7, 5), (5, 400, 3)]:
         a, b = strided(rng, (m, k), 0), strided(rng, (k, n), 0)
-        emitter, y, places = bind("MatMul", a, b, isa=isa, known=(1,))
+        bound = Bound(isa)
+        y = bound.node("MatMul", a, b, known=(1,))
         y.producer.words[y.producer.epilogue] = 0
-        np.testing.assert_allclose(execute(emitter, y, places, isa), np.tanh(a @ b), 1e-5, 2e-5)
+        np.testing.assert_allclose(bound.run(y), np.tanh(a @ b), 1e-5, 2e-5)
 
 
 def test_empty(isa):
-    assert bind("MatMul", np.zeros((0, 3), np.float32), np.zeros((3, 4), np.float32), isa=isa)[1].shape == (0, 4)
+    assert run_native("MatMul", np.zeros((0, 3), np.float32), np.zeros((3, 4), np.float32), isa=isa).shape == (0, 4)
     assert run_native("MatMul", np.zeros((2, 0), np.float32), np.zeros((0, 4), np.float32), isa=isa) is None
 
 
@@ -189,9 +189,11 @@ def test_lanes_are_those_of_the_instruction_set():
 def test_product_addend_and_activation_are_one_step():
     rng = np.random.default_rng(10)
     a, b, c = strided(rng, (4, 9), 0), strided(rng, (9, 21), 0), strided(rng, (21,), 0)
-    emitter, x, _ = bind("MatMul", a, b, isa="baseline", known=(1,))
-    for op, operands in [("Add", [constant(c)]), ("Relu", [])]:
+    bound = Bound()
+    x = bound.node("MatMul", a, b, known=(1,))
+    for op, operands in [("Add", [bound.constant(c)]), ("Relu", [])]:
         x.uses = 1
-        x = NATIVE["", op].bind(emitter, make_node(op, 1 + len(operands)), x, *operands)
-    assert [step.op for step in emitter.steps] == ["gemm"]
+        x = bound.node(op, x, *operands)
+    assert [step.op for step in bound.steps] == ["gemm"]
     assert x.pending is None
+    np.testing.assert_allclose(bound.run(x), np.maximum(a @ b + c, 0), 1e-5, 1e-5)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from native_steps import bind, execute, run_native, strided
+from bound import Bound, run_native, strided
 from ops_util import run_op
 
 SIZES = [1, 2, 3, 5, 8, 15, 16, 17, 33, 70]
@@ -124,9 +124,10 @@ def test_an_activation_follows(isa):
     channels = normals(rng, (3,), (3,), (3,), (3,))
     channels[3] = np.abs(channels[3])
     for op, inputs in [("LayerNormalization", (x, scale, scale)), ("BatchNormalization", (x, *channels))]:
-        emitter, y, places = bind(op, *inputs, isa=isa, known=tuple(range(1, len(inputs))))
+        bound = Bound(isa)
+        y = bound.node(op, *inputs, known=tuple(range(1, len(inputs))))
         y.producer.words[y.producer.epilogue] = 2
-        np.testing.assert_allclose(execute(emitter, y, places, isa), np.maximum(run_op(op, *inputs), 0), 1e-5, 1e-5)
+        np.testing.assert_allclose(bound.run(y), np.maximum(run_op(op, *inputs), 0), 1e-5, 1e-5)
 
 
 def test_what_is_left_to_numpy(isa):

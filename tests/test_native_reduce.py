@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from native_steps import run_native, strided
+from bound import run_native, strided
 from ops_util import run_op
 
 SIZES = [1, 2, 3, 5, 8, 15, 16, 17, 33, 70]

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bound import Bound, run_native
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ops_util import assert_same, run_op
-from segments import Memory, fresh, run_native
 
-import rnnrt.native.views
 from rnnrt.errors import InputError
 from rnnrt.native.tensor import c_strides
 from rnnrt.native.views import reshaped_strides
@@ -41,15 +40,15 @@ def strided(draw: st.DrawFn, most: int = 4, least: int = 0) -> np.ndarray:
 
 def check(op: str, x: np.ndarray, *rest: Any, steps: int | None = 0, **attrs: Any) -> None:
     """The native form gives what the NumPy operator gives, in `steps` steps."""
-    memory = Memory()
-    known = tuple(range(1, 1 + len(rest)))
+    bound = Bound()
     outputs = attrs.pop("outputs", 1)
-    got = run_native(op, x, *rest, known=known, memory=memory, outputs=outputs, **attrs)
+    made = bound.node(op, x, *rest, known=tuple(range(1, 1 + len(rest))), outputs=outputs, **attrs)
     want = run_op(op, x, *rest, outputs=outputs, **attrs)
-    assert got is not None
-    for g, w in zip(got, want, strict=True) if outputs > 1 else [(got, want)]:
+    assert made is not None
+    got = bound.run(*made) if isinstance(made, tuple) else (bound.run(made),)
+    for g, w in zip(got, want if outputs > 1 else (want,), strict=True):
         assert_same(g, w)
-    assert steps is None or len(memory.emitter.steps) == steps
+    assert steps is None or len(bound.steps) == steps
 
 
 @given(strided(), st.data())
@@ -165,15 +164,14 @@ def test_unknown_contents_are_no_view() -> None:
 
 
 def test_what_can_be_merged_into_a_step_can_be_through_a_view_of_all_of_it() -> None:
-    memory = Memory()
-    x = fresh((2, 1, 3))
-    x.producer = memory.emitter.emit("copy", [], 0)
-    node = rnnrt.native.views.Node("Squeeze", ["x"], ["y"])
-    y = rnnrt.native.views.squeeze(memory.emitter, node, x)
+    bound = Bound()
+    x = bound.made((2, 1, 3))
+    x.producer = bound.emitter.emit("copy", [], 0)
+    y = bound.node("Squeeze", x)
     assert y is not None
     assert y.producer is x.producer
     assert y.strides == c_strides((2, 3))
     x.uses = 2
-    y = rnnrt.native.views.squeeze(memory.emitter, node, x)
+    y = bound.node("Squeeze", x)
     assert y is not None
     assert y.producer is None

@@ -41,8 +41,6 @@ KINDS = {"LSTM": RT_LSTM, "GRU": RT_GRU, "RNN": RT_RNN}
 N_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 N_FUNCTIONS = {"LSTM": 3, "GRU": 2, "RNN": 1}
 
-# A call of fewer multiply-adds is over in a few microseconds and keeps the GIL.
-cdef double GIL_WORK = 5e4
 # A guess at the time of a step: multiply-adds a nanosecond of one thread, and bytes of weights from the L2 cache and beyond.
 cdef double MULTIPLY_RATE = 60
 cdef double NEAR_RATE = 80
@@ -109,9 +107,6 @@ def apply(str name, x, isa=None):
 
 cdef class Block:
     """Memory aligned to cache lines, or to huge pages where it fills some, freed with the object."""
-
-    cdef void *data
-    cdef size_t size
 
     def __cinit__(self, size_t size):
         self.size = size

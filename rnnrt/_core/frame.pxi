@@ -1,19 +1,5 @@
 # What a run holds: arenas, and the arrays behind the bases. Included by program.pyx.
 
-cdef class Block:
-    """Memory aligned to cache lines, freed with the object."""
-
-    cdef void *data
-
-    def __cinit__(self, size_t size):
-        if posix_memalign(&self.data, 64, max(size, <size_t> 64)) != 0:
-            self.data = NULL
-            raise MemoryError(f"rnnrt: no memory for {size} bytes")
-
-    def __dealloc__(self):
-        free(self.data)
-
-
 cdef struct layout_t:                  # an array that a segment reads or makes; type -1: any other object
     int type, n_axes
     cnp.npy_intp shape[MAX_AXES]

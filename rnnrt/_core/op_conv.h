@@ -32,6 +32,22 @@ typedef struct {
     rt_conv_phase phase[];
 } rt_conv;
 
+/* The tiles of a kind (row, column) for each number of rows and vectors, which are known when they are compiled, and their
+ * table. */
+/* clang-format off */
+#define CONV_TILE(kind, mr, nv) \
+    static void kind##_##mr##x##nv(const rt_##kind##_tile *t) { kind##_tile(mr, nv, t); }
+#define CONV_TILES_OF(kind, nv) \
+    CONV_TILE(kind, 1, nv) CONV_TILE(kind, 2, nv) CONV_TILE(kind, 3, nv) CONV_TILE(kind, 4, nv) \
+    CONV_TILE(kind, 5, nv) CONV_TILE(kind, 6, nv) CONV_TILE(kind, 7, nv) CONV_TILE(kind, 8, nv)
+#define CONV_ROW(kind, nv) \
+    {0, kind##_1x##nv, kind##_2x##nv, kind##_3x##nv, kind##_4x##nv, kind##_5x##nv, kind##_6x##nv, kind##_7x##nv, kind##_8x##nv}
+#define CONV_TILES(kind) \
+    CONV_TILES_OF(kind, 1) CONV_TILES_OF(kind, 2) CONV_TILES_OF(kind, 3) CONV_TILES_OF(kind, 4) \
+    static void (*const kind##_tiles[MAX_NV + 1][MAX_ROWS + 1])(const rt_##kind##_tile *) = \
+        {{0}, CONV_ROW(kind, 1), CONV_ROW(kind, 2), CONV_ROW(kind, 3), CONV_ROW(kind, 4)};
+/* clang-format on */
+
 /* f in place over n vectors. */
 static __attribute__((noinline)) void conv_activate(int64_t kind, double alpha, double beta, real *x, int64_t n) {
     for (int64_t i = 0; i < n; i++) {

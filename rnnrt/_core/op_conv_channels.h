@@ -38,20 +38,7 @@ RT_INLINE void column_tile(const int mr, const int nv, const rt_column_tile *t) 
     for (int i = 0; i < mr * nv; i++) v_store(t->out + i * LANES, acc[i]);
 }
 
-/* clang-format off */
-#define RT_COLUMN_TILE(mr, nv) \
-    static void column_##mr##x##nv(const rt_column_tile *t) { column_tile(mr, nv, t); }
-#define RT_COLUMN_TILES(nv) \
-    RT_COLUMN_TILE(1, nv) RT_COLUMN_TILE(2, nv) RT_COLUMN_TILE(3, nv) RT_COLUMN_TILE(4, nv) \
-    RT_COLUMN_TILE(5, nv) RT_COLUMN_TILE(6, nv) RT_COLUMN_TILE(7, nv) RT_COLUMN_TILE(8, nv)
-RT_COLUMN_TILES(1) RT_COLUMN_TILES(2) RT_COLUMN_TILES(3) RT_COLUMN_TILES(4)
-
-typedef void (*column_fn)(const rt_column_tile *);
-#define RT_COLUMN_FNS(nv) \
-    {0, column_1x##nv, column_2x##nv, column_3x##nv, column_4x##nv, column_5x##nv, column_6x##nv, column_7x##nv, column_8x##nv}
-static const column_fn column_tiles[MAX_NV + 1][MAX_ROWS + 1] =
-    {{0}, RT_COLUMN_FNS(1), RT_COLUMN_FNS(2), RT_COLUMN_FNS(3), RT_COLUMN_FNS(4)};
-/* clang-format on */
+CONV_TILES(column)
 
 typedef struct {
     int64_t n, h, w;

@@ -55,18 +55,7 @@ RT_INLINE void row_tile(const int mr, const int nv, const rt_row_tile *t) {
     }
 }
 
-/* clang-format off */
-#define RT_ROW_TILE(mr, nv) \
-    static void row_##mr##x##nv(const rt_row_tile *t) { row_tile(mr, nv, t); }
-#define RT_ROW_TILES(nv) \
-    RT_ROW_TILE(1, nv) RT_ROW_TILE(2, nv) RT_ROW_TILE(3, nv) RT_ROW_TILE(4, nv) \
-    RT_ROW_TILE(5, nv) RT_ROW_TILE(6, nv) RT_ROW_TILE(7, nv) RT_ROW_TILE(8, nv)
-RT_ROW_TILES(1) RT_ROW_TILES(2) RT_ROW_TILES(3) RT_ROW_TILES(4)
-
-typedef void (*row_fn)(const rt_row_tile *);
-#define RT_ROW_FNS(nv) {0, row_1x##nv, row_2x##nv, row_3x##nv, row_4x##nv, row_5x##nv, row_6x##nv, row_7x##nv, row_8x##nv}
-static const row_fn row_tiles[MAX_NV + 1][MAX_ROWS + 1] = {{0}, RT_ROW_FNS(1), RT_ROW_FNS(2), RT_ROW_FNS(3), RT_ROW_FNS(4)};
-/* clang-format on */
+CONV_TILES(row)
 
 /* A tile that waits in out[] to y: activated, and to every yw-th element of rows of `n` positions. */
 static void finish_row_tile(const rt_conv *s, const rt_row_tile *t, int mr, int nv, int64_t n) {

@@ -185,6 +185,7 @@ RT_INLINE void reduce_kind(const int kind, red_long halves, const rt_reduce *s, 
     const real *x = RT_AT(const real, values, s->x), *shift = RT_AT(const real, values, s->shift);
     real *y = RT_AT(real, values, s->y);
     int64_t kept = 1, at[REDUCE_AXES] = {0}, item = 0;
+    if (!shift) shift = y; /* as large, and not read */
     for (int k = 0; k < s->n_kept; k++) kept *= s->kept[k].size;
     if (s->form == REDUCE_ROWS) {
         reduce_rows(kind, halves, s, x, y, shift, kept * part / n_parts, kept * (part + 1) / n_parts);

@@ -16,10 +16,6 @@ MOST_SEGMENTS: int
 def operators() -> dict[str, int]: ...
 def apply(name: str, words: list[Any], isa: str | None = None, part: int = 0, n_parts: int = 1) -> str: ...
 
-@disjoint_base
-class Block:
-    def __init__(self, size: int) -> None: ...
-
 ARENA: int
 
 @disjoint_base

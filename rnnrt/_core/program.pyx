@@ -20,9 +20,9 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memmove, memset
-from posix.stdlib cimport posix_memalign
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
+from rnnrt._core.engine cimport GIL_WORK, Block
 from rnnrt._core.kernels cimport rt_pool
 
 import os
@@ -64,9 +64,7 @@ WRONG = ("", "an index lies outside of its axis", "sequence_lens", "an integer w
 cdef enum:
     MAX_AXES = 8                   # of arrays on the fast path
 
-# A segment of less work (Emitted.work) keeps the GIL: it is over in some microseconds.
-cdef double GIL_WORK = 5e4
-cdef double THREAD_WORK = 1e6
+cdef double THREAD_WORK = 1e6      # of a step (Emitted.work), for another thread to be worth it
 
 
 cdef type np_ndarray = np.ndarray
@@ -267,8 +265,11 @@ cdef list deliver(Segment segment, Frame frame):
         if entry is not None:
             results.append(<object> frame.owners[segment.first_base + k])
         else:
-            index = segment.terminal.objects[k]
-            results.append(None if index is None else frame.objects[index])
+            what = segment.terminal.objects[k]
+            if type(what) is np_ndarray:
+                results.append(what.copy())
+            else:
+                results.append(None if what is None else frame.objects[what])
         k += 1
     return results
 

@@ -89,7 +89,7 @@ cdef size_t share_out(team_t *team, const rt_layer *layer, const rt_call *whole,
             first = n_batch * k // n_rows
             take_rows(&job.call, first, n_batch * (k + 1) // n_rows - first, team.kernels.element_size)
         if k == 0 or n_units == 1:
-            job.call.work = <char *> whole.work + size
+            job.call.work = <void *> (<size_t> whole.work + size)     # no address yet: see plan_team
             size += team.kernels.work_size(layer, job.call.n_time, job.call.n_batch, n_units)
         else:
             job.call.work = (job - 1).call.work

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from ..errors import UnsupportedError
+from ..errors import InputError, UnsupportedError
 from ..graph import Node
 from .common import array_result, choice, in_float32
 from .registry import Function, operator
@@ -69,13 +69,23 @@ operator(*UFUNCS)(_build_ufunc)
 
 @operator("Div")
 def build_div(node: Node) -> Function:
-    """A / B; of integers the quotient truncated toward zero, and 0 for division by zero."""
+    """A / B; of integers the quotient truncated toward zero."""
 
     def run(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        y = _truncated_quotient(a, b) if a.dtype.kind in "iu" else np.true_divide(a, b)
+        if a.dtype.kind in "iu":
+            _check_divisor(node, a, b)
+            y = _truncated_quotient(a, b)
+        else:
+            y = np.true_divide(a, b)
         return y if y.__class__ is np.ndarray else np.asarray(y)
 
     return run
+
+
+def _check_divisor(node: Node, a: np.ndarray, b: np.ndarray) -> None:
+    """Refuse to divide integers by zero, as the native steps do."""
+    if a.size and not b.all():
+        raise InputError(f"{node.label()}: an integer was divided by zero")
 
 
 def _truncated_quotient(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -88,7 +98,14 @@ def _truncated_quotient(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 @operator("Mod")
 def build_mod(node: Node) -> Function:
     """The remainder with the sign of B (fmod=0) or of A (fmod=1)."""
-    return array_result(np.fmod if node.attrs.get("fmod", 0) else np.remainder)
+    remainder = array_result(np.fmod if node.attrs.get("fmod", 0) else np.remainder)
+
+    def run(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        if a.dtype.kind in "iu":
+            _check_divisor(node, a, b)
+        return remainder(a, b)
+
+    return run
 
 
 @operator("Pow")

@@ -3,32 +3,13 @@
  * Compile with -DSIMD='"simd_neon.h"' and -I of the core; exits with 1 if anything is off. Checked are every tile shape of
  * panel.h (values, the same bits in tiles of any height, nothing written past the end), exp, tanh and sigmoid over all
  * exponents with the bounds that vmath.h states, the eleven activations, and the flushing of denormals. */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include SIMD
 #include "vmath.h"
 #include "panel.h"
+#include "check.h"
 #include "cpu.h"
 
-enum { MAX_K = 131, GUARD = 64 };
-static int n_checks, n_failed;
-
-static void check(int ok, const char *what, double got, double want) {
-    n_checks++;
-    if (ok) return;
-    if (n_failed++ < 20) printf("FAILED %s: got %.9g, want %.9g\n", what, got, want);
-}
-
-static unsigned seed = 12345;
-static real random_real(void) {
-    seed = seed * 1664525u + 1013904223u;
-    return (real)((int)(seed >> 8) % 20001 - 10000) / 5000;
-}
-
-static void fill(real *p, size_t n) {
-    for (size_t i = 0; i < n; i++) p[i] = random_real();
-}
+enum { MAX_K = 131 };
 
 /* One tile against a double loop; `alone` has the bits of each row computed by itself. */
 static void check_tile(int nv, int rows, ptrdiff_t k1, ptrdiff_t k2) {
@@ -70,8 +51,6 @@ static void check_tile(int nv, int rows, ptrdiff_t k1, ptrdiff_t k2) {
     for (int i = 0; i < GUARD; i++) check(out[rows * n + i] == guard, "bytes past a tile", out[rows * n + i], guard);
 }
 
-static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
-
 /* Error in ulp of a word at every exponent; results that are denormal or overflow count as 0 and inf. */
 static void check_word(const char *name, vf (*word)(vf), double (*exact)(double), double bound) {
     const double tiny = 1.17549435e-38, huge = 3.40282347e38;
@@ -110,22 +89,6 @@ static void check_word(const char *name, vf (*word)(vf), double (*exact)(double)
         check(y[LANES - 1] == (real)exact(sign * INFINITY), "the limit at infinity", y[0], exact(sign * INFINITY));
     }
     printf("%s: at most %.2f ulp\n", name, worst);
-}
-
-static double activation(int kind, double a, double b, double x) {
-    switch (kind) {
-    case ACT_TANH: return tanh(x);
-    case ACT_SIGMOID: return sigmoid(x);
-    case ACT_RELU: return x > 0 ? x : 0;
-    case ACT_AFFINE: return a * x + b;
-    case ACT_LEAKY_RELU: return x < 0 ? a * x : x;
-    case ACT_THRESHOLDED_RELU: return x < a ? 0 : x;
-    case ACT_SCALED_TANH: return a * tanh(b * x);
-    case ACT_HARD_SIGMOID: return fmin(1, fmax(0, a * x + b));
-    case ACT_ELU: return x < 0 ? a * expm1(x) : x;
-    case ACT_SOFTSIGN: return x / (1 + fabs(x));
-    default: return fmax(x, 0) + log1p(exp(-fabs(x)));
-    }
 }
 
 static void check_activations(void) {
