@@ -6,7 +6,6 @@ from typing_extensions import disjoint_base
 
 from rnnrt._core import engine as engine
 from rnnrt.errors import InputError as InputError
-from rnnrt.options import RunOptions
 
 WRONG: tuple[str, ...]
 LANES: int
@@ -130,7 +129,7 @@ class RepeatedRun:
         self,
         output_names: Sequence[str] | None,
         input_feed: Mapping[str, Any],
-        run_options: RunOptions | None = None,
+        run_options: object | None = None,
     ) -> list[Any]: ...
 
 @disjoint_base
