@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -133,6 +133,14 @@ def main(
     tables = [limits_table(measured)] if measured else []
     results: list[Result] = []
     pace = QUICK if quick else Pace(rounds)
+
+    def stored() -> dict[str, Any]:
+        return {
+            "contenders": versions,
+            "limits": [asdict(one) for one in measured],
+            "rows": [_plain(r) for r in results],
+        }
+
     with report.progress() as progress:
         task = progress.add_task("", total=len(rows) * len(counts))
         for n, limit in zip(counts, limits, strict=True):
@@ -141,6 +149,7 @@ def main(
                 for row in rows:
                     progress.update(task, description=f"{n} × {row.name}")
                     results.append(run_row(row, contenders, n, limit, pace))
+                    report.store(stored(), (), json_file, None)  # an interrupted run keeps what it has measured
                     progress.advance(task)
     for n in counts:
         for name in dict.fromkeys(row.group for row in rows):
@@ -150,8 +159,7 @@ def main(
     for table in tables:
         report.show(table)
     report.show_drift(limits, [limits_of(n, isa) for n in counts] if measured else [])
-    stored = {"contenders": versions, "limits": [asdict(one) for one in measured], "rows": [_plain(r) for r in results]}
-    report.store(stored, tables, json_file, markdown)
+    report.store(stored(), tables, json_file, markdown)
     if plot is not None:
         from .plot import draw
 
