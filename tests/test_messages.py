@@ -11,9 +11,10 @@ from models_to_damage import GOOD
 from onnx import TensorProto, helper, numpy_helper
 from onnx_util import model_of, node
 
+import rnnrt
 from rnnrt import onnx_file
 from rnnrt._core import messages
-from rnnrt.errors import RnnrtError
+from rnnrt.errors import ModelError, RnnrtError
 from rnnrt.graph import Graph
 from rnnrt.onnx_file import read_model
 
@@ -133,6 +134,15 @@ def rare_forms():
 def test_rare_forms(name, model, with_protobuf):
     data = model.SerializeToString()
     assert of_file(read_model(data)) == of_file(with_protobuf(data))
+
+
+@pytest.mark.parametrize("dims", [(0, 1 << 39, 1 << 39), (1 << 39, 1 << 39, 0), (1 << 62,), (-1,), (1 << 31, 1 << 31, 4)])
+def test_dimensions_that_no_array_has(dims):
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=dims, raw_data=b"")
+    model = model_of([node("Identity", ["x"], ["y"])])
+    model.graph.initializer.append(tensor)
+    with pytest.raises(ModelError, match="'w'"):
+        rnnrt.load(model.SerializeToString())
 
 
 def test_fields_may_come_twice(with_protobuf):

@@ -98,7 +98,7 @@ def read(bytes data, dict taken):
         return None
     try:
         return Reader(data, taken).model()
-    except (Strange, UnicodeDecodeError):
+    except (Strange, ValueError, OverflowError):      # of Python and NumPy: text that is no UTF-8, arrays too large
         return None
 
 

@@ -69,6 +69,7 @@ cdef object read_array(Tensor tensor, dict taken, list dims, int type_number, co
     """The array in a tensor's one field of data, which has number 0 where there is none."""
     cdef cnp.dtype dtype = cnp.PyArray_DescrFromType(type_number)
     cdef Py_ssize_t size = dtype.itemsize
+    cdef Py_ssize_t room = size        # as size, axes of no elements left out: NumPy wants that much to be countable, too
     cdef cnp.npy_intp[MAX_AXES] shape
     cdef Py_ssize_t k
     cdef cnp.ndarray array
@@ -76,8 +77,9 @@ cdef object read_array(Tensor tensor, dict taken, list dims, int type_number, co
         if not 0 <= dims[k] < 1 << 40:
             return None
         shape[k] = dims[k]
-        if shape[k] and size > (1 << 62) // shape[k]:
+        if room > (<Py_ssize_t> 1 << 62) // max(shape[k], <cnp.npy_intp> 1):
             return None
+        room *= max(shape[k], <cnp.npy_intp> 1)
         size *= shape[k]
     if data.number == RAW_DATA and data.size == MARK and taken:
         source = taken.get(content(data))
