@@ -136,7 +136,9 @@ def test_rare_forms(name, model, with_protobuf):
     assert of_file(read_model(data)) == of_file(with_protobuf(data))
 
 
-@pytest.mark.parametrize("dims", [(0, 1 << 39, 1 << 39), (1 << 39, 1 << 39, 0), (1 << 62,), (-1,), (1 << 31, 1 << 31, 4)])
+@pytest.mark.parametrize(
+    "dims", [(0, 1 << 39, 1 << 39), (1 << 39, 1 << 39, 0), (1 << 62,), (-1,), (1 << 31, 1 << 31, 4)]
+)
 def test_dimensions_that_no_array_has(dims):
     tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=dims, raw_data=b"")
     model = model_of([node("Identity", ["x"], ["y"])])
