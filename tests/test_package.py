@@ -169,12 +169,19 @@ def test_a_wheel_holds_no_sources_and_is_small():
     assert Path(path).stat().st_size < 3_000_000
     assert [n for n in names if n.endswith((".pyx", ".pxi", ".pxd", ".c", ".h"))] == []
     assert {Path(n).parts[0] for n in names} == {"rnnrt", f"rnnrt-{rnnrt.__version__}.dist-info"}
-    for wanted in ("rnnrt/py.typed", "rnnrt/_core/engine.pyi", "rnnrt/demo/", ".dist-info/licenses/LICENSE"):
+    for wanted in (
+        "rnnrt/py.typed",
+        "rnnrt/operators.txt",
+        "rnnrt/_core/engine.pyi",
+        "rnnrt/demo/",
+        ".dist-info/licenses/LICENSE",
+    ):
         assert any(wanted in n for n in names), wanted
     assert len([n for n in names if n.startswith("rnnrt/demo/") and n.endswith(".onnx")]) == 2
     kernels = {f"{kind}_{isa}" for kind in ("cells", "ops") for isa in rnnrt.cpu()["built"]}
     assert {Path(n).name.split(".")[0] for n in names if n.endswith(".so")} == {
         "engine",
+        "messages",
         "program",
         "cells_f64",
         *kernels,
