@@ -264,7 +264,9 @@ cdef void aim_hidden(const run_t *q, int block, int next, const split_t *cut, in
 
 cdef inline const real *gru_inputs(const run_t *q, int block, int row, const real *x_sums) noexcept nogil:
     """Where a tile's sums over x are: projected ahead, or in x_sums."""
-    return projection(q, block, q.pre_row + row) if q.chunk else x_sums
+    if q.chunk:
+        return projection(q, block, q.pre_row + row)
+    return x_sums
 
 
 cdef void gru_sums(const run_t *q, const int *blocks, const int *nexts, int together, const split_t *cut, int tile, int row,
