@@ -15,6 +15,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 CORE = "rnnrt/_core"
+READER = ("fields.pxi", "value_messages.pxi")  # which messages.pyx alone includes
 # No -ffast-math: it would flush denormals for the whole process. No contraction: kernels say where a product is fused.
 FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi", "-g0"]
 if os.environ.get("RNNRT_SANITIZE") == "1":
@@ -55,8 +56,8 @@ def flags_file() -> str:
 def unread(module: str, header: str) -> bool:
     """Whether a module certainly does without a header, and need not be built anew when that changes."""
     if module == "messages":
-        return header not in ("fields.pxi", "value_messages.pxi")
-    if header in ("fields.pxi", "value_messages.pxi"):
+        return header not in READER
+    if header in READER:
         return True
     if module.startswith("ops_"):
         return header.endswith((".pxi", ".pxd"))
