@@ -6,9 +6,9 @@ python -m bench.layers --vs onnxruntime,openvino,torch --threads 1,2
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ import typer
 
 from . import problems, report
 from .contenders import PEERS
-from .floors import floor
+from .floors import floor, levels
 from .limits import Limits, NoLimitsError, measure
 from .limits import table as limits_table
 from .rounds import QUICK, Contender, ContenderError, Pace, Timing, interleave
@@ -25,6 +25,7 @@ from .summary import group_table, verdict_table
 
 WRONG = 1e-4
 """A larger difference from the oracle than this is a wrong answer, and its time does not count."""
+FULL = "rnnrt, full lengths"
 
 
 @dataclass
@@ -33,11 +34,16 @@ class Result:
 
     row: Row
     threads: int
-    floor: float | None
+    floors: Timing | None = None
     times: dict[str, Timing] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
     opening: dict[str, dict[str, float]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def floor(self) -> float | None:
+        """The time that the machine allows at the least, as it was in these rounds."""
+        return self.floors.seconds if self.floors else None
 
     @property
     def ours(self) -> float | None:
@@ -45,48 +51,77 @@ class Result:
         return self.times["rnnrt"].seconds if "rnnrt" in self.times else None
 
     @property
-    def best_peer(self) -> float | None:
-        """The time of the fastest peer that answered right."""
-        return min((timing.seconds for name, timing in self.times.items() if name != "rnnrt"), default=None)
-
-    @property
     def ahead(self) -> float | None:
         """Best peer / rnnrt."""
-        return self.best_peer / self.ours if self.ours and self.best_peer else None
+        peers = [timing for name, timing in self.times.items() if name not in ("rnnrt", FULL)]
+        return min((peer.over(self.times["rnnrt"]) for peer in peers), default=None) if self.ours else None
 
     @property
     def over_floor(self) -> float | None:
         """Our time as a multiple of the floor."""
-        return self.ours / self.floor if self.ours and self.floor else None
+        return self.multiple("rnnrt")
+
+    @property
+    def real_step(self) -> float | None:
+        """With unequal lengths: our time a real step, over the same with full ones."""
+        if not {"rnnrt", FULL} <= set(self.times):
+            return None
+        lens = self.row.sequence_lens
+        return self.times["rnnrt"].over(self.times[FULL]) * lens.size * self.row.steps / int(lens.sum())
+
+    def multiple(self, name: str) -> float | None:
+        """A contender's time as a multiple of the floor."""
+        return self.times[name].over(self.floors) if name in self.times and self.floors else None
 
 
-def run_row(row: Row, contenders: Sequence[Contender], threads: int, limits: Limits | None, pace: Pace) -> Result:
-    """Check and time one row."""
-    result = Result(row, threads, floor(row, limits) if limits else None)
-    opened = {}
+def run_row(
+    row: Row,
+    contenders: Sequence[Contender],
+    threads: int,
+    limits: Limits | None,
+    pace: Pace,
+    again: Contender | None = None,
+) -> Result:
+    """Check and time one row; `again` is rnnrt once more, for the same with full lengths beside unequal ones."""
+    result = Result(row, threads)
+    floors = {"floor": lambda: floor(row, limits.now(levels(row, limits), floor(row, limits)))} if limits else {}
     with tempfile.TemporaryDirectory(prefix="rnnrt-bench-") as folder:
-        right = problems.write(row, threads, Path(folder))
-        for contender in contenders:
-            try:
-                reply, answer = contender.open(Path(folder))
-            except ContenderError as failure:
-                result.failures[contender.name] = str(failure)
-                continue
-            result.errors[contender.name] = problems.error(answer, right)
-            if result.errors[contender.name] <= WRONG:
-                opened[contender.name] = contender, reply
-            else:
-                result.failures[contender.name] = f"wrong by {result.errors[contender.name]:.1g}"
+        opened = _open(row, {contender.name: contender for contender in contenders}, Path(folder, "row"), result)
         if is_opened_twice(row):
             for name, (contender, _) in opened.items():
                 with suppress(ContenderError):
-                    result.opening[name] = contender.ask("twice", folder=folder)
-        for name, timing in interleave(opened, pace).items():
-            if isinstance(timing, Timing):
-                result.times[name] = timing
-            else:
+                    result.opening[name] = contender.ask("twice", folder=str(Path(folder, "row")))
+        if row.lengths and again is not None:
+            opened |= _open(replace(row, lengths="full"), {FULL: again}, Path(folder, "full"), result)
+        for name, timing in interleave(opened, pace, floors).items():
+            if not isinstance(timing, Timing):
                 result.failures[name] = str(timing)
+            elif name in floors:
+                result.floors = timing
+            else:
+                result.times[name] = timing
     return result
+
+
+def _open(row: Row, contenders: Mapping[str, Contender], folder: Path, result: Result) -> dict[str, Any]:
+    """Open a row in each contender: those whose answer is right, with their replies."""
+    folder.mkdir()
+    right = problems.write(row, result.threads, folder)
+    opened = {}
+    for name, contender in contenders.items():
+        try:
+            reply, answer = contender.open(folder)
+        except ContenderError as failure:
+            result.failures[name] = str(failure)
+            continue
+        error = problems.error(answer, right)
+        if name != FULL:
+            result.errors[name] = error
+        if error <= WRONG:
+            opened[name] = contender, reply
+        else:
+            result.failures[name] = f"wrong by {error:.1g}"
+    return opened
 
 
 def present(names: Sequence[str], pythons: dict[str, str]) -> dict[str, str]:
@@ -146,9 +181,10 @@ def main(
         for n, limit in zip(counts, limits, strict=True):
             with ExitStack() as stack:
                 contenders = [stack.enter_context(Contender(name, n, pythons.get(name))) for name in versions]
+                again = stack.enter_context(Contender("rnnrt", n, pythons.get("rnnrt")))
                 for row in rows:
                     progress.update(task, description=f"{n} × {row.name}")
-                    results.append(run_row(row, contenders, n, limit, pace))
+                    results.append(run_row(row, contenders, n, limit, pace, again))
                     report.store(stored(), (), json_file, None)  # an interrupted run keeps what it has measured
                     progress.advance(task)
     for n in counts:
@@ -167,7 +203,8 @@ def main(
 
 
 def _plain(result: Result) -> dict:
-    return {**asdict(result), "name": result.row.name, "ahead": result.ahead, "over_floor": result.over_floor}
+    derived = ("floor", "ahead", "over_floor", "real_step")
+    return {**asdict(result), "name": result.row.name, **{name: getattr(result, name) for name in derived}}
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated
@@ -63,6 +64,22 @@ class Limits:
         """float32 operations a second with `isa`."""
         return self.flops[self.isa]
 
+    def now(self, levels: Collection[str], seconds: float) -> Limits:
+        """The limits of this moment: the peak and the bandwidth of some levels anew, the rest as it was.
+
+        Each is the better of two stretches about as long as `seconds`, what is to be compared with them, so that both
+        take the machine's ups and downs alike.
+        """
+        library, n = _library(), self.threads
+        cpus = (ctypes.c_int * n)(*sorted(os.sched_getaffinity(0))[:n])
+        each = min(max(seconds, 1e-4), 2e-2)
+        flops = {self.isa: _flops(library, self.isa, 0, n, cpus, each * self.peak)}
+        reads = {
+            name: _bandwidth(library, self.isa, _span(name, self.sizes, n), 0, n, cpus, each * self.bandwidth[name])
+            for name in set(levels)
+        }
+        return replace(self, flops=self.flops | flops, bandwidth=self.bandwidth | reads)
+
     def level(self, n_bytes: float) -> str:
         """The level that holds so many bytes when each thread keeps its part of them; L1 and L2 are a core's own."""
         for name, size in self.sizes.items():
@@ -90,12 +107,20 @@ def measure(threads: int = 1, isa: str | None = None, seconds: float = 0.2) -> L
     chosen = (ctypes.c_int * threads)(*cpus[:threads])
     sizes, notes = cache_sizes()
     flops = {name: _flops(library, name, seconds, threads, chosen) for name in usable}
-    spans = {name: int(size / (4 * threads) if name == "L3" else size / 2) for name, size in sizes.items()}
-    spans["DRAM"] = max(4 * max(sizes.values()), 64 << 20) // threads
-    bandwidth = {name: _bandwidth(library, isa, span, seconds, threads, chosen) for name, span in spans.items()}
+    levels = [*sizes, "DRAM"]
+    bandwidth = {
+        name: _bandwidth(library, isa, _span(name, sizes, threads), seconds, threads, chosen) for name in levels
+    }
     trips = 20000
     round_trip = library.bench_round_trip(cpus[0], cpus[1], trips, 8) / trips if len(cpus) > 1 else None
     return Limits(isa, threads, flops, bandwidth, sizes, round_trip, notes)
+
+
+def _span(level: str, sizes: dict[str, int], threads: int) -> int:
+    """Bytes that each thread reads to measure a level: half of its own cache, its part of a quarter of a shared one."""
+    if level == "DRAM":
+        return max(4 * max(sizes.values()), 64 << 20) // threads
+    return sizes[level] // (4 * threads) if level == "L3" else sizes[level] // 2
 
 
 def cache_sizes() -> tuple[dict[str, int], list[str]]:
@@ -115,20 +140,26 @@ def cache_sizes() -> tuple[dict[str, int], list[str]]:
     return {name: sizes[name] for name in ("L1", "L2", "L3") if name in sizes}, notes
 
 
-def _flops(library: ctypes.CDLL, isa: str, seconds: float, threads: int, cpus: ctypes.Array) -> float:
+def _flops(
+    library: ctypes.CDLL, isa: str, seconds: float, threads: int, cpus: ctypes.Array, stretch: float = 0.0
+) -> float:
+    """Operations a second; `stretch` is how many to do at a time, where they are not to be few."""
     number, lanes = ISAS[isa]
-    n = 12_000
-    taken = library.bench_fma(number, n, _repeats(library.bench_fma(number, n, 1, 1, cpus), seconds), threads, cpus)
-    return _checked(taken, 2.0 * n * library.bench_products() * lanes * threads)
+    once = 2.0 * library.bench_products() * lanes * threads
+    n = int(max(12_000, stretch / once))
+    repeats = _repeats(library.bench_fma(number, n, 1, 1, cpus), seconds) if seconds else 2
+    return _checked(library.bench_fma(number, n, repeats, threads, cpus), once * n)
 
 
-def _bandwidth(library: ctypes.CDLL, isa: str, span: int, seconds: float, threads: int, cpus: ctypes.Array) -> float:
+def _bandwidth(
+    library: ctypes.CDLL, isa: str, span: int, seconds: float, threads: int, cpus: ctypes.Array, stretch: float = 0.0
+) -> float:
+    """Bytes a second; `stretch` is how many to read at a time, where they are not to be few."""
     number, lanes = ISAS[isa]
     span -= span % (8 * 4 * lanes)
-    passes = max(1, (8 << 20) // span)
-    once = library.bench_read(number, span, passes, 1, 1, cpus)
-    taken = library.bench_read(number, span, passes, _repeats(once, seconds), threads, cpus)
-    return _checked(taken, float(span) * passes * threads)
+    passes = int(max(1, (8 << 20) // span, stretch / (span * threads)))
+    repeats = _repeats(library.bench_read(number, span, passes, 1, 1, cpus), seconds) if seconds else 2
+    return _checked(library.bench_read(number, span, passes, repeats, threads, cpus), float(span) * passes * threads)
 
 
 def _repeats(once: float, seconds: float) -> int:

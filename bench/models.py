@@ -47,7 +47,7 @@ class Result:
     def ahead(self, peer: str) -> float | None:
         """Peer / rnnrt."""
         both = self.times.get(peer), self.times.get("rnnrt")
-        return both[0].seconds / both[1].seconds if both[0] and both[1] else None
+        return both[0].over(both[1]) if both[0] and both[1] else None
 
 
 def run_case(case: Case, contenders: Sequence[Contender], stepper: Contender | None, pace: Pace) -> Result:

@@ -64,6 +64,6 @@ def _ticks(top: float) -> tuple[list[float], list[str]]:
 
 
 def _over_floor(results: Sequence[Result], name: str, hidden: int) -> float | None:
-    mine = [r for r in results if r.row.hidden == hidden and name in r.times]
-    ratios = [r.times[name].seconds / r.floor for r in mine if r.floor]
+    multiples = (r.multiple(name) for r in results if r.row.hidden == hidden)
+    ratios = [multiple for multiple in multiples if multiple]
     return mean(ratios) if ratios else None

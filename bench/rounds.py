@@ -1,8 +1,8 @@
 """Contenders in processes of their own, timed by turns.
 
 In each round every contender gets a short turn, in an order that rotates; a turn's figure is the least of its
-repetitions, a contender's the median over the rounds. Between turns a process is stopped, so that no thread that spins
-or parks late takes time from the next one.
+repetitions, a contender's the median over the rounds, and a ratio the median of the rounds' ratios. Between turns a
+process is stopped, so that no thread that spins or parks late takes time from the next one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,26 +126,43 @@ class Contender:
         return f"the process ended with code {process.returncode}: {lines[-1] if lines else 'it said nothing'}"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Timing:
-    """Seconds a call, over rounds: the median, the least, and (greatest - least) / median."""
+    """Seconds a call in each round."""
 
-    seconds: float
-    best: float
-    spread: float
+    turns: tuple[float, ...]
+
+    @property
+    def seconds(self) -> float:
+        """The median."""
+        return statistics.median(self.turns)
+
+    @property
+    def best(self) -> float:
+        """The least."""
+        return min(self.turns)
+
+    @property
+    def spread(self) -> float:
+        """(greatest - least) / median."""
+        return (max(self.turns) - min(self.turns)) / self.seconds
+
+    def over(self, other: Timing) -> float:
+        """The median of the ratios to another's, round by round: what slows a whole round down cancels."""
+        return statistics.median(mine / its for mine, its in zip(self.turns, other.turns, strict=True))
 
 
 @dataclass(frozen=True)
 class Pace:
     """How long to measure: rounds, and seconds of one turn."""
 
-    rounds: int = 9
-    turn: float = 0.06
+    rounds: int = 11
+    turn: float = 0.04
 
     def times(self, seconds: float) -> tuple[int, int]:
         """Statements in a repetition, and repetitions in a turn, for a statement of so many seconds."""
         number = max(1, int(2e-4 / seconds))
-        return number, min(max(int(self.turn / (number * seconds)), 1 if seconds > 0.3 else 3), 200)
+        return number, min(max(int(self.turn / (number * seconds)), 1 if seconds > 0.3 else 2), 200)
 
 
 QUICK = Pace(3, 0.01)
@@ -155,29 +172,29 @@ Opened = Mapping[str, tuple["Contender", dict[str, Any]]]
 """Contenders that have opened a job, with their replies, by label."""
 
 
-def interleave(opened: Opened, pace: Pace) -> dict[str, Timing | ContenderError]:
-    """Time `opened` by turns."""
-    turns: dict[str, list[float]] = {label: [] for label in opened}
+def interleave(
+    opened: Opened, pace: Pace, others: Mapping[str, Callable[[], float]] | None = None
+) -> dict[str, Timing | ContenderError]:
+    """Time `opened` by turns, and ask `others` for their seconds by turns with them."""
+    others = others or {}
+    turns: dict[str, list[float]] = {label: [] for label in (*opened, *others)}
     failed: dict[str, ContenderError] = {}
-    labels = list(opened)
+    labels = list(turns)
     slow = any(reply["seconds"] * reply["calls"] > 0.5 for _, reply in opened.values())
     for k in range(min(pace.rounds, 3) if slow else pace.rounds):
         for label in labels[k % len(labels) :] + labels[: k % len(labels)]:
-            contender, reply = opened[label]
             if label in failed:
                 continue
-            statement = reply["seconds"] * reply["calls"]
-            number, repeat = pace.times(statement)
             try:
-                turn = contender.ask("time", number=number, repeat=repeat, warm_up=statement < 0.3)
+                turns[label].append(others[label]() if label in others else _turn(*opened[label], pace))
             except ContenderError as error:
                 failed[label] = error
-                continue
-            turns[label].append(turn["best"])
-            reply["seconds"] = turn["best"]
-    return {label: failed.get(label) or _timing(values) for label, values in turns.items()}
+    return {label: failed.get(label) or Timing(tuple(values)) for label, values in turns.items()}
 
 
-def _timing(values: list[float]) -> Timing:
-    middle = statistics.median(values)
-    return Timing(middle, min(values), (max(values) - min(values)) / middle)
+def _turn(contender: Contender, reply: dict[str, Any], pace: Pace) -> float:
+    """Seconds a call, the least of a turn's repetitions."""
+    statement = reply["seconds"] * reply["calls"]
+    number, repeat = pace.times(statement)
+    reply["seconds"] = contender.ask("time", number=number, repeat=repeat, warm_up=statement < 0.3)["best"]
+    return reply["seconds"]

@@ -35,8 +35,8 @@ def _cell(result: Result, name: str) -> str:
     if name not in result.times:
         return "failed" if name in result.failures else "–"
     timing = result.times[name]
-    multiple = f" {timing.seconds / result.floor:.2f}×" if result.floor else ""
-    return f"{seconds(timing.seconds)}{multiple} ±{50 * timing.spread:.0f}%"
+    multiple = result.multiple(name)
+    return f"{seconds(timing.seconds)}{f' {times(multiple)}' if multiple else ''} ±{50 * timing.spread:.0f}%"
 
 
 def verdict_table(results: Sequence[Result]) -> Table:
@@ -55,7 +55,7 @@ def verdict_table(results: Sequence[Result]) -> Table:
         mine = [r for r in results if (r.threads, r.row.group) == (threads, group)]
         where = f"{group}, {threads} thread{'s' * (threads > 1)}"
         target = TARGETS.get((group, threads))
-        ahead = [r.ahead for r in mine if r.ahead and r.row.lengths != "full"]
+        ahead = [r.ahead for r in mine if r.ahead]
         over = [r.over_floor for r in mine if r.over_floor]
         wanted = [getattr(target, name, None) for name in ("ahead", "ahead_worst", "floor", "floor_worst")]
         judge(f"{where}: best peer / rnnrt, mean", mean(ahead) if ahead else None, wanted[0], True)
@@ -77,22 +77,10 @@ def verdict_table(results: Sequence[Result]) -> Table:
                 SECOND_COPY_LIMIT,
                 False,
             )
-        if group == "lengths":
-            judge(f"{where}: time a real step, against full lengths, worst", _lengths(mine), LENGTHS_LIMIT, False)
+        steps = [r.real_step for r in mine if r.real_step]
+        judge(f"{where}: time a real step, against full lengths, worst", max(steps, default=None), LENGTHS_LIMIT, False)
     _judge_errors(results, rows)
     return Table("targets", ["", "got", "wanted", ""], rows)
-
-
-def _lengths(results: Sequence[Result]) -> float | None:
-    """The worst ratio of the time of a real step with unequal lengths to that with full ones."""
-    full = {r.row.name.replace(" full", ""): r for r in results if r.row.lengths == "full"}
-    ratios = []
-    for result in results:
-        other = full.get(result.row.name.replace(" uniform", "")) if result.row.lengths == "uniform" else None
-        if other is not None and result.ours and other.ours:
-            share = result.row.sequence_lens.sum() / other.row.sequence_lens.sum()
-            ratios.append(result.ours / other.ours / share)
-    return max(ratios, default=None)
 
 
 def _judge_errors(results: Sequence[Result], rows: list[list[str]]) -> None:

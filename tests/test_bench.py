@@ -145,22 +145,30 @@ def test_opening_twice(tmp_path, ours):
 # -------------------------------------------------------------------------------------------------------------- reports
 
 
+def test_ratios_are_taken_round_by_round():
+    slow, fast = Timing((1.0, 4.0, 2.0, 9.0)), Timing((0.5, 2.0, 4.0, 3.0))
+    assert slow.over(fast) == 2.0
+    assert (slow.seconds, slow.best, slow.spread) == (3.0, 1.0, 8 / 3)
+    result = layers.Result(row(), 1, fast, {"rnnrt": fast, "openvino": slow, "torch": Timing((9.0,) * 4)})
+    assert result.ahead == 2.0
+    assert result.over_floor == 1.0
+
+
 def test_row_summary_and_stores(tmp_path, ours):
-    made = []
-    for kind in ("uniform", "full"):
-        one = row(group="lengths", batch=5, lengths=kind)
-        result = layers.run_row(one, [ours], 1, LIMITS, BRIEF)
-        assert not result.failures
-        assert result.over_floor
-        result.times["onnxruntime"] = Timing(2 * result.ours, 2 * result.ours, 0.0)
-        result.errors["onnxruntime"] = 1.0
-        made.append(result)
-    assert made[0].ahead == pytest.approx(2)
-    table = summary.group_table("lengths", 1, made, ["rnnrt", "onnxruntime"])
-    verdicts = summary.verdict_table(made)
+    with Contender("rnnrt", 1) as again:
+        result = layers.run_row(row(group="lengths", batch=5, lengths="uniform"), [ours], 1, LIMITS, BRIEF, again)
+    assert not result.failures
+    assert result.over_floor
+    assert set(result.times) == {"rnnrt", layers.FULL}
+    assert len(result.floors.turns) == len(result.times["rnnrt"].turns) == BRIEF.rounds
+    result.times["onnxruntime"] = Timing(tuple(2 * t for t in result.times["rnnrt"].turns))
+    result.errors["onnxruntime"] = 1.0
+    assert result.ahead == pytest.approx(2)
+    table = summary.group_table("lengths", 1, [result], ["rnnrt", "onnxruntime"])
+    verdicts = summary.verdict_table([result])
     words = {line[0]: line[1:] for line in verdicts.rows}
     assert words["lengths, 1 thread: best peer / rnnrt, mean"] == ["2.00×", "≥ 1.60×", "reached"]
-    assert words["error at most the best peer's, rows"] == ["2", "2", "reached"]
+    assert words["error at most the best peer's, rows"] == ["1", "1", "reached"]
     assert any("time a real step" in name for name in words)
     report.store({"rows": []}, [table, verdicts], tmp_path / "r.json", tmp_path / "r.md")
     assert json.loads((tmp_path / "r.json").read_text())["machine"]["processors"] >= 1
