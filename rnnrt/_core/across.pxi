@@ -176,7 +176,7 @@ cdef void gru_across(across_t *a) noexcept nogil:
     tanhs(candidate, n * a.nv, LANES)
     for i in range(n * a.nv):
         z = v_load(a.sums + i * LANES)
-        v_store(a.h + i * LANES, v_fma(z, v_load(a.h + i * LANES), (v_set1(1) - z) * v_load(candidate + i * LANES)))
+        v_store(a.h + i * LANES, blend(a.layer, z, v_load(candidate + i * LANES), v_load(a.h + i * LANES)))
 
 
 cdef inline void transpose(const real *source, ptrdiff_t ldsource, real *to, ptrdiff_t ldto, int n_rows,

@@ -8,13 +8,15 @@ cdef extern from *:
     /* Input projections of a chunk stay in the L2 cache, but for wide layers a chunk has rows enough to read W seldom. */
     #define CHUNK_BYTES (256 << 10)
     #define CHUNK_ROWS 192
-    /* Weights of one step beyond this do not stay in the L2 cache: 1 MiB is common. */
-    #define FAR_BYTES (5 << 18)
-    /* Weights of both that stay in it beside all else: full tiles then read W as fast as they can use it, step by step. */
-    #define FUSED_BYTES (3 << 18)
+    /* Rows enough to use weights for as long as a few times the L2 cache takes to come from beyond it. */
+    #define STREAM_ROWS 32
+    #define STREAM_CACHES 4
     """
     enum:
-        CHUNK_BYTES, CHUNK_ROWS, FAR_BYTES, FUSED_BYTES
+        CHUNK_BYTES, CHUNK_ROWS, STREAM_ROWS, STREAM_CACHES
+
+cdef extern from "cpu.h" nogil:
+    long rt_l2_bytes()
 
 
 cdef ptrdiff_t step_bytes(const rt_layer *layer, int n_batch) noexcept nogil:
@@ -22,12 +24,24 @@ cdef ptrdiff_t step_bytes(const rt_layer *layer, int n_batch) noexcept nogil:
     return <ptrdiff_t> n_batch * layer.w.n_blocks * layer.w.n_gates * LANES * sizeof(real)
 
 
+cdef inline ptrdiff_t cached_bytes() noexcept nogil:
+    """Weights of a step that stay in the L2 cache beside all else."""
+    return rt_l2_bytes() // 4 * 3
+
+
+cdef bint reads_both(ptrdiff_t weights, int n_batch) noexcept nogil:
+    """Whether tiles read W as fast as they can use it, step by step: from the L2 cache, or fetched ahead of many rows."""
+    if n_batch >= STREAM_ROWS:
+        return weights <= STREAM_CACHES * rt_l2_bytes()
+    return n_batch >= MAX_ROWS and weights <= cached_bytes()
+
+
 cdef int steps_in_chunk(const rt_layer *layer, int n_time, int n_batch) noexcept nogil:
     """How many steps' inputs are projected at once; 0 where x and h are better taken in one pass over a panel."""
     cdef ptrdiff_t weights = <ptrdiff_t> layer.w.n_k * layer.w.n_gates * layer.n_hidden * sizeof(real)
     if layer.kind == RT_GRU and not layer.linear_before_reset:
         pass
-    elif n_time == 1 or n_batch >= MAX_ROWS and weights <= FUSED_BYTES:
+    elif n_time == 1 or reads_both(weights, n_batch):
         return 0
     elif layer.kind != RT_GRU and layer.n_in <= 4:
         return 0
@@ -50,7 +64,7 @@ cdef char *lay_out(run_t *q, const rt_layer *layer, char *work, int n_time, int 
     q.ldh = <ptrdiff_t> layer.n_blocks * LANES
     q.chunk = steps_in_chunk(layer, n_time, n_batch)
     q.far = <ptrdiff_t> layer.w.n_gates * layer.n_hidden * (layer.n_hidden + (0 if q.chunk else layer.n_in)) * <int> sizeof(
-        real) > FAR_BYTES
+        real) > cached_bytes()
     state = n_batch * q.ldh * sizeof(real)
     rows = n_batch * <size_t> max(1, q.chunk)
     q.order = <int *> take(&work, n_batch * sizeof(int))

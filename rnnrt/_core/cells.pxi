@@ -180,10 +180,15 @@ cdef void tanh_gates(const run_t *q, real *g, int n, ptrdiff_t ld, int k) noexce
         v_store(g + i * ld, activate(q.layer, k, v_load(g + i * ld)))
 
 
+cdef inline vf blend(const rt_layer *layer, vf z, vf candidate, vf h) noexcept nogil:
+    """H = (1 - z) h + z H-1, in a plain cell, whose h is finite, with one rounding less."""
+    if layer.plain:
+        return v_fma(z, h, v_fma(-z, candidate, candidate))
+    return v_fma(z, h, (v_set1(1) - z) * candidate)
+
+
 cdef inline void gru_blend(const run_t *q, int row, int block, vf z, vf candidate) noexcept nogil:
-    """H = (1 - z) h + z H-1."""
-    cdef vf h = v_load(q.h + row * q.ldh + block * LANES)
-    emit(q, row, block, v_fma(z, h, (v_set1(1) - z) * candidate))
+    emit(q, row, block, blend(q.layer, z, candidate, v_load(q.h + row * q.ldh + block * LANES)))
     if q.call.trace != NULL:
         trace(q, row, block, 0, z)
         trace(q, row, block, 2, candidate)
@@ -201,7 +206,7 @@ cdef void gru_carry(const run_t *q, const real *x, real *g, int row, int n_rows,
 
 
 cdef void gru_blends(const run_t *q, real *g, int row, int n_rows, int block) noexcept nogil:
-    """H = (1 - z) h + z H-1 of blocks [z, r, h]."""
+    """The new states of blocks [z, r, h]."""
     cdef ptrdiff_t ldh = q.ldh
     cdef const real *h = q.h + row * ldh + block * LANES
     cdef vf z, candidate
@@ -211,7 +216,7 @@ cdef void gru_blends(const run_t *q, real *g, int row, int n_rows, int block) no
         if q.call.trace != NULL:
             trace(q, row + r, block, 0, z)
             trace(q, row + r, block, 2, candidate)
-        v_store(g + 3 * r * LANES, v_fma(z, v_load(h + r * ldh), (v_set1(1) - z) * candidate))
+        v_store(g + 3 * r * LANES, blend(q.layer, z, candidate, v_load(h + r * ldh)))
     emit_rows(q, g, 3 * LANES, row, n_rows, block)
 
 

@@ -1,8 +1,9 @@
-/* What the processor can do, and its floating-point state. Needs no flags of its own. */
+/* What the processor can do, its L2 cache, and its floating-point state. Needs no flags of its own. */
 #ifndef RT_CPU_H
 #define RT_CPU_H
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
@@ -20,6 +21,21 @@ static inline int rt_cpu_has(const char *isa) {
     if (!strcmp(isa, "neon")) return 1;
 #endif
     return 0;
+}
+
+/* Bytes of a core's own L2 cache; 1 MiB where the system does not tell. */
+static inline long rt_l2_bytes(void) {
+#ifdef _SC_LEVEL2_CACHE_SIZE
+    static long known; /* every thread that finds it unknown finds the same */
+    long size = __atomic_load_n(&known, __ATOMIC_RELAXED);
+    if (size) return size;
+    size = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    if (size < (128 << 10) || size > (16 << 20)) size = 1 << 20;
+    __atomic_store_n(&known, size, __ATOMIC_RELAXED);
+    return size;
+#else
+    return 1 << 20;
+#endif
 }
 
 /* Flush denormals to zero, in results and operands, until rt_fp_leave gets back what rt_fp_enter returned. */

@@ -11,7 +11,7 @@ static void lstm_gates(real *g, ptrdiff_t n, ptrdiff_t ld) {
     for (ptrdiff_t i = 0; i < n; i++, g += 4 * ld) {
         vf x[4] = {v_load(g), v_load(g + ld), v_load(g + 2 * ld), v_load(g + 3 * ld)};
         v_exponentials(4, 8, x);
-        v_store(g, x[3] / (x[0] * (x[3] + v_set1(1))));
+        v_store(g, x[3] / v_fma(x[0], x[3], x[0])); /* one rounding less than x0 (x3 + 1) */
         v_store(g + ld, x[1]);
         v_store(g + 2 * ld, v_set1(1) / x[2]);
     }
@@ -23,7 +23,10 @@ RT_INLINE void lstm_outputs_of(const int n, real *g, ptrdiff_t ld) {
     for (int j = 0; j < n; j++) x[j] = v_load(g + (4 * j + 2) * ld);
     v_exponentials(n, 15, x);
     RT_UNROLL
-    for (int j = 0; j < n; j++) v_store(g + 4 * j * ld, x[j] / (v_load(g + (4 * j + 1) * ld) * (x[j] + v_set1(1))));
+    for (int j = 0; j < n; j++) {
+        const vf o = v_load(g + (4 * j + 1) * ld);
+        v_store(g + 4 * j * ld, x[j] / v_fma(o, x[j], o));
+    }
 }
 
 /* The same, c in place of f and 1 / o as it was: o * tanh(c) takes the first place. */

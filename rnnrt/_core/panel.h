@@ -135,11 +135,13 @@ RT_SAFE(2, 4)
 
 RT_INLINE void panel_tile(const int mr, const int nv, const int of, const int prefetch, const rt_tile *t) {
     panel_sums(mr, nv, of, prefetch, 0, t);
+    /* A NaN shows in a sum of products of two, which may also overflow to one: the safe way is only slower. */
     vf nans[4] = {v_set1(0), v_set1(0), v_set1(0), v_set1(0)};
     RT_UNROLL
-    for (int i = 0; i < mr * nv; i++) {
-        const vf sum = v_load(t->out + (i / nv * of + i % nv) * LANES);
-        nans[i % 4] = v_fma(sum, v_set1(0), nans[i % 4]);
+    for (int i = 0; i < mr * nv; i += 2) {
+        const int j = i + 1 < mr * nv ? i + 1 : i;
+        const vf a = v_load(t->out + (i / nv * of + i % nv) * LANES), b = v_load(t->out + (j / nv * of + j % nv) * LANES);
+        nans[i / 2 % 4] = v_fma(a, b, nans[i / 2 % 4]);
     }
     if (__builtin_expect(v_any_nan((nans[0] + nans[1]) + (nans[2] + nans[3])), 0)) {
         if (nv == 1) panel_safe_1_1(t, mr);
