@@ -14,6 +14,7 @@ from strategies import make
 from text_models import STREAMING, lstm, parsed
 
 import rnnrt
+from rnnrt._core import program
 from rnnrt.errors import InputError
 
 ROOT = Path(rnnrt.__file__).resolve().parent.parent
@@ -146,6 +147,8 @@ for _ in range(3):
     pid = os.fork()
     if not pid:
         ok = all(same(model.run(case.feeds()), want) for _ in range(3))
+        new = rnnrt.load(case.model(), threads=2)  # the first runs of a model use threads, whatever they cost
+        ok = ok and same(new.run(case.feeds()), want)
         grand = os.fork()
         if not grand:
             os._exit(0 if same(model.run(case.feeds()), want) else 1)
@@ -244,6 +247,25 @@ print(len(wrong), "wrong")
         timeout=120,
     )
     assert out.split() == ["0", "wrong"]
+
+
+def test_threads_are_used_where_they_pay_and_now_and_then_tried():
+    tuner, costs, shares = program.Tuner(), {True: 10_000, False: 1000}, []
+    for k in range(6000):
+        if k == 3000:
+            costs = {True: 500, False: 1000}
+        shares.append(tuner.shared())
+        tuner.took(shares[-1], costs[shares[-1]])
+    assert shares[:3] == [True, True, False]
+    assert sum(shares[3:3000]) in range(5, 7), "ten times slower: tried once in 512 runs"
+    assert sum(not share for share in shares[3600:]) in range(30, 45), "faster from then on: one run in 64 without"
+
+
+def test_a_first_run_that_hires_workers_is_no_measure():
+    tuner = program.Tuner()
+    for ns in (10**9, 100, 200):
+        tuner.took(tuner.shared(), ns)
+    assert all(tuner.shared() for _ in range(60))
 
 
 def test_an_interrupt_leaves_the_model_usable():

@@ -10,8 +10,8 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from rnnrt._core.kernels cimport (
-    RT_GRU, RT_LSTM, RT_RNN, rt_barrier, rt_call, rt_choice, rt_kernels, rt_layer, rt_matrix, rt_pool, rt_team_acquire,
-    rt_team_run,
+    RT_GRU, RT_LSTM, RT_RNN, rt_barrier, rt_barrier_wait, rt_call, rt_choice, rt_kernels, rt_layer, rt_matrix, rt_pool,
+    rt_team_acquire, rt_team_run,
 )
 
 import os
@@ -332,9 +332,9 @@ cdef class Recurrent:
 
         Returns
         -------
-        function, words, size, work
+        function, words, size, work, threads
             The address of the step's function, the words that its words begin with, the bytes of workspace that it
-            needs, and the multiply-adds that it does.
+            needs, the multiply-adds that it does, and the threads that it may use.
         """
         cdef rt_call calls[2]
         cdef double work = self.step_work * n_time * n_batch
@@ -346,7 +346,7 @@ cdef class Recurrent:
         size = team_size(self.kernels, self.layers, self.num_directions, calls, wanted)
         words = [<size_t> self.kernels, <size_t> &self.layers[0], self.num_directions, int(self.direction == "reverse"),
                  wanted, n_time, n_batch, float(work)]
-        return <size_t> run_bound, words, size, work
+        return <size_t> run_bound, words, size, work, wanted
 
     cdef check(self, str name, a, tuple shape, bint written=False):
         if a is None:
@@ -372,6 +372,8 @@ cdef class Recurrent:
 
 include "team.pxi"
 include "bound.pxi"
+include "wavefront.pxi"
+include "describe.pxi"
 include "same.pxi"
 
 

@@ -16,7 +16,8 @@ typedef struct {
 
 enum { RT_OK, RT_BAD_INDEX, RT_BAD_LENGTH, RT_BAD_DIVISOR }; /* program.pyx has the sentences for them */
 
-/* Runs part `part` of `n_parts` of a step (0 of 1 for the whole); returns RT_OK or what is wrong with the values. */
+/* Runs part `part` of `n_parts` of a step (0 of 1 for the whole); returns RT_OK or what is wrong with the values. A step that
+ * shares itself out is called for the whole, and may use up to `n_parts` threads. */
 typedef int (*rt_op_run)(const int64_t *words, char *const *values, int part, int n_parts);
 
 typedef struct {

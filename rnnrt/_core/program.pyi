@@ -62,6 +62,7 @@ class Emitted:
     words: list[int | float | Tensor]
     work: float
     label: str
+    threads: int
     epilogue: int | None
     def __init__(self, op: str | int, words: list[int | float | Tensor], work: float, label: str) -> None: ...
 
@@ -69,6 +70,11 @@ def place(steps: list[Emitted], live: Iterable[Buffer], base: int) -> tuple[int,
 
 @final
 class Frame: ...
+
+@final
+class Tuner:
+    def shared(self) -> bool: ...
+    def took(self, shared: bool, ns: int) -> int: ...
 
 @final
 class Segment:

@@ -79,6 +79,7 @@ include "operators.pxi"
 include "tensor.pxi"
 include "arena.pxi"
 include "frame.pxi"
+include "tuner.pxi"
 include "segment.pxi"
 include "short.pxi"
 

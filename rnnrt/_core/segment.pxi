@@ -3,7 +3,8 @@
 cdef struct step_t:
     rt_op_run run
     const int64_t *words
-    int n_parts
+    int n_parts                    # threads may each run one
+    int threads                    # that it may use of its own accord
 
 
 cdef enum:
@@ -44,6 +45,7 @@ cdef class Segment:
     cdef readonly size_t arena_size, peak
     cdef readonly double work
     cdef bint releases
+    cdef Tuner tuner                # None where no step may use threads
     cdef readonly list labels, names, works, traffic
     cdef readonly object terminal
     cdef readonly dict children
@@ -89,7 +91,7 @@ cdef class Segment:
         for k, emitted in enumerate(steps):
             step = &self.steps[k]
             step.words = self.words + at
-            step.n_parts = 1
+            step.n_parts, step.threads = 1, emitted.threads
             traffic = 0
             at += write_words(self.words + at, emitted.words, keep, &traffic)
             op, work = emitted.op, emitted.work
@@ -98,6 +100,8 @@ cdef class Segment:
                 op = "recurrent"
             else:
                 self.choose(step, op, self.words + at - step.words, work, threads)
+            if (step.n_parts > 1 or step.threads > 1) and self.tuner is None:
+                self.tuner = Tuner()
             self.work += work
             self.labels.append(emitted.label)
             self.names.append(op)
@@ -160,14 +164,18 @@ cdef class Segment:
     cdef int execute(self, char **values) except -1:
         cdef int k = 0
         cdef int wrong
+        cdef bint shared = self.tuner is not None and self.tuner.shared()
+        cdef int64_t began = nanoseconds() if self.tuner is not None else 0
         if self.n_steps:
             if self.releases:
                 with nogil:
-                    wrong = run_steps(self.steps, self.n_steps, values, &k)
+                    wrong = run_steps(self.steps, self.n_steps, values, shared, &k)
             else:
-                wrong = run_steps(self.steps, self.n_steps, values, &k)
+                wrong = run_steps(self.steps, self.n_steps, values, shared, &k)
             if wrong != RT_OK:
                 raise self.error(k, wrong, values)
+        if self.tuner is not None:
+            self.tuner.took(shared, nanoseconds() - began)
         return 0
 
     cdef object error(self, int k, int wrong, char **values):
@@ -184,7 +192,7 @@ cdef class Segment:
         """How the k-th step goes, for people; empty where there is nothing to say."""
         if not 0 <= k < self.n_steps or self.names[k] != "recurrent":
             return ""
-        return engine.choice_of(<size_t> self.steps[k].words)
+        return engine.choice_of(<size_t> self.steps[k].run, <size_t> self.steps[k].words)
 
     cdef list time_steps(self, char **values):
         """As execute, one step at a time; nanoseconds of each."""
@@ -194,7 +202,7 @@ cdef class Segment:
         for k in range(self.n_steps):
             before = nanoseconds()
             with nogil:
-                wrong = run_steps(self.steps + k, 1, values, &at)
+                wrong = run_steps(self.steps + k, 1, values, True, &at)
             after = nanoseconds()
             if wrong != RT_OK:
                 raise self.error(k, wrong, values)
@@ -259,16 +267,16 @@ cdef int run_parts(const step_t *step, char **values) noexcept nogil:
     return job.wrong
 
 
-cdef int run_steps(const step_t *steps, int n, char **values, int *at) noexcept nogil:
-    """Run steps until one finds something wrong; which one is put to `at`."""
+cdef int run_steps(const step_t *steps, int n, char **values, bint shared, int *at) noexcept nogil:
+    """Run steps, with threads where `shared`, until one finds something wrong; which one is put to `at`."""
     cdef uint64_t state = rt_fp_enter()
     cdef int k
     cdef int wrong = RT_OK
     for k in range(n):
-        if steps[k].n_parts > 1:
+        if shared and steps[k].n_parts > 1:
             wrong = run_parts(&steps[k], values)
         else:
-            wrong = steps[k].run(steps[k].words, values, 0, 1)
+            wrong = steps[k].run(steps[k].words, values, 0, steps[k].threads if shared else 1)
         if wrong != RT_OK:
             at[0] = k
             break

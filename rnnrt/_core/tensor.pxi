@@ -132,13 +132,17 @@ cdef class Emitted:
         Multiply-adds, or elements touched, whichever is more: what the step costs, roughly.
     label
         The node it comes from.
+    threads
+        Threads that the function at an address may use of its own accord.
     """
 
     cdef public object op, epilogue
     cdef public list words
     cdef public double work
     cdef public str label
+    cdef public int threads
 
     def __init__(self, op, list words, double work, str label):
         self.op, self.words, self.work, self.label = op, words, work, label
         self.epilogue = None
+        self.threads = 1

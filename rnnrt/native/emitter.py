@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from .._core.program import Emitted
 from ..graph import Node
 from .copying import copy_of
 from .tensor import Buffer, Shape, Tensor, c_strides, constant
+
+if TYPE_CHECKING:
+    from .wavefront import Stack
 
 FLOAT = np.dtype(np.float32)
 
@@ -36,6 +39,7 @@ class Emitter:
         self.steps: list[Emitted] = []
         self.keep: list[Any] = []
         self.label = ""
+        self.stack: Stack | None = None  # the recurrent layers emitted last
         self._packed = packed
 
     def empty(self, shape: Shape, dtype: np.dtype = FLOAT) -> Tensor:

@@ -12,10 +12,12 @@ from .._core import engine
 from ..errors import InputError
 from ..graph import Node
 from ..rewrite.views import Groups
+from . import wavefront
 from .emitter import Emitter
 from .strides import apply_views
 from .tensor import Tensor, c_strides
 from .views import reshaped
+from .wavefront import Link
 
 _NAMES = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 _ABSENT = [0, 0, 0, 0, 0]  # a reference to nothing, and three strides
@@ -57,19 +59,21 @@ class RecurrentBinder:
             raise InputError(f"{self.label}: X: expected (T, B, {layer.input_size}), got {shape}")
         n_time, n_batch = x.shape[:2]
         state = (layer.num_directions, n_batch, layer.hidden_size)
-        function, begin, size, work = layer.bound(n_time, n_batch, self.threads)
+        function, begin, size, work, threads = layer.bound(n_time, n_batch, self.threads)
         words = [*begin, *self._lengths(emitter, given.get(4), n_batch), emitter.scratch(size)]
         x = self._read(emitter, 0, x, (n_time, n_batch, layer.input_size))
         words += [x, x.strides[0], 0, x.strides[1]]
-        for k in (5, 6):
-            tensor = given.get(k)
-            if tensor is not None:
-                tensor = self._read(emitter, k, tensor, state)
+        states = [self._read(emitter, k, given[k], state) if k in given else None for k in (5, 6)]
+        for tensor in states:
             words += _ABSENT if tensor is None else [tensor, 0, *tensor.strides[:2]]
         made = [self._made(emitter, k, (n_time, *state) if k == 0 else state) for k in range(3)]
         for k, tensor in enumerate(made):
             words += _ABSENT if tensor is None else [tensor, *((0, *tensor.strides) if k else tensor.strides)[:3]]
-        emitter.emit(function, words, work)
+        if self.threads > 1 and layer.direction == "forward" and 4 not in given:
+            link = Link(layer, words, work, threads, self.label, x, [t for t in states if t is not None], made)
+            wavefront.emit(emitter, function, link, self.threads)
+        else:
+            emitter.emit(function, words, work).threads = threads
         return tuple([self._arranged(emitter, k, t) for k, t in enumerate(made)][: self.n_outputs])
 
     def _viewed(self, emitter: Emitter, k: int, tensor: Tensor) -> Tensor:
