@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from other_process import answer
 from small_models import gru_model
 from text_models import STREAMING, feeds, lstm, parsed, same
 
@@ -258,11 +259,6 @@ def test_a_model_with_untyped_outputs_can_be_pickled():
     assert same(pickle.loads(pickle.dumps(model)).run(feeds()), model.run(feeds()))
 
 
-def _child(model, given, pipe):
-    pipe.send(model.run(given))
-    pipe.close()
-
-
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_in_another_process(model, method):
@@ -270,7 +266,7 @@ def test_in_another_process(model, method):
         pytest.skip(f"no {method} here")
     context = multiprocessing.get_context(method)
     ours, theirs = context.Pipe()
-    child = context.Process(target=_child, args=(model, feeds(), theirs))
+    child = context.Process(target=answer, args=(model, feeds(), theirs))
     child.start()
     theirs.close()
     assert ours.poll(60)
