@@ -8,9 +8,9 @@ cdef extern from *:
     /* Input projections of a chunk stay in the L2 cache, but for wide layers a chunk has rows enough to read W seldom. */
     #define CHUNK_BYTES (256 << 10)
     #define CHUNK_ROWS 192
-    /* Rows enough to use weights for as long as a few times the L2 cache takes to come from beyond it. */
+    /* Rows enough to use weights of twice the L2 cache for as long as they take to come from beyond it. */
     #define STREAM_ROWS 32
-    #define STREAM_CACHES 4
+    #define STREAM_CACHES 2
     """
     enum:
         CHUNK_BYTES, CHUNK_ROWS, STREAM_ROWS, STREAM_CACHES
