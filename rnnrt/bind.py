@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._core import program
+from .collector import paused
 from .errors import InputError, RnnrtError
 from .folded import Folder
 from .native.emitter import Emitter
@@ -117,6 +118,11 @@ class Binding:
         return self._segment(place)
 
     def _segment(self, place: _Place) -> program.Segment:
+        """The segment of the steps that come next."""
+        with paused():
+            return self._walk(place)
+
+    def _walk(self, place: _Place) -> program.Segment:
         emitter = Emitter(program.LANES, self._packed, self.threads)
         while True:
             level = place.levels[-1]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .collector import paused
 from .errors import InputError
 from .graph import Value
 from .onnx_file import read_model
@@ -73,6 +74,10 @@ class Model:
 
     def __init__(self, source: Any, *, threads: int = 1, states: Mapping[str, str] | None = None) -> None:
         self.threads = _checked_threads(threads)
+        with paused(lasting=True):
+            self._open(source, states)
+
+    def _open(self, source: Any, states: Mapping[str, str] | None) -> None:
         file = read_model(source)
         graph = file.graph
         notes, known = rewritten(graph)
