@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ._core import facts
+
 WITH_BODIES = frozenset(("If", "Loop", "Scan", "SequenceMap"))
 """The standard operators that take graphs as attributes; of other domains, any may."""
 
@@ -102,16 +104,7 @@ class Graph:
 
     def consumers(self) -> dict[str, list[Node]]:
         """Which nodes of this graph use each value; a node with a subgraph is a user of all that it captures."""
-        users: dict[str, list[Node]] = {}
-        for node in self.nodes:
-            for name in [*node.inputs, *captured(node)] if node.subgraphs() else node.inputs:
-                if name:
-                    found = users.get(name)
-                    if found is None:
-                        users[name] = [node]
-                    elif found[-1] is not node:
-                        found.append(node)
-        return users
+        return facts.consumers(self.nodes, captured)
 
     def operators(self) -> set[str]:
         """Names of the operators in the graph and in those in it, of whatever domain."""

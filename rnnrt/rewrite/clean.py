@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._core import facts
 from ..graph import Graph, Node
 from ..ops.reference import RANDOM
 from .edit import NEWEST
@@ -67,7 +68,7 @@ class _Cleaner:
         self.has_renamed = False
 
     def sweep(self, graph: Graph, known: Known) -> None:
-        alias = _share_constants(graph)
+        alias = facts.share_constants(graph.constants, _SHARED_BYTES)
         fixed = {v.name for v in graph.outputs} if known.outer is None else set()
         for name in alias.keys() - fixed:
             del graph.constants[name]
@@ -128,11 +129,9 @@ class _Cleaner:
     def _twin(self, node: Node, seen: dict[object, list[Node]]) -> Node | None:
         if node.op in RANDOM:
             return None
-        key = (node.domain, node.op, len(node.outputs), *node.inputs)
-        like = seen.get(key)
+        like = facts.alike(seen, node)
         if like is None:
-            seen[key] = [node]  # attributes are looked at where there are two
-            return None
+            return None  # attributes are looked at where there are two
         attributes = _attributes(node)
         twin = next((other for other in like if attributes is not None and _attributes(other) == attributes), None)
         if twin is None:
@@ -305,17 +304,3 @@ def _attributes(node: Node) -> object:
             value = (value.dtype.str, value.shape, value.tobytes())
         attributes.append((name, repr(value)))
     return attributes
-
-
-def _share_constants(graph: Graph) -> dict[str, str]:
-    """Names of constants that hold what an earlier one holds -> the earlier one's name."""
-    first: dict[object, str] = {}
-    alias: dict[str, str] = {}
-    for name, array in graph.constants.items():
-        if array.nbytes > _SHARED_BYTES or array.dtype.hasobject:
-            key: object = id(array)
-        else:
-            key = (array.dtype.str, array.shape, array.tobytes())
-        if first.setdefault(key, name) != name:
-            alias[name] = first[key]
-    return alias
