@@ -9,7 +9,6 @@ condition is known is gone; any other is a branch whose sides are bound in the s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from .folded import Folder
 from .native.emitter import Emitter
 from .native.tensor import ARENA, Buffer, Opaque, Tensor, c_strides
 from .ops.limits import quiet
+from .records import field, record
 
 if TYPE_CHECKING:
     from .plan import Plan, Step
@@ -29,7 +29,7 @@ Signature = tuple[tuple[np.dtype, tuple[int, ...]] | None, ...]
 """For each value: its dtype and shape, or None if it is no array of numbers."""
 
 
-@dataclass(slots=True)
+@record
 class End:
     """The outputs: (dtype, shape) of those that are made; of the others the number of an object, or a known array."""
 
@@ -39,7 +39,7 @@ class End:
     kind: int = 0
 
 
-@dataclass(slots=True)
+@record
 class Call:
     """A Python function: ``call`` takes the list of its arguments; `next` binds what follows a signature of results."""
 
@@ -56,7 +56,7 @@ class Call:
     kind: int = 1
 
 
-@dataclass(slots=True)
+@record
 class Branch:
     """A truth value in memory: base, offset and bytes; `next` binds the side that it chooses."""
 
@@ -68,7 +68,7 @@ class Branch:
     kind: int = 2
 
 
-@dataclass(slots=True)
+@record
 class _Level:
     """Where a walk stands in one plan: its values by slot, and the next step."""
 
@@ -77,7 +77,7 @@ class _Level:
     at: int = 0
 
 
-@dataclass(slots=True)
+@record
 class _Place:
     """Where a walk stands: the plans from the outermost to the one whose step is next, and what is taken so far."""
 

@@ -7,12 +7,12 @@ A :class:`Graph` is made by :mod:`rnnrt.onnx_file`, changed by the passes of :mo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ._core import facts
+from .records import field, fields_of, record
 
 WITH_BODIES = frozenset(("If", "Loop", "Scan", "SequenceMap"))
 """The standard operators that take graphs as attributes; of other domains, any may."""
@@ -21,7 +21,7 @@ Dim = int | str | None
 """A known size, a named unknown size, or an unnamed one."""
 
 
-@dataclass(slots=True)
+@record
 class Value:
     """A graph input or output: its name, element type and shape, as far as they are declared.
 
@@ -34,8 +34,13 @@ class Value:
     shape: tuple[Dim, ...] | None = None
     kind: str = "tensor"
 
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Value and fields_of(self) == fields_of(other)
 
-@dataclass(slots=True, eq=False)
+    __hash__ = None  # type: ignore[assignment]  # its name may change
+
+
+@record
 class Node:
     """One operator application.
 
@@ -84,7 +89,7 @@ class Node:
         return [(key, value) for key, value in self.attrs.items() if type(value) is Graph]
 
 
-@dataclass(slots=True, eq=False)
+@record
 class Graph:
     """Nodes in topological order, the constants they use, and what goes in and out.
 

@@ -18,7 +18,6 @@ from .processors import usable
 from .recurrent import release
 from .rewrite import rewritten
 from .shared import share_constants
-from .states import find_states
 
 if TYPE_CHECKING:
     import onnx
@@ -114,6 +113,8 @@ class Model:
     def states(self) -> dict[str, str]:
         """``{input: output}`` pairs that carry state: those given, or those found when they are first asked for."""
         if self._states is None:
+            from .states import find_states
+
             self._states = find_states(self._graph)
         return self._states
 

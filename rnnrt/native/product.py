@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..records import record
 from .copying import joined
 from .emitter import FLOAT, Emitter, Word
 from .tensor import Buffer, Tensor, aligned, memory, strided
@@ -30,7 +30,7 @@ _NEAR = 1 << 14
 Axes = Sequence[tuple[int, ...]]
 
 
-@dataclass(slots=True)
+@record
 class Product:
     """``y[batch, rows, columns] = c + scale * sum over inner of a b``, by axes and their strides in elements.
 
@@ -52,7 +52,7 @@ class Product:
     columns: Axes
     inner: Axes
     scale: float = 1.0
-    c: Tensor = field(default=NOTHING)
+    c: Tensor = NOTHING
     c_row: int = 0
 
     def swapped(self) -> Product:

@@ -6,7 +6,6 @@ Along an axis of ``n`` elements padded by ``begin`` and ``end``, a kernel of ``k
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -15,13 +14,14 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..errors import ModelError
 from ..graph import Node
+from ..records import record
 from .arguments import integer, integers, mismatch, text
 from .limits import check_size
 
 Sizes = tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Layout:
     """The windows over an input of known size: all tuples have one entry a spatial axis.
 

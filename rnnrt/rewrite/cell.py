@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..graph import Graph, Node
+from ..records import record
 from .affine import Affine, Forms, Source, shape_of
 from .known import Known
 from .views import Size
@@ -20,7 +20,7 @@ _PARAMETERS = {"Elu": (1.0, 0.0), "HardSigmoid": (0.2, 0.5), "LeakyRelu": (0.01,
 ACTIVATIONS = ("Sigmoid", "Tanh", "Relu", "Softsign", "Softplus", *_PARAMETERS)
 
 
-@dataclass(slots=True, eq=False)
+@record
 class Cell:
     """One step of a recurrent layer.
 

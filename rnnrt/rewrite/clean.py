@@ -7,13 +7,12 @@ names.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from .._core import facts
 from ..graph import Graph, Node
 from ..ops.reference import RANDOM
+from ..records import record
 from .edit import NEWEST
 from .known import Known
 from .names import Names, rename_definitions, rename_inputs
@@ -24,7 +23,7 @@ _VIEWS = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Slice")
 _SHARED_BYTES = 4096  # constants up to this size are compared by what they hold
 
 
-@dataclass(slots=True)
+@record
 class Cleaned:
     """How many nodes went away: those that did nothing, those merged with a neighbour, those there twice, dead ones.
 

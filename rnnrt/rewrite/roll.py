@@ -8,7 +8,6 @@ for; :mod:`.lower` and :mod:`.absorb` do with them as with any others.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -116,7 +115,7 @@ def _follows(
     if last.c_out and (last.c_out in outputs or any(id(user) not in inside for user in users.get(last.c_out, ()))):
         return False
     step = there[0].at - here[0].at
-    if step not in (1, -1) or any(q != replace(p, at=p.at + step) for p, q in zip(here, there, strict=True)):
+    if step not in (1, -1) or any(q != p._replace(at=p.at + step) for p, q in zip(here, there, strict=True)):
         return False
     before = places[-2] if len(places) > 1 else None
     return before is None or step == here[0].at - before[0].at
