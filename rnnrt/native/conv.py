@@ -275,13 +275,14 @@ def pack(w: np.ndarray, sums: Sums, block: int, lanes: int) -> np.ndarray:
         for columns in sums.columns
     ]
     packed = memory(g * room * sum([part.shape[1] for part in parts]))
-    whole = m // size * size
+    n_blocks = m // size
+    whole = n_blocks * size
     at = 0
     for part in parts:
         k = part.shape[1]
         place = packed[at : at + g * room * k].reshape(g, room * k)
-        blocks = place[:, : whole * k].reshape(g, -1, k, size)
-        blocks[...] = part[:, :, :whole].reshape(g, k, -1, size).swapaxes(1, 2)
+        blocks = place[:, : whole * k].reshape(g, n_blocks, k, size)
+        blocks[...] = part[:, :, :whole].reshape(g, k, n_blocks, size).swapaxes(1, 2)
         if whole < room:
             rest = place[:, whole * k :].reshape(g, k, room - whole)
             rest[:, :, : m - whole] = part[:, :, whole:]

@@ -55,16 +55,24 @@ class Cell:
         return self._weights
 
     def _made(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        units, gates, h = self.units, self.gates, self.state
-        w = [np.concatenate([g.terms.get(s, np.zeros((n, units))) for s, n in self._sizes()]).T for g in gates]
-        r = [g.terms.get(h, np.zeros((units, units))).T for g in gates]
-        b = [g.bias for g in gates]
-        rb = [np.zeros(units) for _ in gates]
-        if self.reset is not None:
-            r[-1] = self.reset.terms.get(h, np.zeros((units, units))).T
-            rb[-1] = self.reset.bias if self.reset.bias.size else rb[-1]
-        made = [np.ascontiguousarray(np.concatenate(part), self.dtype) for part in (w, r, [*b, *rb])]
-        return made[0], made[1], made[2]
+        units, count = self.units, len(self.gates)
+        sizes = self._sizes()
+        w = np.zeros((count, units, sum([n for _, n in sizes])), self.dtype)
+        r = np.zeros((count, units, units), self.dtype)
+        b = np.zeros((2, count, units), self.dtype)
+        for k, gate in enumerate(self.gates):
+            at = 0
+            for source, n in sizes:
+                if source in gate.terms:
+                    w[k, :, at : at + n] = gate.terms[source].T
+                at += n
+            product = self.reset if self.reset is not None and k == count - 1 else gate
+            if self.state in product.terms:
+                r[k] = product.terms[self.state].T
+            b[0, k] = gate.bias
+        if self.reset is not None and self.reset.bias.size:
+            b[1, -1] = self.reset.bias
+        return w.reshape(count * units, -1), r.reshape(count * units, units), b.reshape(-1)
 
     def _sizes(self) -> list[tuple[Source, int]]:
         """The sources, and how many elements a row of each has."""

@@ -94,7 +94,8 @@ class _Cleaner:
                     continue
                 node.op, node.inputs, node.attrs, node.proto = "Identity", node.inputs[:1], {}, None
                 has_changed = True
-            twin = self._twin(node, seen) if not bodies else None
+            like = None if bodies or node.op in RANDOM else facts.alike(seen, node)
+            twin = _twin(node, like) if like is not None else None
             if twin is not None and not fixed.intersection(node.outputs):
                 alias.update((mine, its) for mine, its in zip(node.outputs, twin.outputs, strict=True) if mine)
                 self.cleaned.repeated += 1
@@ -124,21 +125,6 @@ class _Cleaner:
         self.cleaned.removed += len(gone)
         rename_definitions(graph, names)
         self.has_renamed |= bool(names)
-
-    def _twin(self, node: Node, seen: dict[object, list[Node]]) -> Node | None:
-        if node.op in RANDOM:
-            return None
-        like = facts.alike(seen, node)
-        if like is None:
-            return None  # attributes are looked at where there are two
-        attributes = _attributes(node)
-        twin = next((other for other in like if attributes is not None and _attributes(other) == attributes), None)
-        if twin is None:
-            like.append(node)
-            return None
-        # The twin must make all that this node makes: outputs are optional one by one.
-        same = all(its or not mine for mine, its in zip(node.outputs, twin.outputs, strict=True))
-        return twin if same else None
 
     def _merge(self, node: Node, known: Known, graph: Graph) -> bool:
         """Let a view of a view read the first one's input; whether that was possible."""
@@ -291,6 +277,18 @@ def _view_leaves_alone(view: tuple, shape: tuple[Size, ...] | None) -> bool:
         end = size if isinstance(size, int) else END
         return size is not None and step == 1 and start == 0 and stop >= end
     return False
+
+
+def _twin(node: Node, like: list[Node]) -> Node | None:
+    """Which of the nodes `like` it, of one operator and inputs, makes all that `node` makes; else it joins them."""
+    attributes = _attributes(node)
+    twin = next((other for other in like if attributes is not None and _attributes(other) == attributes), None)
+    if twin is None:
+        like.append(node)
+        return None
+    # Outputs are optional one by one.
+    same = all(its or not mine for mine, its in zip(node.outputs, twin.outputs, strict=True))
+    return twin if same else None
 
 
 def _attributes(node: Node) -> object:

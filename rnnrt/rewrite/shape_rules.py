@@ -67,7 +67,8 @@ def _like_first(node: Node, known: Known) -> list[Shape | None]:
     "Mul", "Or", "Pow", "Sub", "Sum", "Where", "Xor",
 )  # fmt: skip
 def _broadcasting(node: Node, known: Known) -> list[Shape | None]:
-    return [broadcast(*(known.shape(name) for name in node.inputs))]
+    shapes = [known.shape(name) for name in node.inputs]
+    return [shapes[0] if len(shapes) == 2 and shapes[0] == shapes[1] else broadcast(*shapes)]
 
 
 @_shapes("Transpose", "Squeeze", "Unsqueeze", "Slice", "Split")
