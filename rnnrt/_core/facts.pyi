@@ -1,4 +1,4 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -58,4 +58,14 @@ class Facts:
 def consumers(nodes: list[Node], captured: Callable[[Node], list[str]]) -> dict[str, list[Node]]: ...
 def remove_dead(graph: Graph, captured: Callable[[Node], list[str]]) -> int: ...
 def alike(seen: dict[object, list[Node]], node: Node) -> list[Node] | None: ...
+def pass_over(
+    nodes: list[Node],
+    start: int,
+    known: Facts,
+    since: float,
+    alias: dict[str, str],
+    seen: dict[object, list[Node]],
+    changed: set[int],
+    random: Set[str],
+) -> int: ...
 def share_constants(constants: dict[str, np.ndarray], most: int) -> dict[str, str]: ...

@@ -83,6 +83,35 @@ def alike(dict seen not None, node):
     return found
 
 
+def pass_over(
+    list nodes not None, Py_ssize_t start, Facts known not None, double since, dict alias not None, dict seen not None,
+    set changed not None, random,
+):
+    """Where, from `start` on, the first node stands that a sweep has to look at; see `alike` about those before it.
+
+    It has graphs, reads what `alias` names, has changed since the time `since`, reads first what a node in `changed` (by id)
+    makes, or may be like one in `seen`, which `random` ones never are.
+    """
+    cdef Py_ssize_t k
+    cdef list inputs
+    for k in range(start, len(nodes)):
+        node = nodes[k]
+        inputs = node.inputs
+        if may_hold_graphs(node) or not known.is_learned(node, since):
+            return k
+        if alias:
+            for name in inputs:
+                if name in alias:
+                    return k
+        if inputs and changed:
+            maker = known.producers.get(inputs[0])
+            if maker is not None and <size_t> <void *> maker in changed:
+                return k
+        if node.op not in random and alike(seen, node) is not None:
+            return k
+    return len(nodes)
+
+
 def share_constants(dict constants not None, Py_ssize_t most):
     """Names of constants that hold what an earlier one holds, which of up to `most` bytes is looked at: its name."""
     cdef dict first = {}

@@ -75,7 +75,13 @@ class _Cleaner:
         kept: list[Node] = []
         aliases, producers = alias.keys(), known.producers
         changed: set[int] = set()
-        for node in graph.nodes:
+        at = 0
+        while True:
+            stop = facts.pass_over(graph.nodes, at, known, self.since, alias, seen, changed, RANDOM)
+            kept += graph.nodes[at:stop]
+            if stop == len(graph.nodes):
+                break
+            node, at = graph.nodes[stop], stop + 1
             bodies = node.subgraphs()
             if bodies or not aliases.isdisjoint(node.inputs):
                 rename_inputs(node, alias)
