@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ._core import facts
+from ._core.facts import WITH_BODIES, captured, consumers, taken
 from .records import field, fields_of, record
 
-WITH_BODIES = frozenset(("If", "Loop", "Scan", "SequenceMap"))
-"""The standard operators that take graphs as attributes; of other domains, any may."""
+__all__ = ["WITH_BODIES", "Dim", "Graph", "Node", "Scope", "Value", "captured", "taken"]
 
 Dim = int | str | None
 """A known size, a named unknown size, or an unnamed one."""
@@ -109,7 +108,7 @@ class Graph:
 
     def consumers(self) -> dict[str, list[Node]]:
         """Which nodes of this graph use each value; a node with a subgraph is a user of all that it captures."""
-        return facts.consumers(self.nodes, captured)
+        return consumers(self.nodes)
 
     def operators(self) -> set[str]:
         """Names of the operators in the graph and in those in it, of whatever domain."""
@@ -150,17 +149,3 @@ class Scope:
         if found is None:
             raise KeyError(name)
         return found
-
-
-def captured(node: Node) -> list[str]:
-    """Names that the subgraphs of `node` take from the graphs around them, in order of first use."""
-    bodies = node.subgraphs()
-    return list(dict.fromkeys([name for _, graph in bodies for name in taken(graph)])) if bodies else []
-
-
-def taken(graph: Graph) -> list[str]:
-    """Names that `graph` takes from the graphs around it, in order of first use."""
-    own = {v.name for v in graph.inputs} | graph.constants.keys() | {o for n in graph.nodes for o in n.outputs}
-    used = [name for n in graph.nodes for name in (*n.inputs, *captured(n))]
-    used += [v.name for v in graph.outputs]
-    return list(dict.fromkeys([name for name in used if name and name not in own]))

@@ -7,6 +7,7 @@ rewriting hands in (rnnrt.rewrite.known); sweeps over the nodes of a graph that 
 
 cimport numpy as cnp
 from libc.math cimport INFINITY
+from libc.string cimport memcmp
 
 import numpy as np
 

@@ -1,17 +1,58 @@
 # Sweeps over the nodes of a graph that all rewrites share. Included by facts.pyx.
 
-cdef object WITH_BODIES = frozenset(("If", "Loop", "Scan", "SequenceMap"))
+cdef object HOLDERS = frozenset(("If", "Loop", "Scan", "SequenceMap"))
+WITH_BODIES = HOLDERS
+cdef enum:
+    ENDS = 16                          # bytes at either end of a constant that tell most of them apart
+
 cdef object RECURRENT = frozenset(("LSTM", "GRU", "RNN"))
 
 
 cdef inline bint may_hold_graphs(node) except -1:
     """Whether an operator may have graphs as attributes; of other domains, any may."""
     domain = node.domain
-    return domain != "rnnrt" if domain else node.op in WITH_BODIES
+    return domain != "rnnrt" if domain else node.op in HOLDERS
 
 
-def consumers(list nodes not None, captured):
-    """Which of `nodes` use each value, once each; `captured` gives the names that graphs in a node take from outside."""
+cdef int take(graph, dict found) except -1:
+    """Put into `found` the names that `graph` takes from the graphs around it, in order of first use."""
+    cdef dict constants = graph.constants
+    cdef dict inner = {}
+    cdef set own = {value.name for value in graph.inputs}
+    for node in graph.nodes:
+        own.update(node.outputs)
+    for node in graph.nodes:
+        for name in node.inputs:
+            inner[name] = None
+        if may_hold_graphs(node):
+            for _, sub in node.subgraphs():
+                take(sub, inner)
+    for value in graph.outputs:
+        inner[value.name] = None
+    for name in inner:
+        if name and name not in own and name not in constants:
+            found[name] = None
+    return 0
+
+
+def taken(graph):
+    """Names that `graph` takes from the graphs around it, in order of first use."""
+    cdef dict found = {}
+    take(graph, found)
+    return list(found)
+
+
+def captured(node):
+    """Names that the subgraphs of `node` take from the graphs around them, in order of first use."""
+    cdef dict found = {}
+    if may_hold_graphs(node):
+        for _, sub in node.subgraphs():
+            take(sub, found)
+    return list(found)
+
+
+def consumers(list nodes not None):
+    """Which of `nodes` use each value, once each; a node with a subgraph is a user of all that it captures."""
     cdef dict users = {}
     cdef list names, found
     for node in nodes:
@@ -30,7 +71,7 @@ def consumers(list nodes not None, captured):
     return users
 
 
-def remove_dead(graph, captured):
+def remove_dead(graph):
     """Remove dead nodes and constants from `graph` and the graphs in it, in place; returns how many nodes went."""
     cdef list nodes = graph.nodes
     cdef list kept = []
@@ -59,7 +100,7 @@ def remove_dead(graph, captured):
         if may_hold_graphs(node):
             inner = 0
             for _, sub in node.subgraphs():
-                inner += remove_dead(sub, captured)
+                inner += remove_dead(sub)
             used.update(captured(node))
             removed += inner
             if inner:
@@ -116,15 +157,28 @@ def share_constants(dict constants not None, Py_ssize_t most):
     """Names of constants that hold what an earlier one holds, which of up to `most` bytes is looked at: its name."""
     cdef dict first = {}
     cdef dict alias = {}
+    cdef list like
     cdef cnp.ndarray array
+    cdef Py_ssize_t size
+    cdef const char *data
     for name, found in constants.items():
         array = found
+        size = cnp.PyArray_NBYTES(array)
         dtype = found.dtype
-        if cnp.PyArray_NBYTES(array) > most or dtype.hasobject:
+        if size > most or dtype.hasobject or not cnp.PyArray_ISCARRAY_RO(array):
             key = <size_t> <void *> array
+            size = 0
         else:
-            key = (dtype, found.shape, array.tobytes())
-        earlier = first.setdefault(key, name)
-        if earlier != name:
-            alias[name] = earlier
+            data = <const char *> cnp.PyArray_DATA(array)
+            key = dtype, found.shape, data[: min(size, ENDS)], data[size - min(size, ENDS) : size]
+        if key not in first:
+            first[key] = [(name, array)]
+            continue
+        like = first[key]
+        for earlier, other in like:
+            if not size or memcmp(cnp.PyArray_DATA(array), cnp.PyArray_DATA(<cnp.ndarray> other), size) == 0:
+                alias[name] = earlier
+                break
+        else:
+            like.append((name, array))
     return alias

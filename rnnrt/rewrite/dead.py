@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from .._core import facts
-from ..graph import Graph, captured
+from .._core.facts import remove_dead
 
-
-def remove_dead(graph: Graph) -> int:
-    """Remove dead nodes and constants from `graph` and the graphs in it, in place; returns how many nodes went."""
-    return facts.remove_dead(graph, captured)
+__all__ = ["remove_dead"]
