@@ -134,9 +134,9 @@ class Binding:
                 continue
             step = steps[level.at]
             level.at += 1
-            given = [values[i] for i in step.inputs]
+            given, what = program.operands(values, step.inputs)
             emitter.label = step.label
-            results = self._now(step, given, emitter)
+            results = self._now(step, given, what, emitter)
             if results is None:
                 if step.op == "If" and step.plans:
                     known = _known_truth(given[0])
@@ -145,32 +145,20 @@ class Binding:
                     self._enter(place, step, known)
                     continue
                 return self._call(place, step, given, emitter)
-            self._store(level, step, results)
+            program.store(values, level.plan.uses, step.outputs, results, step.frees)
 
-    def _now(self, step: Step, given: list[Any], emitter: Emitter) -> Sequence[Any] | None:
+    def _now(self, step: Step, given: list[Any], what: int, emitter: Emitter) -> Sequence[Any] | None:
         """The step's results if it can be folded or made of native steps."""
         if step.tier == "control":
             return None
-        known = plain = True
-        pending = False
-        for x in given:
-            if x is None:
-                continue
-            if type(x) is not Tensor:
-                known = plain = False
-            elif x.value is None:  # and so of numbers
-                known = False
-                pending = pending or x.pending is not None
-            elif x.dtype.kind == "O":
-                plain = False
-        if known:
+        if what & program.KNOWN:
             folded = self._folder.fold(step, [None if x is None else x.value for x in given])
             if folded is not None:
                 return folded
         binder = step.bind
-        if binder is None or not plain:
+        if binder is None or not what & program.PLAIN:
             return None
-        if pending and not binder.lazy:
+        if what & program.PENDING and not binder.lazy:
             for x in given:
                 if x is not None and x.pending is not None:
                     x.force(emitter)
@@ -179,16 +167,6 @@ class Binding:
         if results is None or type(results) is tuple:
             return results
         return (results,)
-
-    def _store(self, level: _Level, step: Step, results: Sequence[Any]) -> None:
-        values, uses = level.values, level.plan.uses
-        for slot, value in zip(step.outputs, results, strict=False):
-            if slot:
-                values[slot] = value
-                if value is not None:
-                    value.uses += uses[slot]
-        for slot in step.frees:
-            values[slot] = None
 
     @staticmethod
     def _counted(plan: Plan, slot: int, value: Any) -> Any:
@@ -212,7 +190,7 @@ class Binding:
         outer = place.levels[-1]
         step = outer.plan.steps[outer.at - 1]
         results = [inner.values[i] for i in inner.plan.outputs]
-        self._store(outer, step, results)
+        program.store(outer.values, outer.plan.uses, step.outputs, results, step.frees)
 
     def _branch(self, place: _Place, step: Step, emitter: Emitter) -> program.Segment:
         condition = place.levels[-1].values[step.inputs[0]]
@@ -248,7 +226,8 @@ class Binding:
                 else:
                     results.append(_placed(entry, terminal.first_base + k))
             then.held = then.held.union(range(terminal.first_base, terminal.first_base + n_results))
-            self._store(then.levels[-1], step, results)
+            level = then.levels[-1]
+            program.store(level.values, level.plan.uses, step.outputs, results, step.frees)
             return self._segment(then)
 
         first = place.n_bases + 1
