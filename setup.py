@@ -16,6 +16,7 @@ from setuptools import Extension, setup
 
 CORE = "rnnrt/_core"
 READER = ("fields.pxi", "value_messages.pxi")  # which messages.pyx alone includes
+SWEEPS = "sweeps.pxi"  # which facts.pyx alone includes
 # No -ffast-math: it would flush denormals for the whole process. No contraction: kernels say where a product is fused.
 FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi", "-g0"]
 if os.environ.get("RNNRT_SANITIZE") == "1":
@@ -57,7 +58,9 @@ def unread(module: str, header: str) -> bool:
     """Whether a module certainly does without a header, and need not be built anew when that changes."""
     if module == "messages":
         return header not in READER
-    if header in READER:
+    if module == "facts":
+        return header != SWEEPS
+    if header in READER or header == SWEEPS:
         return True
     if module.startswith("ops_"):
         return header.endswith((".pxi", ".pxd"))
@@ -89,7 +92,11 @@ kernels = [
 ]
 setup(
     ext_modules=cythonize(
-        [extension("engine", [], "threads.c"), extension("program", []), extension("messages", []), *kernels],
+        [
+            extension("engine", [], "threads.c"),
+            *(extension(name, []) for name in ("program", "messages", "facts")),
+            *kernels,
+        ],
         compiler_directives={
             "boundscheck": False,
             "wraparound": False,

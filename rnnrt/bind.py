@@ -9,17 +9,18 @@ condition is known is gone; any other is a branch whose sides are bound in the s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._core import program
+from .collector import paused
 from .errors import InputError, RnnrtError
 from .folded import Folder
 from .native.emitter import Emitter
 from .native.tensor import ARENA, Buffer, Opaque, Tensor, c_strides
 from .ops.limits import quiet
+from .records import field, record
 
 if TYPE_CHECKING:
     from .plan import Plan, Step
@@ -28,7 +29,7 @@ Signature = tuple[tuple[np.dtype, tuple[int, ...]] | None, ...]
 """For each value: its dtype and shape, or None if it is no array of numbers."""
 
 
-@dataclass(slots=True)
+@record
 class End:
     """The outputs: (dtype, shape) of those that are made; of the others the number of an object, or a known array."""
 
@@ -38,7 +39,7 @@ class End:
     kind: int = 0
 
 
-@dataclass(slots=True)
+@record
 class Call:
     """A Python function: ``call`` takes the list of its arguments; `next` binds what follows a signature of results."""
 
@@ -55,7 +56,7 @@ class Call:
     kind: int = 1
 
 
-@dataclass(slots=True)
+@record
 class Branch:
     """A truth value in memory: base, offset and bytes; `next` binds the side that it chooses."""
 
@@ -67,7 +68,7 @@ class Branch:
     kind: int = 2
 
 
-@dataclass(slots=True)
+@record
 class _Level:
     """Where a walk stands in one plan: its values by slot, and the next step."""
 
@@ -76,7 +77,7 @@ class _Level:
     at: int = 0
 
 
-@dataclass(slots=True)
+@record
 class _Place:
     """Where a walk stands: the plans from the outermost to the one whose step is next, and what is taken so far."""
 
@@ -117,6 +118,11 @@ class Binding:
         return self._segment(place)
 
     def _segment(self, place: _Place) -> program.Segment:
+        """The segment of the steps that come next."""
+        with paused():
+            return self._walk(place)
+
+    def _walk(self, place: _Place) -> program.Segment:
         emitter = Emitter(program.LANES, self._packed, self.threads)
         while True:
             level = place.levels[-1]
@@ -128,9 +134,9 @@ class Binding:
                 continue
             step = steps[level.at]
             level.at += 1
-            given = [values[i] for i in step.inputs]
+            given, what = program.operands(values, step.inputs)
             emitter.label = step.label
-            results = self._now(step, given, emitter)
+            results = self._now(step, given, what, emitter)
             if results is None:
                 if step.op == "If" and step.plans:
                     known = _known_truth(given[0])
@@ -139,32 +145,20 @@ class Binding:
                     self._enter(place, step, known)
                     continue
                 return self._call(place, step, given, emitter)
-            self._store(level, step, results)
+            program.store(values, level.plan.uses, step.outputs, results, step.frees)
 
-    def _now(self, step: Step, given: list[Any], emitter: Emitter) -> Sequence[Any] | None:
+    def _now(self, step: Step, given: list[Any], what: int, emitter: Emitter) -> Sequence[Any] | None:
         """The step's results if it can be folded or made of native steps."""
         if step.tier == "control":
             return None
-        known = plain = True
-        pending = False
-        for x in given:
-            if x is None:
-                continue
-            if type(x) is not Tensor:
-                known = plain = False
-            elif x.value is None:  # and so of numbers
-                known = False
-                pending = pending or x.pending is not None
-            elif x.dtype.kind == "O":
-                plain = False
-        if known:
+        if what & program.KNOWN:
             folded = self._folder.fold(step, [None if x is None else x.value for x in given])
             if folded is not None:
                 return folded
         binder = step.bind
-        if binder is None or not plain:
+        if binder is None or not what & program.PLAIN:
             return None
-        if pending and not binder.lazy:
+        if what & program.PENDING and not binder.lazy:
             for x in given:
                 if x is not None and x.pending is not None:
                     x.force(emitter)
@@ -173,16 +167,6 @@ class Binding:
         if results is None or type(results) is tuple:
             return results
         return (results,)
-
-    def _store(self, level: _Level, step: Step, results: Sequence[Any]) -> None:
-        values, uses = level.values, level.plan.uses
-        for slot, value in zip(step.outputs, results, strict=False):
-            if slot:
-                values[slot] = value
-                if value is not None:
-                    value.uses += uses[slot]
-        for slot in step.frees:
-            values[slot] = None
 
     @staticmethod
     def _counted(plan: Plan, slot: int, value: Any) -> Any:
@@ -206,7 +190,7 @@ class Binding:
         outer = place.levels[-1]
         step = outer.plan.steps[outer.at - 1]
         results = [inner.values[i] for i in inner.plan.outputs]
-        self._store(outer, step, results)
+        program.store(outer.values, outer.plan.uses, step.outputs, results, step.frees)
 
     def _branch(self, place: _Place, step: Step, emitter: Emitter) -> program.Segment:
         condition = place.levels[-1].values[step.inputs[0]]
@@ -242,7 +226,8 @@ class Binding:
                 else:
                     results.append(_placed(entry, terminal.first_base + k))
             then.held = then.held.union(range(terminal.first_base, terminal.first_base + n_results))
-            self._store(then.levels[-1], step, results)
+            level = then.levels[-1]
+            program.store(level.values, level.plan.uses, step.outputs, results, step.frees)
             return self._segment(then)
 
         first = place.n_bases + 1

@@ -57,17 +57,22 @@ def _kind(step: Step) -> Any:
     node = step.node
     if node is None or node.domain or step.tier != "NumPy":
         return id(step)
-    attrs = tuple(sorted((name, repr(value)) for name, value in node.attrs.items()))
-    if not all(_simple(value) for value in node.attrs.values()):
-        return id(step)
-    given = tuple(bool(name) for name in node.inputs), tuple(bool(name) for name in node.outputs)
-    return node.op, node.version, given, len(step.outputs), attrs
+    attrs: list[tuple[Any, ...]] = []
+    for name in sorted(node.attrs):
+        value = node.attrs[name]
+        if isinstance(value, list | tuple) and all(isinstance(v, int | float | str | bytes) for v in value):
+            attrs.append((name, *map(type, value), *map(_exact, value)))
+        elif isinstance(value, int | float | str | bytes):
+            attrs.append((name, type(value), _exact(value)))
+        else:
+            return id(step)
+    given = tuple([bool(name) for name in node.inputs]), tuple([bool(name) for name in node.outputs])
+    return node.op, node.version, given, len(step.outputs), tuple(attrs)
 
 
-def _simple(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(isinstance(v, int | float | str | bytes) for v in value)
-    return isinstance(value, int | float | str | bytes)
+def _exact(value: Any) -> Any:
+    """What tells numbers apart that are equal, as the zeros of both signs are."""
+    return repr(value) if isinstance(value, float) else value
 
 
 def _identity(x: np.ndarray) -> Any:

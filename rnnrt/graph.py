@@ -7,19 +7,20 @@ A :class:`Graph` is made by :mod:`rnnrt.onnx_file`, changed by the passes of :mo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-WITH_BODIES = frozenset(("If", "Loop", "Scan", "SequenceMap"))
-"""The standard operators that take graphs as attributes; of other domains, any may."""
+from ._core.facts import WITH_BODIES, captured, consumers, taken
+from .records import field, fields_of, record
+
+__all__ = ["WITH_BODIES", "Dim", "Graph", "Node", "Scope", "Value", "captured", "taken"]
 
 Dim = int | str | None
 """A known size, a named unknown size, or an unnamed one."""
 
 
-@dataclass(slots=True)
+@record
 class Value:
     """A graph input or output: its name, element type and shape, as far as they are declared.
 
@@ -32,8 +33,13 @@ class Value:
     shape: tuple[Dim, ...] | None = None
     kind: str = "tensor"
 
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Value and fields_of(self) == fields_of(other)
 
-@dataclass(slots=True, eq=False)
+    __hash__ = None  # type: ignore[assignment]  # its name may change
+
+
+@record
 class Node:
     """One operator application.
 
@@ -82,7 +88,7 @@ class Node:
         return [(key, value) for key, value in self.attrs.items() if type(value) is Graph]
 
 
-@dataclass(slots=True, eq=False)
+@record
 class Graph:
     """Nodes in topological order, the constants they use, and what goes in and out.
 
@@ -102,16 +108,7 @@ class Graph:
 
     def consumers(self) -> dict[str, list[Node]]:
         """Which nodes of this graph use each value; a node with a subgraph is a user of all that it captures."""
-        users: dict[str, list[Node]] = {}
-        for node in self.nodes:
-            for name in [*node.inputs, *captured(node)] if node.subgraphs() else node.inputs:
-                if name:
-                    found = users.get(name)
-                    if found is None:
-                        users[name] = [node]
-                    elif found[-1] is not node:
-                        found.append(node)
-        return users
+        return consumers(self.nodes)
 
     def operators(self) -> set[str]:
         """Names of the operators in the graph and in those in it, of whatever domain."""
@@ -152,17 +149,3 @@ class Scope:
         if found is None:
             raise KeyError(name)
         return found
-
-
-def captured(node: Node) -> list[str]:
-    """Names that the subgraphs of `node` take from the graphs around them, in order of first use."""
-    bodies = node.subgraphs()
-    return list(dict.fromkeys([name for _, graph in bodies for name in taken(graph)])) if bodies else []
-
-
-def taken(graph: Graph) -> list[str]:
-    """Names that `graph` takes from the graphs around it, in order of first use."""
-    own = {v.name for v in graph.inputs} | graph.constants.keys() | {o for n in graph.nodes for o in n.outputs}
-    used = [name for n in graph.nodes for name in (*n.inputs, *captured(n))]
-    used += [v.name for v in graph.outputs]
-    return list(dict.fromkeys([name for name in used if name and name not in own]))

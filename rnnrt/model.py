@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .collector import paused
 from .errors import InputError
 from .graph import Value
 from .onnx_file import read_model
@@ -17,7 +18,6 @@ from .processors import usable
 from .recurrent import release
 from .rewrite import rewritten
 from .shared import share_constants
-from .states import find_states
 
 if TYPE_CHECKING:
     import onnx
@@ -73,6 +73,10 @@ class Model:
 
     def __init__(self, source: Any, *, threads: int = 1, states: Mapping[str, str] | None = None) -> None:
         self.threads = _checked_threads(threads)
+        with paused(lasting=True):
+            self._open(source, states)
+
+    def _open(self, source: Any, states: Mapping[str, str] | None) -> None:
         file = read_model(source)
         graph = file.graph
         notes, known = rewritten(graph)
@@ -109,6 +113,8 @@ class Model:
     def states(self) -> dict[str, str]:
         """``{input: output}`` pairs that carry state: those given, or those found when they are first asked for."""
         if self._states is None:
+            from .states import find_states
+
             self._states = find_states(self._graph)
         return self._states
 

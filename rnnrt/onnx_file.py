@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from .errors import InputError, ModelError, UnsupportedError
 from .external import ExternalData
 from .graph import Graph
 from .onnx_graph import MAX_DEPTH, STANDARD, GraphReader
+from .records import field, record
 from .schema import newest_versions
 from .tensors import TensorReader, text
 from .wire import Bytes, Opened, Slim, slim
@@ -46,7 +46,7 @@ _SIGNATURES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class File:
     """What an ONNX file holds.
 

@@ -98,9 +98,11 @@ class GraphReader:
         )
 
     def _node(self, proto: Any, inputs: list[str], outputs: list[str], names: Names, where: str, depth: int) -> Node:
-        op, domain = text(proto.op_type, where), text(proto.domain, where)
+        op, domain, name = proto.op_type, proto.domain, proto.name
+        if type(proto) is not messages.Node:
+            op, domain, name = text(op, where), text(domain, where), text(name, where)
         domain = "" if domain in STANDARD else domain
-        node = Node(op, inputs, outputs, domain=domain, name=text(proto.name, where), proto=proto)
+        node = Node(op, inputs, outputs, {}, domain, 1, name, proto)
         label = node.label() if depth == 0 else f"{node.label()} in {where}"
         if not op:
             raise ModelError(f"{label}: the node has no operator type")
@@ -109,7 +111,7 @@ class GraphReader:
         node.version = self._opsets[domain]
         types: dict[str, str] = {}
         for attribute in proto.attribute:
-            key = text(attribute.name, label)
+            key = attribute.name if type(attribute) is messages.Attribute else text(attribute.name, label)
             if not key or key in types:
                 raise ModelError(
                     f"{label}: {f'the attribute {key!r} is given twice' if key else 'an attribute has no name'}"
@@ -254,10 +256,10 @@ def _check_made(listed: list[InOut], nodes: list[Node], outputs: list[str], name
 
 def _sorted(nodes: list[Node], where: str) -> list[Node]:
     """`nodes` with every maker before its users, otherwise in the order of the file (Kahn's algorithm)."""
+    if _in_order(nodes):
+        return nodes
     maker = {out: k for k, node in enumerate(nodes) for out in node.outputs if out}
     before = [{maker[name] for name in _uses(node) if name in maker} for node in nodes]
-    if all(j < k for k, makers in enumerate(before) for j in makers):
-        return nodes
     users: list[list[int]] = [[] for _ in nodes]
     for k, makers in enumerate(before):
         for j in makers:
@@ -277,6 +279,17 @@ def _sorted(nodes: list[Node], where: str) -> list[Node]:
         shown = [*cycle[:8], f"{len(cycle) - 8} more"] if len(cycle) > 9 else cycle
         raise ModelError(f"{where}: its nodes form a cycle: {' -> '.join([*shown, cycle[0]])}")
     return [nodes[k] for k in order]
+
+
+def _in_order(nodes: list[Node]) -> bool:
+    """Whether no node uses what it or a later one makes."""
+    later: set[str] = set()
+    for node in reversed(nodes):
+        later.update(node.outputs)
+        later.discard("")
+        if not later.isdisjoint(_uses(node)):
+            return False
+    return True
 
 
 def _uses(node: Node) -> list[str]:

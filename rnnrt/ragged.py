@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from .errors import InputError, ModelError, UnsupportedError
 from .graph import Graph, Node, Value
 from .plan import Plan
 from .pointwise import Arrangement, NotPointwise, OneRow, Pick, Proof, prove
+from .records import replaced
 from .rewrite.edit import NEWEST
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Ragged:
 
 def _open_rows(graph: Graph) -> Graph:
     """`graph` with inputs that leave open what they declare to be 1, for that is how many a batch of one row is."""
-    inputs = [replace(v, shape=v.shape and tuple([None if d == 1 else d for d in v.shape])) for v in graph.inputs]
+    inputs = [replaced(v, shape=v.shape and tuple([None if d == 1 else d for d in v.shape])) for v in graph.inputs]
     return Graph(inputs, graph.outputs, graph.nodes, graph.constants, graph.name)
 
 
@@ -92,7 +93,7 @@ def _with_lengths(graph: Graph, proof: Proof) -> Graph:
         if id(node) in layers:
             inputs = [*node.inputs, *[""] * (5 - len(node.inputs))]
             inputs[4] = LENGTHS
-            nodes.append(replace(node, inputs=inputs))
+            nodes.append(replaced(node, inputs=inputs))
         elif id(node) in lasts:
             nodes += _last_step(lasts[id(node)], proof, constants)
         else:

@@ -8,17 +8,15 @@ there. An operator that it does not know is passed over here and left to the pla
 from __future__ import annotations
 
 import functools
-import json
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 from .errors import ModelError
 from .graph import Graph, Node
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(NamedTuple):
     """What an operator takes and gives: counts from and to, inputs that must be there, types of attributes by name."""
 
     inputs: tuple[int, int]
@@ -30,10 +28,11 @@ class Signature:
 
 @functools.cache
 def _written() -> tuple[int, int, dict[str, str]]:
-    """The newest IR version and opset that are written down, and the entries of operators by name, as JSON."""
-    first, *lines = Path(__file__).with_name("operators.txt").read_text(encoding="utf-8").splitlines()
-    ir_version, opset = map(int, first.split())
-    return ir_version, opset, dict(line.split(" ", 1) for line in lines)  # type: ignore[misc]
+    """The newest IR version and opset that are written down, and the entries of operators by name."""
+    with open(os.path.join(os.path.dirname(__file__), "operators.txt"), encoding="utf-8") as file:
+        first, *lines = file.read().splitlines()
+    ir_version, opset = first.split()
+    return int(ir_version), int(opset), dict([line.split(" ", 1) for line in lines])
 
 
 def newest_versions() -> tuple[int, int]:
@@ -47,12 +46,24 @@ def signature(op: str, domain: str, version: int) -> Signature | None:
     _, opset, operators = _written()
     if domain or version > opset:
         return _looked_up(op, domain, version)
-    entries = [entry for entry in json.loads(operators.get(op, "[]")) if entry[0] <= version]
-    if not entries or entries[-1][1] is None:
+    entries = [entry for entry in operators.get(op, "").split(";") if entry and int(entry.split(" ", 1)[0]) <= version]
+    return _parsed(entries[-1]) if entries else None
+
+
+def _parsed(entry: str) -> Signature | None:
+    """The signature in an entry of ``operators.txt``, as ``tests/make_operators.py`` writes it; None if withdrawn."""
+    _, *fields = entry.split(" ")
+    if not fields:
         return None
-    _, inputs, outputs, single, attributes, needed = entries[-1]
-    pairs = tuple((k, name) for k, name in single)
-    return Signature(tuple(inputs), tuple(outputs), pairs, attributes, tuple(needed))
+    inputs, outputs, single, attributes = [[part for part in field.split(",") if part] for field in fields]
+    types = dict([name.removesuffix("!").split(":") for name in attributes])
+    return Signature(
+        (int(inputs[0]), int(inputs[1])),
+        (int(outputs[0]), int(outputs[1])),
+        tuple([(int(k), name) for k, name in [part.split(":") for part in single]]),
+        types,
+        tuple([name.split(":")[0] for name in attributes if name.endswith("!")]),
+    )
 
 
 def _looked_up(op: str, domain: str, version: int) -> Signature | None:

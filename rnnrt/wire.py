@@ -15,9 +15,10 @@ import mmap
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 import numpy as np
+
+from .records import field, record
 
 LARGE_MODEL, LARGE = 1 << 20, 1 << 15
 """Bytes of a model, and of one tensor's data, from which on it pays."""
@@ -94,7 +95,7 @@ def _memory(size: int) -> np.ndarray:
     return np.frombuffer(memory, np.uint8, size, first)
 
 
-@dataclass(slots=True)
+@record
 class Slim:
     """A serialized model in which a mark stands for the data of each large tensor, and the data by mark."""
 

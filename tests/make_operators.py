@@ -7,7 +7,6 @@ Opening a model then needs no import of ``onnx``, which takes longer than all th
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +16,29 @@ from onnx import defs
 FILE = Path(__file__).resolve().parent.parent / "rnnrt" / "operators.txt"
 
 
-def entry(schema: Any) -> list[Any]:
-    """Version; None if withdrawn, else counts of inputs and outputs, needed inputs, attributes, needed ones of them."""
+def entry(schema: Any) -> str:
+    """The version alone if withdrawn; else with counts of inputs and outputs, needed inputs, and attributes.
+
+    ``version least,most least,most number:name,... name:TYPE,...``; attributes that must be there end in ``!``.
+    """
     if schema.deprecated:
-        return [schema.since_version, None]
+        return str(schema.since_version)
     single = defs.OpSchema.FormalParameterOption.Single
-    return [
-        schema.since_version,
-        [schema.min_input, schema.max_input],
-        [schema.min_output, schema.max_output],
-        [[k, p.name] for k, p in enumerate(schema.inputs) if p.option == single],
-        {name: a.type.name for name, a in sorted(schema.attributes.items())},
-        [name for name, a in sorted(schema.attributes.items()) if a.required],
-    ]
+    inputs = [f"{k}:{p.name}" for k, p in enumerate(schema.inputs) if p.option == single]
+    attributes = [f"{name}:{a.type.name}{'!' if a.required else ''}" for name, a in sorted(schema.attributes.items())]
+    counts = f"{schema.min_input},{schema.max_input} {schema.min_output},{schema.max_output}"
+    return f"{schema.since_version} {counts} {','.join(inputs)} {','.join(attributes)}"
 
 
 def text() -> str:
     """The file: newest IR version and opset, then a line an operator with an entry a version, the newest last."""
-    operators: dict[str, list[list[Any]]] = {}
+    operators: dict[str, list[tuple[int, str]]] = {}
     for schema in defs.get_all_schemas_with_history():
         if schema.domain == "":
-            operators.setdefault(schema.name, []).append(entry(schema))
+            operators.setdefault(schema.name, []).append((schema.since_version, entry(schema)))
     lines = [f"{onnx.IR_VERSION} {defs.onnx_opset_version()}"]
     for name, entries in sorted(operators.items()):
-        lines.append(f"{name} {json.dumps(sorted(entries, key=lambda e: e[0]), separators=(',', ':'))}")
+        lines.append(f"{name} {';'.join(line for _, line in sorted(entries))}")
     return "\n".join(lines) + "\n"
 
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # The flow from an ONNX file to answers and those who ask for them. A package stands for all of its modules; "" is rnnrt
 # itself, the names a user sees: only those after it may use it as a user does.
-BUILDING_BLOCKS = ("errors", "processors", "graph", "_core")
+BUILDING_BLOCKS = ("errors", "processors", "collector", "records", "_core", "graph")
 READING = ("wire", "external", "tensors", "schema", "onnx_graph", "onnx_file")
 OPERATORS_AND_REWRITES = ("ops", "rewrite", "shared", "native", "recurrent", "control", "states", "pointwise")
 PLANNING = (*OPERATORS_AND_REWRITES, "folded", "bind", "plan")
@@ -33,6 +33,7 @@ LATER = {
 """Imports of what comes later, inside a function; nothing else may be imported against the flow."""
 
 LAZY = {
+    ("model", "states"): "which values carry state is found when it is asked for",
     ("cli", "cli"): "the entry point says what to install where the extra `cli` is missing",
     ("cli", "demo"): "other commands start without the demo",
     ("cli", ""): "other commands start without the demo",

@@ -181,6 +181,7 @@ def test_a_wheel_holds_no_sources_and_is_small():
     kernels = {f"{kind}_{isa}" for kind in ("cells", "ops") for isa in rnnrt.cpu()["built"]}
     assert {Path(n).name.split(".")[0] for n in names if n.endswith(".so")} == {
         "engine",
+        "facts",
         "messages",
         "program",
         "cells_f64",

@@ -77,6 +77,7 @@ cdef class Segment
 
 include "operators.pxi"
 include "tensor.pxi"
+include "walk.pxi"
 include "arena.pxi"
 include "frame.pxi"
 include "tuner.pxi"

@@ -111,6 +111,34 @@ cdef class Tensor:
         return self
 
 
+def c_strides(tuple shape not None):
+    """Strides in elements of a C-contiguous array; Python numbers, which nothing is too large for."""
+    cdef Py_ssize_t k
+    cdef object step = 1
+    cdef list strides = [1] * len(shape)
+    for k in range(len(shape) - 1, -1, -1):
+        strides[k] = step
+        step = step * int(shape[k])
+    return tuple(strides)
+
+
+def address(cnp.ndarray array not None):
+    """Where an array's elements begin."""
+    return <size_t> cnp.PyArray_DATA(array)
+
+
+def constant(cnp.ndarray array not None):
+    """A tensor of a known array, which lies where the array lies."""
+    cdef Tensor tensor
+    if not cnp.PyArray_ISCARRAY_RO(array):
+        array = np.require(array, requirements=["C", "A"])
+    shape = (<object> array).shape
+    buffer = Buffer(cnp.PyArray_NBYTES(array), 0, <size_t> cnp.PyArray_DATA(array), array)
+    tensor = Tensor(array.dtype, shape, c_strides(shape), buffer)
+    tensor.value = array
+    return tensor
+
+
 cdef object elements(tuple shape):
     """The product of sizes; a Python number, which nothing is too large for."""
     cdef object product = 1

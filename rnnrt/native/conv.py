@@ -20,9 +20,9 @@ from .conv_planes import convolve_planes
 from .emitter import FLOAT, Emitted, Emitter, Word
 from .margin import MOST, Margin, Planes, cropped, margin, planes_of, with_margin
 from .registry import native
-from .sums import Sums, aligned, taken
+from .sums import Sums, taken
 from .taps import SINGLE, Phases, distances, margins, plain, transposed
-from .tensor import Tensor, c_strides
+from .tensor import Tensor, c_strides, memory
 
 ROWS_OF_VECTORS = {16: (8, 8, 8, 8, 6), 8: (8, 8, 6, 4, 3), 4: (8, 8, 6, 4, 3)}
 """Rows of a tile by its vectors, as TILE_ROWS of the simd headers has them; too few is no harm."""
@@ -268,15 +268,24 @@ def pack(w: np.ndarray, sums: Sums, block: int, lanes: int) -> np.ndarray:
     w = w.reshape(g, *((c, m) if sums.transposed else (m, c)), -1, w.shape[-1])
     if sums.transposed:
         w = w.swapaxes(1, 2)
-    parts = []
-    for rows in sums.rows:
-        for columns in sums.columns:
-            live = w[:, :, :, taken(rows), :][..., taken(columns)].reshape(g, m, -1).swapaxes(1, 2)
-            size = block
-            if lanes:
-                live = np.pad(live, ((0, 0), (0, 0), (0, -m % lanes)))
-                size = block * lanes
-            parts.append(
-                np.concatenate([live[:, :, i : i + size].reshape(g, -1) for i in range(0, live.shape[2], size)], 1)
-            )
-    return aligned(np.concatenate([part.ravel() for part in parts]))
+    size, room = (block * lanes, -(-m // lanes) * lanes) if lanes else (block, m)
+    parts = [
+        w[:, :, :, taken(rows), :][..., taken(columns)].reshape(g, m, -1).swapaxes(1, 2)
+        for rows in sums.rows
+        for columns in sums.columns
+    ]
+    packed = memory(g * room * sum([part.shape[1] for part in parts]))
+    n_blocks = m // size
+    whole = n_blocks * size
+    at = 0
+    for part in parts:
+        k = part.shape[1]
+        place = packed[at : at + g * room * k].reshape(g, room * k)
+        blocks = place[:, : whole * k].reshape(g, n_blocks, k, size)
+        blocks[...] = part[:, :, :whole].reshape(g, k, n_blocks, size).swapaxes(1, 2)
+        if whole < room:
+            rest = place[:, whole * k :].reshape(g, k, room - whole)
+            rest[:, :, : m - whole] = part[:, :, whole:]
+            rest[:, :, m - whole :] = 0
+        at += g * room * k
+    return packed

@@ -9,9 +9,9 @@ import numpy as np
 
 from .emitter import Emitter, Word
 from .margin import Planes, margin
-from .sums import Sums, aligned, taken
+from .sums import Sums, taken
 from .taps import Phase, distances
-from .tensor import Tensor, c_strides
+from .tensor import Tensor, aligned, c_strides
 
 LINE = 1024
 """Elements of a line of several rows, at most: with a plane's rows it stays in the first-level cache."""

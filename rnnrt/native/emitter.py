@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._core.program import Emitted
+from .._core.program import Emitted, fresh, view
 from ..graph import Node
 from .copying import copy_of
-from .tensor import Buffer, Shape, Tensor, c_strides, constant
+from .tensor import Buffer, Shape, Tensor, constant
 
 if TYPE_CHECKING:
     from .wavefront import Stack
@@ -44,7 +43,7 @@ class Emitter:
 
     def empty(self, shape: Shape, dtype: np.dtype = FLOAT) -> Tensor:
         """A contiguous tensor in memory of its own, to be written by the steps emitted next."""
-        return Tensor(dtype, shape, c_strides(shape), Buffer(math.prod(shape) * dtype.itemsize))
+        return fresh(shape, dtype)
 
     def scratch(self, n_bytes: int) -> Tensor:
         """Memory that one step works in, 64-byte aligned."""
@@ -56,7 +55,7 @@ class Emitter:
 
     def view(self, tensor: Tensor, shape: Shape, strides: Shape, offset: int = 0) -> Tensor:
         """Another look at a tensor in memory; strides and offset in elements."""
-        return Tensor(tensor.dtype, shape, strides, tensor.buffer, tensor.offset + offset)
+        return view(tensor, shape, strides, offset)
 
     def packed(self, key: Any, array: np.ndarray, make: Callable[[np.ndarray], np.ndarray]) -> Tensor:
         """``make(array)`` as a constant, made once for `array` and `key`."""

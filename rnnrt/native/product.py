@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..records import record
 from .copying import joined
 from .emitter import FLOAT, Emitter, Word
-from .tensor import Buffer, Tensor
+from .tensor import Buffer, Tensor, aligned, memory, strided
 
 NOTHING = Tensor(FLOAT, (0,), (1,), Buffer(0, 0, 0))
 """A tensor at NULL: an operand that is absent."""
@@ -30,7 +30,7 @@ _NEAR = 1 << 14
 Axes = Sequence[tuple[int, ...]]
 
 
-@dataclass(slots=True)
+@record
 class Product:
     """``y[batch, rows, columns] = c + scale * sum over inner of a b``, by axes and their strides in elements.
 
@@ -52,7 +52,7 @@ class Product:
     columns: Axes
     inner: Axes
     scale: float = 1.0
-    c: Tensor = field(default=NOTHING)
+    c: Tensor = NOTHING
     c_row: int = 0
 
     def swapped(self) -> Product:
@@ -148,7 +148,7 @@ def _packed(
     moved = [(size, a, step, y) for (size, a, _, y), step in zip(batch, reversed(steps), strict=True)]
 
     def make(array: np.ndarray) -> np.ndarray:
-        view = np.lib.stride_tricks.as_strided(array, shape, [s * array.itemsize for s in strides]).reshape(-1, k, n)
+        view = strided(array, shape, strides).reshape(-1, k, n)
         if p.scale != 1.0:
             view = view * np.float32(p.scale)
         return aligned(view.swapaxes(1, 2)) if form == DOTS else panels(view, lanes)
@@ -160,21 +160,13 @@ def panels(matrices: np.ndarray, lanes: int) -> np.ndarray:
     """Matrices (B, K, N) in panels: for each in turn panel[k][v][u], columns that are missing zero."""
     count, k, n = matrices.shape
     n_vec, n_panels, nv = vectors_of(n, lanes)
-    packed = aligned(np.zeros((count, k * n_vec * lanes), np.float32))
+    packed = memory(count * k * n_vec * lanes).reshape(count, -1)
     for panel in range(n_panels):
         begin, end = panel * nv * lanes, min((panel + 1) * nv, n_vec) * lanes
         part = packed[:, begin * k : end * k].reshape(count, k, end - begin)
         part[:, :, : min(end, n) - begin] = matrices[:, :, begin : min(end, n)]
+        part[:, :, min(end, n) - begin :] = 0
     return packed
-
-
-def aligned(array: np.ndarray) -> np.ndarray:
-    """A contiguous float32 copy that begins at a cache line."""
-    memory = np.empty(array.size + 16, np.float32)
-    begin = -memory.__array_interface__["data"][0] % 64 // 4
-    copy = memory[begin : begin + array.size].reshape(array.shape)
-    copy[...] = array
-    return copy
 
 
 def padded(
@@ -195,7 +187,7 @@ def padded(
 
     def make(array: np.ndarray) -> np.ndarray:
         full = np.zeros((rows, width), np.float32)
-        full[:, :n] = np.lib.stride_tricks.as_strided(array, (rows, n), (row * 4, column * 4))
+        full[:, :n] = strided(array, (rows, n), (row, column))
         return aligned(full * np.float32(beta) if beta != 1.0 else full)
 
     return emitter.packed(("addend", rows, n, row, column, beta, lanes), c.value, make), width if row else 0

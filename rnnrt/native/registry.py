@@ -10,13 +10,14 @@ binder is registered with ``lazy=True``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from ..records import record
 
 Binder = Callable[..., Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Native:
     """A registered binder; `lazy` tells whether it takes tensors that are not computed yet."""
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from .taps import Phase, Phases
 
 
@@ -28,12 +26,3 @@ class Sums(NamedTuple):
 def taken(phase: Phase) -> slice:
     """The taps of a phase."""
     return slice(phase.tap, phase.tap + phase.n_taps * phase.tap_step, phase.tap_step)
-
-
-def aligned(array: np.ndarray) -> np.ndarray:
-    """A copy that begins at a multiple of 64 bytes."""
-    room = np.empty(array.size + 16, array.dtype)
-    skip = -room.__array_interface__["data"][0] % 64 // array.itemsize
-    result = room[skip : skip + array.size]
-    result[...] = array
-    return result

@@ -5,13 +5,22 @@ Both are the executor's (``_core/tensor.pxi``): there are many of them, and each
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
-from .._core.program import ARENA, Buffer, Tensor
+from .._core.program import ARENA, Buffer, Tensor, address, c_strides, constant
 
-__all__ = ["ARENA", "Buffer", "Opaque", "Shape", "Tensor", "c_strides", "constant"]
+__all__ = [
+    "ARENA",
+    "Buffer",
+    "Opaque",
+    "Shape",
+    "Tensor",
+    "aligned",
+    "c_strides",
+    "constant",
+    "memory",
+    "strided",
+]
 
 Shape = tuple[int, ...]
 
@@ -26,21 +35,20 @@ class Opaque:
         self.uses = 0
 
 
-@lru_cache(maxsize=4096)
-def c_strides(shape: Shape) -> Shape:
-    """Strides in elements of a C-contiguous array."""
-    strides, step = [], 1
-    for size in reversed(shape):
-        strides.append(step)
-        step *= int(size)
-    return tuple(reversed(strides))
+def memory(size: int, dtype: np.dtype | type = np.float32) -> np.ndarray:
+    """Numbers, as yet any, that begin at a cache line."""
+    room = np.empty(size + 16, dtype)
+    skip = -address(room) % 64 // room.itemsize
+    return room[skip : skip + size]
 
 
-def constant(array: np.ndarray) -> Tensor:
-    """A tensor of a known array, which lies where the array lies."""
-    if not array.flags.c_contiguous or not array.flags.aligned:
-        array = np.require(array, requirements=["C", "A"])
-    buffer = Buffer(array.nbytes, 0, array.__array_interface__["data"][0], array)
-    tensor = Tensor(array.dtype, array.shape, c_strides(array.shape), buffer)
-    tensor.value = array
-    return tensor
+def aligned(array: np.ndarray) -> np.ndarray:
+    """A contiguous copy that begins at a cache line."""
+    copy = memory(array.size, array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+def strided(array: np.ndarray, shape: Shape, strides: Shape) -> np.ndarray:
+    """A contiguous array seen with another shape and strides, in elements."""
+    return np.ndarray(shape, array.dtype, array, 0, [s * array.itemsize for s in strides])

@@ -46,7 +46,7 @@ def integers(node: Node, name: str, least: int | None = None) -> tuple[int, ...]
         raise ModelError(f"{node.label()}: attribute {name!r}: expected a list of integers, got {value!r}")
     if least is not None and min(value, default=least) < least:
         raise ModelError(f"{node.label()}: attribute {name!r}: expected values of at least {least}, got {list(value)}")
-    return tuple(int(v) for v in value)
+    return tuple([int(v) for v in value])
 
 
 def mismatch(node: Node, what: str, expected: object, got: object) -> InputError:

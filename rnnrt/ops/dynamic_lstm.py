@@ -14,13 +14,13 @@ B (D, 8H), P (D, 3H), initial states (D, B, H); scales and zero points (D,) or (
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import ModelError
 from ..graph import Node
+from ..records import record
 from .arguments import integer, mismatch, real, text
 from .quant import dynamic_parameters, quantized
 from .registry import Function, operator
@@ -74,7 +74,7 @@ def _bound(function: Callable[..., Array], values: list[np.float32]) -> Activati
     return (lambda x: function(x, *values)) if values else function
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Weights:
     """A quantised matrix (K, N) of one direction, centred, with its scale, one value or (N,)."""
 
@@ -94,7 +94,7 @@ class Weights:
         return (q @ self.centred) * (scale * self.scale)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cell:
     """One direction: the recurrence over a sequence already in the order in which it is read."""
 

@@ -12,16 +12,16 @@ tries the next tier. It sees nodes after :mod:`rnnrt.rewrite.normalise`, so in t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from ..graph import Node
+from ..records import record
 
 Function = Callable[..., Any]
 Builder = Callable[[Node], Function]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Operator:
     """A registered operator; `multiple` tells whether its function returns a tuple."""
 

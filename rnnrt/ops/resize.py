@@ -7,13 +7,13 @@ exactly on a border between two source elements, the precision decides which one
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from ..errors import UnsupportedError
 from ..graph import Node
+from ..records import record
 from .arguments import axis_of, integer, integers, mismatch, real, text, widened
 from .limits import check_size
 from .registry import Function, operator
@@ -33,7 +33,7 @@ _NEAREST: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AxisPlan:
     """How one axis is resized from `n` to `out` elements; `start` and `stop` are its region of interest.
 

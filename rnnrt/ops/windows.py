@@ -6,8 +6,6 @@ Along an axis of ``n`` elements padded by ``begin`` and ``end``, a kernel of ``k
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,13 +13,16 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..errors import ModelError
 from ..graph import Node
+from ..records import record
 from .arguments import integer, integers, mismatch, text
 from .limits import check_size
 
 Sizes = tuple[int, ...]
 
+_MOST_LAYOUTS = 64
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class Layout:
     """The windows over an input of known size: all tuples have one entry a spatial axis.
 
@@ -57,7 +58,16 @@ class Windows:
         self.pads = integers(node, "pads", least=0)
         self.auto = text(node, "auto_pad", "NOTSET", ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"))
         self.ceil = bool(integer(node, "ceil_mode", 0))
-        self.layout = lru_cache(maxsize=64)(self._layout)
+        self._layouts: dict[tuple[Sizes, Sizes | None], Layout] = {}
+
+    def layout(self, sizes: Sizes, kernel: Sizes | None = None) -> Layout:
+        """The windows over an input of these spatial sizes."""
+        found = self._layouts.get((sizes, kernel))
+        if found is None:
+            if len(self._layouts) >= _MOST_LAYOUTS:
+                self._layouts.clear()
+            found = self._layouts[sizes, kernel] = self._layout(sizes, kernel)
+        return found
 
     def per_axis(self, rank: int) -> tuple[Sizes, Sizes, Sizes]:
         """Strides, dilations and pads for `rank` spatial axes, with their defaults filled in."""

@@ -8,7 +8,7 @@ that come and go between are left out of account: a form says what the rows are,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,16 +19,14 @@ from .views import END, Size, View, view_shape, views_of
 _DEPTH = 64  # nodes deep that a sum is followed
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """A value of the graph seen through views, none of which touches its last axis."""
 
     name: str
     views: tuple[View, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Affine:
+class Affine(NamedTuple):
     """``sum_s s @ terms[s] + bias``; matrices are [K, N], float64 only where something was added up; bias [N]."""
 
     terms: dict[Source, np.ndarray]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..graph import Graph, Node
+from ..records import record
 from .affine import Affine, Forms, Source, shape_of
 from .known import Known
 from .views import Size
@@ -20,31 +20,74 @@ _PARAMETERS = {"Elu": (1.0, 0.0), "HardSigmoid": (0.2, 0.5), "LeakyRelu": (0.01,
 ACTIVATIONS = ("Sigmoid", "Tanh", "Relu", "Softsign", "Softplus", *_PARAMETERS)
 
 
-@dataclass(slots=True, eq=False)
+@record
 class Cell:
     """One step of a recurrent layer.
 
-    ``w`` is [G*H, I] for the sources `x` side by side, ``r`` [G*H, H] (None where the cell has no product with h,
-    because h is zero), ``b`` [2*G*H], gates in ONNX's order. ``h`` and ``c`` are the states before, None for zero;
-    ``own`` are the nodes that may use ``c_out`` without being users of the cell; ``parts`` are w, r and b, r also where
-    it is zero.
+    ``gates`` are what its activations are of, in ONNX's order, over the sources `x` and ``state``, which is h;
+    ``reset`` is a GRU's product that is reset. ``h`` and ``c`` are the states before, None for zero; ``has_r`` is False
+    where the cell has no product with h, because h is zero; ``own`` are the nodes that may use ``c_out`` without being
+    users of the cell.
     """
 
     op: str
     x: tuple[Source, ...]
     h: str | None
     c: str | None
-    w: np.ndarray
-    r: np.ndarray | None
-    b: np.ndarray
+    gates: tuple[Affine, ...]
+    state: Source
+    reset: Affine | None
+    dtype: np.dtype
+    has_r: bool
     activations: tuple[Activation, ...]
-    linear_before_reset: bool
     h_out: str
     c_out: str
     lead: tuple[Size, ...]
     own: tuple[Node, ...] = ()
-    parts: tuple[np.ndarray, ...] = ()
+    _weights: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     _key: bytes = b""
+
+    @property
+    def weights(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """W [G*H, I] for the sources `x` side by side, R [G*H, H], B [2*G*H]; made when first asked for: few are."""
+        if self._weights is None:
+            self._weights = self._made()
+        return self._weights
+
+    def _made(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        units, count = self.units, len(self.gates)
+        sizes = self._sizes()
+        w = np.zeros((count, units, sum([n for _, n in sizes])), self.dtype)
+        r = np.zeros((count, units, units), self.dtype)
+        b = np.zeros((2, count, units), self.dtype)
+        for k, gate in enumerate(self.gates):
+            at = 0
+            for source, n in sizes:
+                if source in gate.terms:
+                    w[k, :, at : at + n] = gate.terms[source].T
+                at += n
+            product = self.reset if self.reset is not None and k == count - 1 else gate
+            if self.state in product.terms:
+                r[k] = product.terms[self.state].T
+            b[0, k] = gate.bias
+        if self.reset is not None and self.reset.bias.size:
+            b[1, -1] = self.reset.bias
+        return w.reshape(count * units, -1), r.reshape(count * units, units), b.reshape(-1)
+
+    def _sizes(self) -> list[tuple[Source, int]]:
+        """The sources, and how many elements a row of each has."""
+        return [(s, next(len(g.terms[s]) for g in self.gates if s in g.terms)) for s in self.x]
+
+    @property
+    def linear_before_reset(self) -> bool:
+        """Whether the reset is of the product with h, as everywhere but in a GRU that multiplies the reset h."""
+        return self.reset is None or bool(self.reset.bias.size)
+
+    @property
+    def _form(self) -> tuple[object, ...]:
+        """All but the weights that cells have in common."""
+        inputs = sum(n for _, n in self._sizes())
+        return self.op, self.activations, self.linear_before_reset, self.units, inputs, self.dtype.str
 
     @property
     def key(self) -> bytes:
@@ -52,9 +95,8 @@ class Cell:
         if not self._key:
             import hashlib  # few models have cells to compare
 
-            w = self.parts[0]
-            text = repr((self.op, self.activations, self.linear_before_reset, w.shape, w.dtype.str)).encode()
-            self._key = hashlib.blake2b(b"".join([text, *(a.tobytes() for a in self.parts)])).digest()
+            text = repr(self._form).encode()
+            self._key = hashlib.blake2b(b"".join([text, *(a.tobytes() for a in self.weights)])).digest()
         return self._key
 
     @property
@@ -65,14 +107,16 @@ class Cell:
     @property
     def units(self) -> int:
         """H."""
-        return len(self.w) // {"LSTM": 4, "GRU": 3, "RNN": 1}[self.op]
+        return self.gates[0].width
 
     def matches(self, later: Cell) -> bool:
         """Whether `later` has the same weights, as far as this cell has them."""
-        if self.r is not None:
+        if self._form != later._form:
+            return False
+        if self.has_r:
             return self.key == later.key
-        same = (self.op, self.activations, self.w.shape) == (later.op, later.activations, later.w.shape)
-        return same and np.array_equal(self.w, later.w) and np.allclose(self.b, later.b, 1e-6, 1e-7)
+        (w, _, b), (w_later, _, b_later) = self.weights, later.weights
+        return np.array_equal(w, w_later) and np.allclose(b, b_later, 1e-6, 1e-7)
 
 
 def rows(shape: Sequence[Size]) -> tuple[Size, ...] | None:
@@ -140,24 +184,8 @@ class Reader:
         units = gates[0].width
         if any(name and self.width(name) != units for name in (h, c)):
             return None
-        w, r, b = self._weights(gates, x, Source(h or ""), recurrent, dtype)
         unknown = h is None or (zero_h and not any(Source(h) in gate.terms for gate in gates))
         return Cell(
-            op, x, None if zero_h else h, None if zero_c else c, w, None if unknown else r, b, activations,
-            recurrent is None or bool(recurrent.bias.size), node.outputs[0], c_out, tuple(shape[:-1]),
-            parts=(w, r, b),
+            op, x, None if zero_h else h, None if zero_c else c, gates, Source(h or ""), recurrent, dtype, not unknown,
+            activations, node.outputs[0], c_out, tuple(shape[:-1]),
         )  # fmt: skip
-
-    def _weights(
-        self, gates: tuple[Affine, ...], x: tuple[Source, ...], h: Source, recurrent: Affine | None, dtype: np.dtype
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        units = gates[0].width
-        sizes = {s: next(len(g.terms[s]) for g in gates if s in g.terms) for s in x}
-        w = [np.concatenate([g.terms.get(s, np.zeros((sizes[s], units))) for s in x]).T for g in gates]
-        r = [g.terms.get(h, np.zeros((units, units))).T for g in gates]
-        b = [g.bias for g in gates]
-        rb = [np.zeros(units) for _ in gates]
-        if recurrent is not None:
-            r[-1] = recurrent.terms.get(h, np.zeros((units, units))).T
-            rb[-1] = recurrent.bias if recurrent.bias.size else rb[-1]
-        return tuple(np.ascontiguousarray(np.concatenate(part), dtype) for part in (w, r, [*b, *rb]))  # type: ignore[return-value]

@@ -7,12 +7,12 @@ names.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from .._core import facts
 from ..graph import Graph, Node
 from ..ops.reference import RANDOM
+from ..records import record
 from .edit import NEWEST
 from .known import Known
 from .names import Names, rename_definitions, rename_inputs
@@ -23,7 +23,7 @@ _VIEWS = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Slice")
 _SHARED_BYTES = 4096  # constants up to this size are compared by what they hold
 
 
-@dataclass(slots=True)
+@record
 class Cleaned:
     """How many nodes went away: those that did nothing, those merged with a neighbour, those there twice, dead ones.
 
@@ -67,7 +67,7 @@ class _Cleaner:
         self.has_renamed = False
 
     def sweep(self, graph: Graph, known: Known) -> None:
-        alias = _share_constants(graph)
+        alias = facts.share_constants(graph.constants, _SHARED_BYTES)
         fixed = {v.name for v in graph.outputs} if known.outer is None else set()
         for name in alias.keys() - fixed:
             del graph.constants[name]
@@ -75,7 +75,13 @@ class _Cleaner:
         kept: list[Node] = []
         aliases, producers = alias.keys(), known.producers
         changed: set[int] = set()
-        for node in graph.nodes:
+        at = 0
+        while True:
+            stop = facts.pass_over(graph.nodes, at, known, self.since, alias, seen, changed, RANDOM)
+            kept += graph.nodes[at:stop]
+            if stop == len(graph.nodes):
+                break
+            node, at = graph.nodes[stop], stop + 1
             bodies = node.subgraphs()
             if bodies or not aliases.isdisjoint(node.inputs):
                 rename_inputs(node, alias)
@@ -94,7 +100,8 @@ class _Cleaner:
                     continue
                 node.op, node.inputs, node.attrs, node.proto = "Identity", node.inputs[:1], {}, None
                 has_changed = True
-            twin = self._twin(node, seen) if not bodies else None
+            like = None if bodies or node.op in RANDOM else facts.alike(seen, node)
+            twin = _twin(node, like) if like is not None else None
             if twin is not None and not fixed.intersection(node.outputs):
                 alias.update((mine, its) for mine, its in zip(node.outputs, twin.outputs, strict=True) if mine)
                 self.cleaned.repeated += 1
@@ -124,23 +131,6 @@ class _Cleaner:
         self.cleaned.removed += len(gone)
         rename_definitions(graph, names)
         self.has_renamed |= bool(names)
-
-    def _twin(self, node: Node, seen: dict[object, list[Node]]) -> Node | None:
-        if node.op in RANDOM:
-            return None
-        key = (node.domain, node.op, len(node.outputs), *node.inputs)
-        like = seen.get(key)
-        if like is None:
-            seen[key] = [node]  # attributes are looked at where there are two
-            return None
-        attributes = _attributes(node)
-        twin = next((other for other in like if attributes is not None and _attributes(other) == attributes), None)
-        if twin is None:
-            like.append(node)
-            return None
-        # The twin must make all that this node makes: outputs are optional one by one.
-        same = all(its or not mine for mine, its in zip(node.outputs, twin.outputs, strict=True))
-        return twin if same else None
 
     def _merge(self, node: Node, known: Known, graph: Graph) -> bool:
         """Let a view of a view read the first one's input; whether that was possible."""
@@ -295,6 +285,18 @@ def _view_leaves_alone(view: tuple, shape: tuple[Size, ...] | None) -> bool:
     return False
 
 
+def _twin(node: Node, like: list[Node]) -> Node | None:
+    """Which of the nodes `like` it, of one operator and inputs, makes all that `node` makes; else it joins them."""
+    attributes = _attributes(node)
+    twin = next((other for other in like if attributes is not None and _attributes(other) == attributes), None)
+    if twin is None:
+        like.append(node)
+        return None
+    # Outputs are optional one by one.
+    same = all(its or not mine for mine, its in zip(node.outputs, twin.outputs, strict=True))
+    return twin if same else None
+
+
 def _attributes(node: Node) -> object:
     """The attributes, to be compared; None if the node may not be merged with any."""
     attributes = []
@@ -305,17 +307,3 @@ def _attributes(node: Node) -> object:
             value = (value.dtype.str, value.shape, value.tobytes())
         attributes.append((name, repr(value)))
     return attributes
-
-
-def _share_constants(graph: Graph) -> dict[str, str]:
-    """Names of constants that hold what an earlier one holds -> the earlier one's name."""
-    first: dict[object, str] = {}
-    alias: dict[str, str] = {}
-    for name, array in graph.constants.items():
-        if array.nbytes > _SHARED_BYTES or array.dtype.hasobject:
-            key: object = id(array)
-        else:
-            key = (array.dtype.str, array.shape, array.tobytes())
-        if first.setdefault(key, name) != name:
-            alias[name] = first[key]
-    return alias

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..graph import Graph, Node
+from ..records import field, record
 from .names import Names
 
 NEWEST = 28
 """The opset version that the rules lead to."""
 
 
-@dataclass(slots=True)
+@record
 class Edit:
     """A node being changed, its graph, the nodes to come before and after it, and the constants that it can see."""
 

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from ..graph import Graph, Node
 from ..ops.limits import FOLD_BYTES, limit, quiet
 from ..ops.reference import RANDOM, reference
 from ..ops.registry import lookup
+from ..records import record
 from .known import Known
 from .names import Names, definitions, rename_definitions
 
@@ -26,7 +26,7 @@ _FREE_BYTES = 1 << 16  # results up to this size are kept whatever went in
 _GROWTH = 8  # and larger ones if they are at most so many times the inputs
 
 
-@dataclass(slots=True)
+@record
 class Folded:
     """How much was folded: nodes into constants, Ifs into one branch; and the time by that of the `Known` then."""
 

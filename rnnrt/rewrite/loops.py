@@ -8,9 +8,9 @@ to be one that never ends it sooner (TensorFlow writes ``counter < maximum`` twi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from ..graph import Graph, Node
+from ..records import field, record
 from .affine import Source
 from .bodies import inside
 from .cell import Cell
@@ -23,7 +23,7 @@ from .views import Size
 from .write import Writer
 
 
-@dataclass(slots=True)
+@record
 class _Steps:
     """What a body is run for: values of it by their names inside.
 

@@ -24,18 +24,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
 
 from ..errors import ModelError
 from ..graph import Graph, Node
+from ..records import record
 from .known import Known
 from .views import Size
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cell:
     """What distinguishes the three operators: rows of W a unit, rows of P a unit, activations, number of inputs."""
 

@@ -8,12 +8,12 @@ size 1 count as normalised or not, as it fits. Only float32: the operators compu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
 
 from ..graph import Graph, Node
+from ..records import record
 from .edit import NEWEST
 from .known import Known
 from .names import Names
@@ -24,7 +24,7 @@ from .write import Writer
 _MOST_ELEMENTS = 1 << 20  # of a gain that is written out
 
 
-@dataclass(slots=True)
+@record
 class _Norm:
     """What has been recognised: `last` makes the result; its gain and offset are as they are in the graph."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ..graph import Graph, Node
 from .affine import Source, shape_of
@@ -14,8 +14,7 @@ from .views import END, Size, View, views_of
 from .write import Writer
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a step is taken from: index `at` of axis `axis` of `base`, by a view of that `kind`."""
 
     base: Source
@@ -107,7 +106,7 @@ def _join(node: Node, known: Known, writer: Writer) -> bool:
     for k, name in enumerate(node.inputs):
         here = place_of(name, (), known)
         step = here.at - first.at if here is not None and k == 1 else step
-        if step not in ((1, -1) if k else (0,)) or here != replace(first, at=first.at + k * step):
+        if step not in ((1, -1) if k else (0,)) or here != first._replace(at=first.at + k * step):
             return False
     b, n = first.axis, len(node.inputs)
     others = [k for k in range(len(shape)) if k != b]

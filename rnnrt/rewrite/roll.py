@@ -8,7 +8,6 @@ for; :mod:`.lower` and :mod:`.absorb` do with them as with any others.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -109,14 +108,14 @@ def _follows(
         or cell.lead != last.lead
     ):
         return False
-    if not chain[0].matches(cell) or cell.r is None:
+    if not chain[0].matches(cell) or not cell.has_r:
         return False
     # c of a step between is nowhere to be had afterwards.
     inside = {id(node) for node in (*last.own, *cell.own)}
     if last.c_out and (last.c_out in outputs or any(id(user) not in inside for user in users.get(last.c_out, ()))):
         return False
     step = there[0].at - here[0].at
-    if step not in (1, -1) or any(q != replace(p, at=p.at + step) for p, q in zip(here, there, strict=True)):
+    if step not in (1, -1) or any(q != p._replace(at=p.at + step) for p, q in zip(here, there, strict=True)):
         return False
     before = places[-2] if len(places) > 1 else None
     return before is None or step == here[0].at - before[0].at
@@ -179,12 +178,10 @@ def write_node(
 ) -> tuple[str, str, str]:
     """Write the node of the weights of `cell` over `x` from h and c at the `start`; names of Y, Y_h and Y_c."""
     units = cell.units
-    gates = len(cell.w) // units
-    r = cell.r if cell.r is not None else np.zeros((gates * units, units), cell.w.dtype)
+    w, r, b = cell.weights
+    r = r if cell.has_r else np.zeros_like(r)
     key = cell.identity
-    weights = [
-        writer.constant(array[None], (key, what), what) for array, what in ((cell.w, "W"), (r, "R"), (cell.b, "B"))
-    ]
+    weights = [writer.constant(array[None], (key, what), what) for array, what in ((w, "W"), (r, "R"), (b, "B"))]
     states = []
     for name in start if cell.op == "LSTM" else start[:1]:
         states.append(writer.rows(name, known.shape(name) or ()) if name else "")

@@ -67,7 +67,8 @@ def _like_first(node: Node, known: Known) -> list[Shape | None]:
     "Mul", "Or", "Pow", "Sub", "Sum", "Where", "Xor",
 )  # fmt: skip
 def _broadcasting(node: Node, known: Known) -> list[Shape | None]:
-    return [broadcast(*(known.shape(name) for name in node.inputs))]
+    shapes = [known.shape(name) for name in node.inputs]
+    return [shapes[0] if len(shapes) == 2 and shapes[0] == shapes[1] else broadcast(*shapes)]
 
 
 @_shapes("Transpose", "Squeeze", "Unsqueeze", "Slice", "Split")
@@ -340,11 +341,7 @@ def _recurrent(node: Node, known: Known) -> list[Shape | None]:
     return [arrangement_shape(shape, axes[k]) if k in axes else shape for k, shape in enumerate(canonical)]
 
 
-_BOOLEAN = {"And", "Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual", "Not", "Or", "Xor"}
-_INT64 = {"ArgMax", "ArgMin", "NonZero", "Shape", "Size"}
-_LIKE_SECOND = {"Where"}
-_ALL_ALIKE = {"GRU", "LSTM", "RNN", "Split"}
-_TYPED = {
+_LIKE_FIRST = (
     "Abs", "Add", "AveragePool", "BatchNormalization", "Ceil", "Clip", "Concat", "Conv", "ConvTranspose", "Cos",
     "CumSum", "Div", "Einsum", "Elu", "Erf", "Exp", "Expand", "Flatten", "Floor", "GRU", "Gather", "GatherElements",
     "GatherND", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Identity",
@@ -353,33 +350,9 @@ _TYPED = {
     "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "ReverseSequence",
     "Round", "ScatterElements", "ScatterND", "Sigmoid", "Sign", "Sin", "Slice", "Softmax", "Softplus", "Split",
     "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Tile", "Transpose", "Unsqueeze",
-}  # fmt: skip
-
-
-def element_type(node: Node, known: Known, into: dict[str, np.dtype]) -> None:
-    """Put the element types of the outputs of `node` `into` a dict, as far as the operator and its inputs tell."""
-    op = node.op
-    if node.domain not in ("", "rnnrt") or not node.outputs:
-        return
-    dtype: np.dtype | None = None
-    if op in _TYPED:
-        dtype = known.dtype(node.inputs[0]) if node.inputs else None
-    elif op in _BOOLEAN:
-        dtype = np.dtype(bool)
-    elif op in _INT64:
-        dtype = np.dtype(np.int64)
-    elif op == "Cast":
-        # ONNX's numbers of the types that NumPy has, as in onnx.TensorProto.DataType.
-        dtype = CAST.get(node.attrs.get("to", 0))
-    elif op in _LIKE_SECOND:
-        dtype = known.dtype(node.input(1))
-    elif op == "ConstantOfShape":
-        dtype = np.asarray(node.attrs.get("value", np.float32(0))).dtype
-    if dtype is not None:
-        for out in node.outputs if op in _ALL_ALIKE else node.outputs[:1]:
-            if out:
-                into[out] = dtype
-
+)  # fmt: skip
+_BOOLEAN = ("And", "Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual", "Not", "Or", "Xor")
+_INT64 = ("ArgMax", "ArgMin", "NonZero", "Shape", "Size")
 
 CAST: dict[object, np.dtype] = {
     number: np.dtype(name)
@@ -388,3 +361,25 @@ CAST: dict[object, np.dtype] = {
         11: "float64", 12: "uint32", 13: "uint64",
     }.items()
 }  # fmt: skip
+
+
+def _cast_type(node: Node) -> np.dtype | None:
+    return CAST.get(node.attrs.get("to", 0))
+
+
+def _filled_type(node: Node) -> np.dtype:
+    return np.asarray(node.attrs.get("value", np.float32(0))).dtype
+
+
+TYPES: dict[str, int | np.dtype | Callable[[Node], np.dtype | None]] = {
+    **dict.fromkeys(_LIKE_FIRST, 0),
+    **dict.fromkeys(_BOOLEAN, np.dtype(bool)),
+    **dict.fromkeys(_INT64, np.dtype(np.int64)),
+    "Cast": _cast_type,
+    "ConstantOfShape": _filled_type,
+    "Where": 1,
+}
+"""The element type of an operator's first output: the number of the input that has it, itself, or how to find it."""
+
+ALIKE = frozenset(("GRU", "LSTM", "RNN", "Split"))
+"""Operators of which all outputs have it."""

@@ -78,8 +78,9 @@ def _scatter_nd(node: Node, known: Known, writer: _Writer) -> bool:
     wrapped = np.where(indices < 0, indices + np.array(sizes), indices)
     start = wrapped.reshape(-1, k)[0]
     box = indices.shape[:-1]
-    grid = np.moveaxis(np.indices(box), 0, -1) + start
-    if not np.array_equal(grid, wrapped) or any(s + n > d for s, n, d in zip(start, box, sizes, strict=True)):  # type: ignore[operator]
+    if any(s + n > d for s, n, d in zip(start, box, sizes, strict=True)):  # type: ignore[operator]
+        return False
+    if not all(_counts(wrapped[..., axis], box, axis, int(start[axis])) for axis in range(k)):
         return False
     partial = [axis for axis in range(k) if box[axis] != sizes[axis]]
     if known.shape(node.input(2)) != (*box, *shape[k:]) or len(partial) > 1:
@@ -99,6 +100,12 @@ def _scatter_nd(node: Node, known: Known, writer: _Writer) -> bool:
     return True
 
 
+def _counts(places: np.ndarray, box: tuple[int, ...], axis: int, start: int) -> bool:
+    """Whether `places` count from `start` along `axis` of `box`, and are the same along the others."""
+    count = np.arange(start, start + box[axis]).reshape([-1 if k == axis else 1 for k in range(len(box))])
+    return bool((places == count).all())
+
+
 def _gather(node: Node, known: Known, writer: _Writer) -> bool:
     index, shape = known.constant(node.input(1)), known.shape(node.input(0))
     axis = int(node.attrs.get("axis", 0))
@@ -106,18 +113,21 @@ def _gather(node: Node, known: Known, writer: _Writer) -> bool:
         return False
     axis %= len(shape)
     size = shape[axis]
-    if not isinstance(size, int) or np.any((index < -size) | (index >= size)):
+    if index.dtype.kind not in "iu" or not isinstance(size, int):
         return False
-    places = np.where(index < 0, index + size, index).reshape(-1).astype(np.int64)
-    step = int(places[1] - places[0]) if len(places) > 1 else 1
     if index.ndim != 1 and not (index.ndim > 1 and index.size == 1 and size == 1):
         return False
-    if step == 0 or not np.array_equal(places, places[0] + step * np.arange(len(places))):
+    places = index.reshape(-1).tolist()
+    if min(places) < -size or max(places) >= size:
+        return False
+    places = [place + size if place < 0 else place for place in places]
+    step = places[1] - places[0] if len(places) > 1 else 1
+    if step == 0 or places != [places[0] + k * step for k in range(len(places))]:
         return False
     name = node.inputs[0]
     if len(places) != size or step != 1:
-        end = int(places[0]) + step * len(places)
-        bounds = [int(places[0]), end if end >= 0 else -END - 1, axis, step]
+        end = places[0] + step * len(places)
+        bounds = [places[0], end if end >= 0 else -END - 1, axis, step]
         name = writer.node("Slice", [name, *map(writer.ints, bounds)], node.outputs[0])
     more = [axis + 1 + k for k in range(index.ndim - 1)]
     if more:
