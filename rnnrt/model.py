@@ -73,7 +73,7 @@ class Model:
 
     def __init__(self, source: Any, *, threads: int = 1, states: Mapping[str, str] | None = None) -> None:
         self.threads = _checked_threads(threads)
-        with paused(lasting=True):
+        with paused():
             self._open(source, states)
 
     def _open(self, source: Any, states: Mapping[str, str] | None) -> None:

@@ -10,7 +10,6 @@ import pytest
 from small_models import gru_model
 
 import rnnrt
-from rnnrt import collector
 from rnnrt.collector import paused
 
 
@@ -19,12 +18,11 @@ def _on():
     gc.enable()
     yield
     gc.enable()
-    gc.unfreeze()
 
 
 def test_no_collection_starts_inside():
     with paused():
-        with paused(lasting=True):
+        with paused():
             assert not gc.isenabled()
         assert not gc.isenabled()
     assert gc.isenabled()
@@ -32,7 +30,7 @@ def test_no_collection_starts_inside():
 
 def test_it_stays_off_where_it_was_off():
     gc.disable()
-    with paused(lasting=True):
+    with paused():
         pass
     assert not gc.isenabled()
 
@@ -44,40 +42,6 @@ def test_it_is_on_after_loading(source):
     except rnnrt.ModelError:
         assert source == b"no model"
     assert gc.isenabled()
-    assert not gc.get_freeze_count()
-
-
-def test_what_lasts_is_not_young_afterwards():
-    gc.collect()
-    with paused(lasting=True):
-        kept = [[] for _ in range(1000)]
-    young = {id(x) for x in gc.get_objects(generation=0)}
-    assert young.isdisjoint(map(id, kept))
-
-
-def test_what_a_program_has_frozen_stays_so():
-    gc.freeze()
-    count = gc.get_freeze_count()
-    with paused(lasting=True):
-        pass
-    assert gc.get_freeze_count() >= count - 100
-
-
-def test_garbage_of_old_models_is_found():
-    class Cycle:
-        alive = 0
-
-        def __init__(self):
-            Cycle.alive += 1
-            self.me = self
-
-        def __del__(self):
-            Cycle.alive -= 1
-
-    for _ in range(3 * collector._MOST_AGED):
-        with paused(lasting=True):
-            Cycle()
-        assert Cycle.alive <= collector._MOST_AGED
 
 
 def test_the_last_thread_turns_it_on():
