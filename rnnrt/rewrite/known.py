@@ -18,7 +18,8 @@ import numpy as np
 
 from ..graph import Graph, Node
 from .contents_rules import CONTENTS
-from .shape_rules import SHAPES, Sizes, element_type
+from .element_types import element_type
+from .shape_rules import SHAPES, Sizes
 from .views import Size
 
 _Learned = tuple[int, Node, str, "dict[str, Any]", "list[str]", "list[str]"]

@@ -1,4 +1,4 @@
-"""One rule an operator: what the shapes of its inputs say about the shapes of its outputs; element types as well.
+"""One rule an operator: what the shapes of its inputs say about the shapes of its outputs.
 
 A rule returns a shape for each output of the node, or None where it knows nothing; a size that it does not know is
 None and becomes a token of its own (see :mod:`rnnrt.rewrite.known`).
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from ..graph import Node
 from .views import Size, arrangement_shape, quotient, reshaped, view_shape, views_of
@@ -128,6 +126,11 @@ def part_of(node: Node, shape: Sequence[Size]) -> Sequence[Size]:
     return shape[slice(node.attrs.get("start", 0), node.attrs.get("end"))]
 
 
+@_shapes("DynamicQuantizeLinear")
+def _dynamic_quantize(node: Node, known: Known) -> list[Shape | None]:
+    return [known.shape(node.inputs[0]), (), ()]
+
+
 @_shapes("Shape")
 def _shape(node: Node, known: Known) -> list[Shape | None]:
     shape = known.shape(node.input(0))
@@ -151,7 +154,7 @@ def _expand(node: Node, known: Known) -> list[Shape | None]:
     return [broadcast(known.shape(node.input(0)), tuple(sizes)) if sizes is not None and sizes.ndim == 1 else None]
 
 
-@_shapes("MatMul")
+@_shapes("MatMul", "MatMulInteger")
 def _matmul(node: Node, known: Known) -> list[Shape | None]:
     a, b = known.shape(node.input(0)), known.shape(node.input(1))
     if a is None or b is None or len(a) < 2 or len(b) < 2:
@@ -195,7 +198,7 @@ def _gemm(node: Node, known: Known) -> list[Shape | None]:
     return [(rows, columns)]
 
 
-@_shapes("Conv")
+@_shapes("Conv", "ConvInteger")
 def _conv(node: Node, known: Known) -> list[Shape | None]:
     x, w = known.shape(node.input(0)), known.shape(node.input(1))
     if x is None or w is None or len(x) != len(w) or len(x) < 3:
@@ -338,53 +341,3 @@ def _recurrent(node: Node, known: Known) -> list[Shape | None]:
     canonical: list[Shape] = [(steps, *ends), ends, ends]
     axes = node.attrs["out_axes"] if lowered else {}
     return [arrangement_shape(shape, axes[k]) if k in axes else shape for k, shape in enumerate(canonical)]
-
-
-_BOOLEAN = {"And", "Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual", "Not", "Or", "Xor"}
-_INT64 = {"ArgMax", "ArgMin", "NonZero", "Shape", "Size"}
-_LIKE_SECOND = {"Where"}
-_ALL_ALIKE = {"GRU", "LSTM", "RNN", "Split"}
-_TYPED = {
-    "Abs", "Add", "AveragePool", "BatchNormalization", "Ceil", "Clip", "Concat", "Conv", "ConvTranspose", "Cos",
-    "CumSum", "Div", "Einsum", "Elu", "Erf", "Exp", "Expand", "Flatten", "Floor", "GRU", "Gather", "GatherElements",
-    "GatherND", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Identity",
-    "InstanceNormalization", "LSTM", "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "MatMul", "Max", "Mean",
-    "Min", "Mul", "Neg", "PRelu", "Pad", "Pow", "RNN", "Reciprocal", "ReduceL1", "ReduceL2", "ReduceMax",
-    "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "ReverseSequence",
-    "Round", "ScatterElements", "ScatterND", "Sigmoid", "Sign", "Sin", "Slice", "Softmax", "Softplus", "Split",
-    "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Tile", "Transpose", "Unsqueeze",
-}  # fmt: skip
-
-
-def element_type(node: Node, known: Known, into: dict[str, np.dtype]) -> None:
-    """Put the element types of the outputs of `node` `into` a dict, as far as the operator and its inputs tell."""
-    op = node.op
-    if node.domain not in ("", "rnnrt") or not node.outputs:
-        return
-    dtype: np.dtype | None = None
-    if op in _TYPED:
-        dtype = known.dtype(node.inputs[0]) if node.inputs else None
-    elif op in _BOOLEAN:
-        dtype = np.dtype(bool)
-    elif op in _INT64:
-        dtype = np.dtype(np.int64)
-    elif op == "Cast":
-        # ONNX's numbers of the types that NumPy has, as in onnx.TensorProto.DataType.
-        dtype = CAST.get(node.attrs.get("to", 0))
-    elif op in _LIKE_SECOND:
-        dtype = known.dtype(node.input(1))
-    elif op == "ConstantOfShape":
-        dtype = np.asarray(node.attrs.get("value", np.float32(0))).dtype
-    if dtype is not None:
-        for out in node.outputs if op in _ALL_ALIKE else node.outputs[:1]:
-            if out:
-                into[out] = dtype
-
-
-CAST: dict[object, np.dtype] = {
-    number: np.dtype(name)
-    for number, name in {
-        1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16",
-        11: "float64", 12: "uint32", 13: "uint64",
-    }.items()
-}  # fmt: skip
