@@ -192,3 +192,20 @@ def test_a_file_cannot_ask_for_it() -> None:
     graph = helper.make_graph([node], "g", values[:1], values[1:], w)
     with pytest.raises(ModelError, match="quantized"):
         rnnrt.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("each", [False, True])
+def test_products_as_onnxruntime_saves_them(each: bool, bias: bool) -> None:
+    b = Written(8)
+    x, w = b.input("x", "B", 5), b.constant(bytes_of(b, np.int8, 5, 6))
+    scale = b.constant(np.asarray(b.random.uniform(0.01, 0.03, (6,) if each else ()), np.float32))
+    zero = b.constant(bytes_of(b, np.int8, 6) if each else np.int8(3))
+    more = [b.constant(b.weights(6))] if bias else []
+    b.output(b.node("DynamicQuantizeMatMul", x, w, scale, zero, *more))
+    q, step, point = b.node("DynamicQuantizeLinear", x, outputs=3)
+    b.output(b.node("MatMulIntegerToFloat", q, w, step, scale, point, zero, *more))
+    for node in b.graph.nodes:
+        node.domain = "com.microsoft" if "MatMul" in node.op else ""
+    assert left(b, (3, 5)) == set()
+    assert "com.microsoft.MatMulIntegerToFloat" not in ops(b.graph)

@@ -4,7 +4,8 @@
   are centred once; as integers, their sums would be rounded to float32 after, not before they are added up
 * DynamicQuantizeLinear: ``clip(round(x / scale), -zero_point, 255 - zero_point)`` for such products, and for others
   bytes of it
-* QLinearMatMul and QLinearConv: QuantizeLinear of such a product
+* QLinearMatMul and QLinearConv: QuantizeLinear of such a product; MatMulIntegerToFloat and DynamicQuantizeMatMul, which
+  onnxruntime makes of it and its surroundings: scaled
 * DynamicQuantizeLSTM: the LSTM of its dequantised weights, X as bytes hold it, with the attribute ``quantized``
 * DequantizeLinear of what QuantizeLinear made with the same parameters: ``clip(round(x / scale), low, high) * scale``
 
@@ -25,7 +26,8 @@ _FLOAT, _UINT8 = 1, 2
 _PRODUCTS = {"MatMulInteger": "MatMul", "ConvInteger": "Conv"}
 _LSTM = "DynamicQuantizeLSTM"
 _SCALED = {"QLinearMatMul": "MatMul", "QLinearConv": "Conv"}
-_OPERATORS = frozenset((*_PRODUCTS, *_SCALED, _LSTM, "DequantizeLinear", "DynamicQuantizeLinear"))
+_MICROSOFT = (_LSTM, "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
+_OPERATORS = frozenset((*_PRODUCTS, *_SCALED, *_MICROSOFT, "DequantizeLinear", "DynamicQuantizeLinear"))
 _BYTES = (np.dtype(np.uint8), np.dtype(np.int8))
 
 
@@ -60,7 +62,7 @@ class _Pass:
 
     def take(self, node: Node) -> bool:
         """Write what takes the place of `node`, or the node; whether it was replaced."""
-        if node.op == _LSTM and node.domain == "com.microsoft" and self._lstm(node):
+        if node.domain == "com.microsoft" and node.op in _MICROSOFT and self._of_microsoft(node):
             return True
         if not node.domain:
             if id(node) in self.products:
@@ -147,6 +149,27 @@ class _Pass:
         point = writer.constant(np.broadcast_to(zero.reshape(()), step.shape).copy(), (y_zero, step.shape), "zero")
         by = writer.constant(step, (node.outputs[0], "step"), "step")
         writer.node("QuantizeLinear", [name, by, point], node.outputs[0], node.outputs[0], axis=axis)
+        return True
+
+    def _of_microsoft(self, node: Node) -> bool:
+        if node.op == _LSTM:
+            return self._lstm(node)
+        known, writer, base = self.known, self.writer, node.outputs[0]
+        if node.op == "MatMulIntegerToFloat":
+            a, b, a_scale, b_scale, a_zero, b_zero, bias = (node.input(k) for k in range(7))
+            if known.shape(a_scale) not in ((), (1,)) or not self._multiplies(node, "MatMul", a, a_zero, b, b_zero):
+                return False
+            y = self._multiply(node, "MatMul", a, a_zero, b, b_zero)
+        else:
+            a, b, b_scale, b_zero, bias = (node.input(k) for k in range(5))
+            weights = _centred("MatMul", known.constant(b), known.constant(b_zero))
+            if weights is None or (b_zero and known.constant(b_zero) is None):
+                return False
+            centred, a_scale, _ = quantised_dynamically(writer, a)
+            y = writer.node("MatMul", [centred, writer.constant(weights, ("MatMul", b, b_zero), "centred")], base)
+        y = writer.node("Mul", [y, writer.node("Mul", [a_scale, b_scale], base)], base, None if bias else base)
+        if bias:
+            writer.node("Add", [y, bias], base, base)
         return True
 
     def _dynamic(self, node: Node) -> None:

@@ -1,0 +1,123 @@
+"""What onnxruntime saves of a graph that it has optimised: operators of ``com.microsoft``, said in ONNX's own.
+
+Rules of :mod:`rnnrt.rewrite.normalise`, as :mod:`rnnrt.rewrite.versions` has them. A form that is not known stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..ops.common import text
+from .edit import Edit, Rule
+
+FUSED: dict[str, Rule] = {}
+
+_PLAIN = ("Relu", "Sigmoid", "Softsign", "Tanh")
+_WITH_NUMBERS = {
+    "Elu": ("alpha",), "HardSigmoid": ("alpha", "beta"), "LeakyRelu": ("alpha",), "ThresholdedRelu": ("alpha",),
+}  # fmt: skip
+
+
+def _fused(*ops: str) -> Callable[[Rule], Rule]:
+    def register(apply: Rule) -> Rule:
+        FUSED.update(dict.fromkeys(ops, apply))
+        return apply
+
+    return register
+
+
+def _become(edit: Edit, op: str, *inputs: str) -> None:
+    """Make the node an operator of ONNX, without trailing absent inputs."""
+    edit.node.domain = ""
+    edit.rename(op)
+    edit.node.inputs = list(inputs)
+    while edit.node.inputs and not edit.node.inputs[-1]:
+        edit.node.inputs.pop()
+
+
+def _activation(name: str, numbers: list[float]) -> tuple[str, dict[str, Any], list[float]] | None:
+    """Operator, attributes and bounds of an activation; None for one that is not known."""
+    if name in _PLAIN:
+        return name, {}, []
+    if name == "Clip" and len(numbers) == 2:
+        return name, {}, numbers
+    keys = _WITH_NUMBERS.get(name, ())
+    if not keys or len(numbers) < len(keys):
+        return None
+    return name, {key: float(v) for key, v in zip(keys, numbers, strict=False)}, []
+
+
+@_fused("FusedConv")
+def _conv(edit: Edit) -> None:
+    node = edit.node
+    name = text(node.attrs.get("activation", ""))
+    found = _activation(name, list(node.attrs.get("activation_params") or ()))
+    if name and found is None:
+        return
+    addend = node.input(3)
+    _become(edit, "Conv", *node.inputs[:3])
+    for key in ("activation", "activation_params"):
+        edit.pop(key)
+    _follow(edit, addend, found)
+
+
+@_fused("FusedGemm")
+def _gemm(edit: Edit) -> None:
+    node = edit.node
+    name = text(node.attrs.get("activation", ""))
+    numbers = [node.attrs[key] for key in ("activation_alpha", "activation_beta") if key in node.attrs]
+    found = _activation(name, numbers)
+    if name and found is None:
+        return
+    _become(edit, "Gemm", *node.inputs)
+    for key in ("activation", "activation_alpha", "activation_beta", "activation_gamma"):
+        edit.pop(key)
+    _follow(edit, "", found)
+
+
+def _follow(edit: Edit, addend: str, found: tuple[str, dict[str, Any], list[float]] | None) -> None:
+    """What comes after the product: a sum, and an activation."""
+    if not addend and found is None:
+        return
+    name, old = edit.divert()
+    if addend:
+        total = old if found is None else edit.names.fresh(f"{old}_sum")
+        edit.append("Add", name, addend, output=total)
+        name = total
+    if found is not None:
+        op, attrs, bounds = found
+        edit.append(op, name, *(edit.constant(v, np.float32) for v in bounds), output=old, **attrs)
+
+
+@_fused("QuickGelu")
+def _quick_gelu(edit: Edit) -> None:
+    x, alpha = edit.node.inputs[0], float(edit.pop("alpha", 1.702))
+    scaled = x if alpha == 1 else edit.add("Mul", x, edit.constant(alpha, np.float32))
+    _become(edit, "Mul", x, edit.add("Sigmoid", scaled))
+
+
+@_fused("BiasGelu", "FastGelu", "Gelu")
+def _gelu(edit: Edit) -> None:
+    x, bias = edit.node.inputs[0], edit.node.input(1)
+    edit.set(approximate="tanh" if edit.node.op == "FastGelu" else "none")
+    _become(edit, "Gelu", edit.add("Add", x, bias) if bias else x)
+
+
+@_fused("SkipLayerNormalization")
+def _skip_norm(edit: Edit) -> None:
+    node = edit.node
+    if node.output(1) or node.output(2):
+        return
+    x, skip, gamma, beta, bias = (node.input(k) for k in range(5))
+    total = edit.add("Add", x, skip)
+    if bias:
+        total = edit.add("Add", total, bias)
+    if node.output(3):
+        edit.append("Identity", total, output=node.outputs[3])
+    del node.outputs[1:]
+    edit.default(epsilon=1e-12)
+    edit.set(axis=-1)
+    _become(edit, "LayerNormalization", total, gamma, beta)

@@ -1,0 +1,88 @@
+"""Operators that onnxruntime saves after it has optimised a graph, against onnxruntime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from ort_util import run_onnxruntime
+
+import rnnrt
+
+rng = np.random.default_rng(9)
+
+
+def floats(*shape: int) -> np.ndarray:
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def load(op: str, *inputs: np.ndarray | None, outputs: int = 1, **attrs: Any) -> rnnrt.Model:
+    names = ["" if x is None else f"x{k}" for k, x in enumerate(inputs)]
+    made = [f"y{k}" if k in (0, 3) else "" for k in range(outputs)]
+    graph = helper.make_graph(
+        [helper.make_node(op, names, made, domain="com.microsoft", **attrs)], "g",
+        [helper.make_tensor_value_info("x0", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in made if name],
+        [numpy_helper.from_array(x, n) for x, n in zip(inputs[1:], names[1:], strict=True) if x is not None],
+    )  # fmt: skip
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    return rnnrt.load(helper.make_model(graph, opset_imports=opsets, ir_version=9))
+
+
+ACTIVATIONS = [
+    ("", []), ("Relu", []), ("Sigmoid", []), ("Tanh", []), ("LeakyRelu", [0.2]), ("Clip", [-0.3, 0.4]),
+    ("HardSigmoid", [0.3, 0.4]),
+]  # fmt: skip
+
+
+def check(op: str, *inputs: np.ndarray | None, **attrs: Any) -> rnnrt.Model:
+    model = load(op, *inputs, **attrs)
+    want = run_onnxruntime(op, *inputs, domain="com.microsoft", opset=17, **attrs)
+    np.testing.assert_allclose(model.run({"x0": inputs[0]})["y0"], want, 1e-5, 1e-5)
+    assert set(model._plan.count()) == {"native"}
+    return model
+
+
+@pytest.mark.parametrize("addend", [False, True])
+@pytest.mark.parametrize(("name", "numbers"), ACTIVATIONS)
+def test_convolutions(name: str, numbers: list[float], addend: bool) -> None:
+    attrs: dict[str, Any] = {"pads": [1, 1, 1, 1], "strides": [2, 1]}
+    if name:
+        attrs["activation"] = name
+    if numbers:
+        attrs["activation_params"] = numbers
+    more = [floats(2, 4, 3, 5)] if addend else []
+    check("FusedConv", floats(2, 3, 5, 5), floats(4, 3, 3, 3), floats(4), *more, **attrs)
+
+
+@pytest.mark.parametrize(("name", "numbers"), [a for a in ACTIVATIONS[1:] if a[0] != "Clip"])
+def test_matrix_products(name: str, numbers: list[float]) -> None:
+    attrs: dict[str, Any] = dict(zip(("activation_alpha", "activation_beta"), numbers, strict=False))
+    check("FusedGemm", floats(4, 3), floats(5, 3), floats(5), activation=name, transB=1, alpha=0.5, **attrs)
+
+
+def test_gelus() -> None:
+    x = floats(3, 8)
+    check("QuickGelu", x)
+    check("QuickGelu", x, alpha=1.0)
+    check("Gelu", x)
+    check("BiasGelu", x, floats(8))
+    check("FastGelu", x)
+    check("FastGelu", x, floats(8))
+
+
+def test_norms_of_sums() -> None:
+    x, skip, gamma, beta, bias = floats(2, 3, 8), floats(2, 3, 8), floats(8), floats(8), floats(8)
+    for more in ([gamma], [gamma, beta], [gamma, beta, bias], [gamma, None, bias]):
+        check("SkipLayerNormalization", x, skip, *more, epsilon=1e-3)
+    model = load("SkipLayerNormalization", x, skip, gamma, beta, bias, outputs=4)
+    np.testing.assert_allclose(model.run({"x0": x})["y3"], x + skip + bias, 1e-5, 1e-5)
+
+
+def test_what_is_not_known_is_refused() -> None:
+    with pytest.raises(rnnrt.UnsupportedError, match="FusedConv"):
+        load("FusedConv", floats(1, 1, 4), floats(1, 1, 2), activation="Mystery")
+    with pytest.raises(rnnrt.UnsupportedError, match="FusedConv"):
+        load("FusedConv", floats(1, 1, 4), floats(1, 1, 2), activation="Clip", activation_params=[1.0])
