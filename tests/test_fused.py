@@ -86,3 +86,13 @@ def test_what_is_not_known_is_refused() -> None:
         load("FusedConv", floats(1, 1, 4), floats(1, 1, 2), activation="Mystery")
     with pytest.raises(rnnrt.UnsupportedError, match="FusedConv"):
         load("FusedConv", floats(1, 1, 4), floats(1, 1, 2), activation="Clip", activation_params=[1.0])
+    for op in ("FusedConv", "FusedGemm", "SkipLayerNormalization"):
+        with pytest.raises(rnnrt.ModelError, match="inputs"):
+            load(op, floats(1, 1, 4))
+    with pytest.raises(rnnrt.ModelError, match="inputs"):
+        load("FusedGemm", *(floats(3, 3) for _ in range(4)))
+
+
+def test_a_native_step_is_not_bound_to_more_inputs_than_it_takes() -> None:
+    with pytest.raises(rnnrt.InputError, match="DequantizeLinear"):
+        load("DequantizeLinear", floats(3), *(np.float32(1) for _ in range(4))).run({"x0": floats(3)})

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ModelError
 from ..ops.common import text
 from .edit import Edit, Rule
 
@@ -21,9 +22,17 @@ _WITH_NUMBERS = {
 }  # fmt: skip
 
 
-def _fused(*ops: str) -> Callable[[Rule], Rule]:
+def _fused(*ops: str, inputs: int, most: int) -> Callable[[Rule], Rule]:
+    """Register a rule for operators that have so many `inputs`, and `most` at most, which nothing has checked."""
+
     def register(apply: Rule) -> Rule:
-        FUSED.update(dict.fromkeys(ops, apply))
+        def checked(edit: Edit) -> None:
+            node = edit.node
+            if not all(map(node.input, range(inputs))) or len(node.inputs) > most or not node.output(0):
+                raise ModelError(f"{node.label()}: expected {inputs} to {most} inputs and an output")
+            apply(edit)
+
+        FUSED.update(dict.fromkeys(ops, checked))
         return apply
 
     return register
@@ -50,7 +59,7 @@ def _activation(name: str, numbers: list[float]) -> tuple[str, dict[str, Any], l
     return name, {key: float(v) for key, v in zip(keys, numbers, strict=False)}, []
 
 
-@_fused("FusedConv")
+@_fused("FusedConv", inputs=2, most=4)
 def _conv(edit: Edit) -> None:
     node = edit.node
     name = text(node.attrs.get("activation", ""))
@@ -64,7 +73,7 @@ def _conv(edit: Edit) -> None:
     _follow(edit, addend, found)
 
 
-@_fused("FusedGemm")
+@_fused("FusedGemm", inputs=2, most=3)
 def _gemm(edit: Edit) -> None:
     node = edit.node
     name = text(node.attrs.get("activation", ""))
@@ -92,21 +101,21 @@ def _follow(edit: Edit, addend: str, found: tuple[str, dict[str, Any], list[floa
         edit.append(op, name, *(edit.constant(v, np.float32) for v in bounds), output=old, **attrs)
 
 
-@_fused("QuickGelu")
+@_fused("QuickGelu", inputs=1, most=1)
 def _quick_gelu(edit: Edit) -> None:
     x, alpha = edit.node.inputs[0], float(edit.pop("alpha", 1.702))
     scaled = x if alpha == 1 else edit.add("Mul", x, edit.constant(alpha, np.float32))
     _become(edit, "Mul", x, edit.add("Sigmoid", scaled))
 
 
-@_fused("BiasGelu", "FastGelu", "Gelu")
+@_fused("BiasGelu", "FastGelu", "Gelu", inputs=1, most=2)
 def _gelu(edit: Edit) -> None:
     x, bias = edit.node.inputs[0], edit.node.input(1)
     edit.set(approximate="tanh" if edit.node.op == "FastGelu" else "none")
     _become(edit, "Gelu", edit.add("Add", x, bias) if bias else x)
 
 
-@_fused("SkipLayerNormalization")
+@_fused("SkipLayerNormalization", inputs=3, most=5)
 def _skip_norm(edit: Edit) -> None:
     node = edit.node
     if node.output(1) or node.output(2):

@@ -154,16 +154,22 @@ class _Pass:
     def _of_microsoft(self, node: Node) -> bool:
         if node.op == _LSTM:
             return self._lstm(node)
-        known, writer, base = self.known, self.writer, node.outputs[0]
+        known, writer, base = self.known, self.writer, node.output(0)
+        if not base:
+            return False
         if node.op == "MatMulIntegerToFloat":
             a, b, a_scale, b_scale, a_zero, b_zero, bias = (node.input(k) for k in range(7))
-            if known.shape(a_scale) not in ((), (1,)) or not self._multiplies(node, "MatMul", a, a_zero, b, b_zero):
+            if (
+                not b_scale
+                or known.shape(a_scale) not in ((), (1,))
+                or not self._multiplies(node, "MatMul", a, a_zero, b, b_zero)
+            ):
                 return False
             y = self._multiply(node, "MatMul", a, a_zero, b, b_zero)
         else:
             a, b, b_scale, b_zero, bias = (node.input(k) for k in range(5))
             weights = _centred("MatMul", known.constant(b), known.constant(b_zero))
-            if weights is None or (b_zero and known.constant(b_zero) is None):
+            if not a or not b_scale or weights is None or (b_zero and known.constant(b_zero) is None):
                 return False
             centred, a_scale, _ = quantised_dynamically(writer, a)
             y = writer.node("MatMul", [centred, writer.constant(weights, ("MatMul", b, b_zero), "centred")], base)
