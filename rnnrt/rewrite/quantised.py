@@ -64,7 +64,7 @@ class _Pass:
         """Write what takes the place of `node`, or the node; whether it was replaced."""
         if node.domain == "com.microsoft" and node.op in _MICROSOFT and self._of_microsoft(node):
             return True
-        if not node.domain:
+        if not node.domain and node.input(0) and node.output(0):
             if id(node) in self.products:
                 self._product(node)
                 return True
@@ -83,7 +83,7 @@ class _Pass:
 
     def _is_product(self, node: Node) -> bool:
         """Whether it is one of integers by known weights, all of whose users cast it to float."""
-        if node.domain or node.op not in _PRODUCTS or node.outputs[0] in self.outputs:
+        if node.domain or node.op not in _PRODUCTS or not node.output(0) or node.outputs[0] in self.outputs:
             return False
         users = self.users.get(node.outputs[0], [])
         if not all(u.op == "Cast" and not u.domain and u.attrs.get("to") == _FLOAT for u in users):
@@ -212,7 +212,7 @@ class _Pass:
         known = self.known
         found = known.producer(node.inputs[0])
         made = found[0] if found is not None else None
-        if made is None or made.op != "QuantizeLinear" or made.domain:
+        if made is None or made.op != "QuantizeLinear" or made.domain or not made.input(0):
             return False
         if any(key not in ("axis", "saturate") for n in (made, node) for key in n.attrs):
             return False
