@@ -192,3 +192,14 @@ def test_strides_past_the_input(isa, stride):
         np.testing.assert_allclose(run_native("MaxPool", x, isa=isa, kernel_shape=[2, 3], **attrs), want)
         want = run_op("Conv", x, w, group=2, **attrs)
         np.testing.assert_allclose(run_native("Conv", x, w, isa=isa, known=(1,), group=2, **attrs), want, 1e-5)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_panels_that_are_taken_in_pieces(isa, parts):
+    """Thousands of taps: sums wait in memory between pieces of them, and come out as if they had not."""
+    rng = np.random.default_rng(6)
+    x = rng.standard_normal((1, 1200, 14, 15)).astype(np.float32)
+    w = (rng.standard_normal((40, 1200, 3, 3)) * 0.02).astype(np.float32)
+    b = rng.standard_normal(40).astype(np.float32)
+    got = run_native("Conv", x, w, b, isa=isa, known=(1, 2), parts=parts, pads=[1, 1, 1, 1])
+    np.testing.assert_allclose(got, run_op("Conv", x, w, b, pads=[1, 1, 1, 1]), 1e-4, 1e-4)
