@@ -18,15 +18,17 @@ def floats(*shape: int) -> np.ndarray:
     return rng.standard_normal(shape).astype(np.float32)
 
 
-def load(op: str, *inputs: np.ndarray | None, outputs: int = 1, **attrs: Any) -> rnnrt.Model:
+def load(op: str, *inputs: Any, outputs: int = 1, **attrs: Any) -> rnnrt.Model:
     names = ["" if x is None else f"x{k}" for k, x in enumerate(inputs)]
     made = [f"y{k}" if k in (0, 3) else "" for k in range(outputs)]
     graph = helper.make_graph(
         [helper.make_node(op, names, made, domain="com.microsoft", **attrs)], "g",
-        [helper.make_tensor_value_info("x0", TensorProto.FLOAT, None)],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in made if name],
+        [helper.make_tensor_value_info("x0", helper.np_dtype_to_tensor_dtype(inputs[0].dtype), None)],
+        [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in made if name],
         [numpy_helper.from_array(x, n) for x, n in zip(inputs[1:], names[1:], strict=True) if x is not None],
     )  # fmt: skip
+    for value in graph.output:
+        value.ClearField("type")
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
     return rnnrt.load(helper.make_model(graph, opset_imports=opsets, ir_version=9))
 
@@ -37,7 +39,7 @@ ACTIVATIONS = [
 ]  # fmt: skip
 
 
-def check(op: str, *inputs: np.ndarray | None, **attrs: Any) -> rnnrt.Model:
+def check(op: str, *inputs: Any, **attrs: Any) -> rnnrt.Model:
     model = load(op, *inputs, **attrs)
     want = run_onnxruntime(op, *inputs, domain="com.microsoft", opset=17, **attrs)
     np.testing.assert_allclose(model.run({"x0": inputs[0]})["y0"], want, 1e-5, 1e-5)
@@ -96,3 +98,22 @@ def test_what_is_not_known_is_refused() -> None:
 def test_a_native_step_is_not_bound_to_more_inputs_than_it_takes() -> None:
     with pytest.raises(rnnrt.InputError, match="DequantizeLinear"):
         load("DequantizeLinear", floats(3), *(np.float32(1) for _ in range(4))).run({"x0": floats(3)})
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+def test_functions_of_bytes(dtype: type) -> None:
+    info = np.iinfo(dtype)
+    a, b = (rng.integers(info.min, info.max, (3, 16), endpoint=True).astype(dtype) for _ in range(2))
+    scales = [np.float32(s) for s in (0.02, 0.03, 0.05)]
+    zeros = [np.array(z, dtype) for z in (3, 7, 1)]
+    both = (a, scales[0], zeros[0], b, scales[1], zeros[1], scales[2], zeros[2])
+    for op in ("QLinearAdd", "QLinearMul"):
+        check(op, *both)
+    one = (a, scales[0], zeros[0], scales[2], zeros[2])
+    check("QLinearLeakyRelu", *one, alpha=0.2)
+    check("QLinearSigmoid", *one[:3], np.float32(1 / 256), zeros[2])
+    e = np.exp((a.astype(np.float32) - 3) * scales[0])
+    want = np.rint(e / e.sum(-1, keepdims=True) * 256) + info.min
+    for attrs in ({"axis": -1, "opset": 17}, {"axis": 1, "opset": 11}):
+        model = load("QLinearSoftmax", *one[:3], np.float32(1 / 256), np.array(info.min, dtype), **attrs)
+        np.testing.assert_allclose(model.run({"x0": a})["y0"], np.clip(want, info.min, info.max), atol=1)

@@ -120,6 +120,7 @@ def test_scaled_products(each: bool) -> None:
     one = b.constant(np.float32(0.4))
     y = b.node("QLinearConv", x, a, point, *w, one, b.constant(np.int8(-3)), bias, group=2)
     b.output(y)
+    b.output(b.node("MaxPool", y, kernel_shape=[2], strides=[2]))
     m = [b.constant(bytes_of(b, np.uint8, 9, 5)), scale(*([5] if each else [])), b.constant(np.uint8(9))]
     b.output(b.node("QLinearMatMul", x, a, point, *m, one, b.constant(np.uint8(80))))
     assert left(b, (2, 4, 9), tolerance=0) == {"QuantizeLinear"}

@@ -48,6 +48,8 @@ def element_type(node: Node, known: Known, into: dict[str, np.dtype]) -> None:
     elif op == "Cast":
         # ONNX's numbers of the types that NumPy has, as in onnx.TensorProto.DataType.
         dtype = CAST.get(node.attrs.get("to", 0))
+    elif op in ("QLinearConv", "QLinearMatMul"):
+        dtype = known.dtype(node.input(7)) if node.input(7) else None
     elif op == "QuantizeLinear":
         dtype = known.dtype(node.input(2)) if node.input(2) else None
     elif op in _LIKE_SECOND and not node.attrs.get("output_dtype", 0):

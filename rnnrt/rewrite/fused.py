@@ -130,3 +130,35 @@ def _skip_norm(edit: Edit) -> None:
     edit.default(epsilon=1e-12)
     edit.set(axis=-1)
     _become(edit, "LayerNormalization", total, gamma, beta)
+
+
+def _dequantised(edit: Edit, first: int) -> str:
+    """The float value of the quantised input `first`, which its scale and zero point follow."""
+    return edit.add("DequantizeLinear", *(edit.node.input(k) for k in range(first, first + 3) if edit.node.input(k)))
+
+
+def _of_floats(edit: Edit, op: str, values: list[str], to: int) -> None:
+    """Make the node `op` of floats, and quantise that with the scale at input `to` and the zero point behind it."""
+    name, old = edit.divert()
+    edit.append("QuantizeLinear", name, edit.node.input(to), edit.node.input(to + 1), output=old)
+    _become(edit, op, *values)
+
+
+@_fused("QLinearAdd", "QLinearMul", inputs=2, most=8)
+def _quantised_pair(edit: Edit) -> None:
+    if all(edit.node.input(k) for k in (1, 4, 6, 7)) and edit.node.input(3):
+        _of_floats(edit, edit.node.op.removeprefix("QLinear"), [_dequantised(edit, 0), _dequantised(edit, 3)], 6)
+
+
+@_fused("QLinearLeakyRelu", "QLinearSigmoid", "QLinearSoftmax", inputs=1, most=5)
+def _quantised_function(edit: Edit) -> None:
+    node = edit.node
+    if not all(node.input(k) for k in (1, 3, 4)):
+        return
+    value, op = _dequantised(edit, 0), node.op.removeprefix("QLinear")
+    if op == "Softmax" and int(edit.pop("opset", 0)) < 13:
+        # Before version 13, all axes from `axis` on counted as one.
+        flat = edit.add("Softmax", edit.add("Flatten", value, axis=edit.pop("axis", 1)), axis=-1)
+        _of_floats(edit, "Reshape", [flat, edit.add("Shape", value)], 3)
+    else:
+        _of_floats(edit, op, [value], 3)

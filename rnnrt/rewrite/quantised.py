@@ -22,7 +22,7 @@ from .known import Known
 from .names import Names
 from .write import Writer
 
-_FLOAT, _UINT8 = 1, 2
+_FLOAT, _UINT8, _INT8 = 1, 2, 3
 _PRODUCTS = {"MatMulInteger": "MatMul", "ConvInteger": "Conv"}
 _LSTM = "DynamicQuantizeLSTM"
 _SCALED = {"QLinearMatMul": "MatMul", "QLinearConv": "Conv"}
@@ -75,6 +75,8 @@ class _Pass:
                 self._dynamic(node)
                 return True
             if node.op in _SCALED and self._scaled(node):
+                return True
+            if node.op == "MaxPool" and self._largest(node):
                 return True
             if node.op == "DequantizeLinear" and self._pair(node):
                 return True
@@ -135,20 +137,30 @@ class _Pass:
         a, b, c = (s for s in scales if s is not None)
         if a.size != 1 or c.size != 1 or zero.size != 1 or (node.input(8) and (bias is None or op != "Conv")):
             return False
-        weights, rank = known.constant(w), len(known.shape(x) or ())
-        if weights is None or not rank or not self._multiplies(node, op, x, x_zero, w, w_zero):
+        weights = known.constant(w)
+        if weights is None or not self._multiplies(node, op, x, x_zero, w, w_zero):
             return False
-        axis, size = (1, weights.shape[0]) if op == "Conv" else (max(rank, weights.ndim) - 1, weights.shape[-1])
-        if b.size != 1 and (b.shape != (size,) or weights.ndim < 2):
+        axis, size = (1, weights.shape[:1]) if op == "Conv" else (-1, weights.shape[-1:])
+        if b.size != 1 and (b.shape != size or weights.ndim < 2):
             return False
         with np.errstate(all="ignore"):
-            step = (c.reshape(()) / (a.reshape(()) * b)).astype(np.float32)
+            step = np.asarray(c.reshape(()) / (a.reshape(()) * b), np.float32)
         step = step.reshape(()) if step.size == 1 else step
         more = [] if bias is None else [writer.constant(bias.astype(np.float32), ("bias", node.input(8)), "bias")]
         name = self._multiply(node, op, x, x_zero, w, w_zero, *more)
         point = writer.constant(np.broadcast_to(zero.reshape(()), step.shape).copy(), (y_zero, step.shape), "zero")
         by = writer.constant(step, (node.outputs[0], "step"), "step")
         writer.node("QuantizeLinear", [name, by, point], node.outputs[0], node.outputs[0], axis=axis)
+        return True
+
+    def _largest(self, node: Node) -> bool:
+        """The largest of bytes, as float and back."""
+        writer, dtype = self.writer, self.known.dtype(node.inputs[0])
+        if dtype not in _BYTES or node.output(1):
+            return False
+        x = writer.node("Cast", [node.inputs[0]], node.inputs[0], to=_FLOAT)
+        y = writer.node("MaxPool", [x], node.outputs[0], **node.attrs)
+        writer.node("Cast", [y], node.outputs[0], node.outputs[0], to=_UINT8 if dtype == np.uint8 else _INT8)
         return True
 
     def _of_microsoft(self, node: Node) -> bool:
