@@ -117,3 +117,16 @@ def test_functions_of_bytes(dtype: type) -> None:
     for attrs in ({"axis": -1, "opset": 17}, {"axis": 1, "opset": 11}):
         model = load("QLinearSoftmax", *one[:3], np.float32(1 / 256), np.array(info.min, dtype), **attrs)
         np.testing.assert_allclose(model.run({"x0": a})["y0"], np.clip(want, info.min, info.max), atol=1)
+
+
+def test_matrix_products_of_bytes() -> None:
+    a = rng.integers(0, 255, (3, 5), endpoint=True).astype(np.uint8)
+    scales, zeros = [np.float32(0.02)], [np.uint8(3)]
+    w = rng.integers(-128, 127, (6, 5), endpoint=True).astype(np.int8)
+    c = rng.integers(-500, 500, 6).astype(np.int32)
+    each = rng.uniform(0.01, 0.03, 6).astype(np.float32)
+    for scale, zero in ((each, np.zeros(6, np.int8)), (np.float32(0.02), np.int8(2))):
+        given = (a, scales[0], zeros[0], w, scale, zero, c)
+        check("QGemm", *given, None, None, transB=1)
+        check("QGemm", *given, np.float32(0.3), np.uint8(90), transB=1)
+        check("QGemm", a, scales[0], zeros[0], np.ascontiguousarray(w.T), scale, zero)

@@ -210,3 +210,14 @@ def test_products_as_onnxruntime_saves_them(each: bool, bias: bool) -> None:
         node.domain = "com.microsoft" if "MatMul" in node.op else ""
     assert left(b, (3, 5)) == set()
     assert "com.microsoft.MatMulIntegerToFloat" not in ops(b.graph)
+
+
+def test_pieces() -> None:
+    b = Written(9)
+    parts = []
+    for name, scale, zero in (("x", 0.02, 120), ("y", 0.03, 7)):
+        known = [b.constant(np.float32(scale)), b.constant(np.uint8(zero))]
+        parts += [b.node("QuantizeLinear", b.input(name, "B", 5), *known), *known]
+    b.output(b.node("QLinearConcat", b.constant(np.float32(0.05)), b.constant(np.uint8(60)), *parts, axis=1))
+    b.graph.nodes[-1].domain = "com.microsoft"
+    assert left(b, (3, 5), (3, 5), tolerance=0) == {"QuantizeLinear"}

@@ -162,3 +162,29 @@ def _quantised_function(edit: Edit) -> None:
         _of_floats(edit, "Reshape", [flat, edit.add("Shape", value)], 3)
     else:
         _of_floats(edit, op, [value], 3)
+
+
+@_fused("QLinearConcat", inputs=5, most=1 << 20)
+def _quantised_concat(edit: Edit) -> None:
+    node = edit.node
+    if len(node.inputs) % 3 != 2 or not all(node.inputs):
+        return
+    _of_floats(edit, "Concat", [_dequantised(edit, k) for k in range(2, len(node.inputs), 3)], 0)
+
+
+@_fused("QGemm", inputs=5, most=9)
+def _quantised_gemm(edit: Edit) -> None:
+    """C comes in units of both scales."""
+    node = edit.node
+    a_scale, b_scale, c, to = node.input(1), node.input(4), node.input(6), node.input(7)
+    if node.attrs.get("alpha", 1.0) != 1 or not a_scale or not b_scale or (to and not node.input(8)):
+        return
+    a = _dequantised(edit, 0)
+    parts = [name for name in node.inputs[3:6] if name]
+    values = [a, edit.add("DequantizeLinear", *parts, axis=0 if node.attrs.get("transB", 0) else 1)]
+    if c:
+        values.append(edit.add("Mul", edit.add("Cast", c, to=1), edit.add("Mul", a_scale, b_scale)))
+    if to:
+        _of_floats(edit, "Gemm", values, 7)
+    else:
+        _become(edit, "Gemm", *values)
