@@ -191,7 +191,9 @@ class _Builder:
             kept.update(frees)
             fn, tier, multiple, names, plans = choice
             shapes = tuple([self.known.shape(name) if name else None for name in node.outputs])
-            native = self._bound.get(id(node)) or NATIVE.get((node.domain, node.op))
+            native: Native | RecurrentBinder | None = self._bound.get(id(node)) or NATIVE.get((node.domain, node.op))
+            if isinstance(native, Native) and not native.takes(len(names)):
+                native = None
             steps.append(
                 Step(
                     node.label(), node.op, tier, fn, multiple, inputs, outputs, frees, shapes,

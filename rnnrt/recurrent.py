@@ -26,7 +26,7 @@ from .shared import shared_layer
 _WEIGHTS = (1, 2, 3, 7)
 _FORM = (
     "direction", "hidden_size", "activations", "activation_alpha", "activation_beta", "clip", "input_forget",
-    "linear_before_reset",
+    "linear_before_reset", "quantized",
 )  # fmt: skip
 
 Values = Mapping[int, Any]
@@ -115,6 +115,7 @@ def pack(node: Node, weights: Values, shared: Callable | None = None) -> tuple[e
             clip=attrs["clip"],
             input_forget=attrs.get("input_forget", False),
             linear_before_reset=attrs.get("linear_before_reset", False),
+            quantized=attrs.get("quantized", False),
         )  # fmt: skip
     except ValueError as error:
         raise type(error)(f"{node.label()}: {error}") from None

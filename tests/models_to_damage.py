@@ -133,6 +133,33 @@ def quantized_model():
     return model
 
 
+def bytes_model():
+    """Products of quantised tensors in both forms, a pool of bytes, and what onnxruntime makes of a product."""
+    node, rng = helper.make_node, np.random.default_rng(5)
+    w = {
+        "M": rng.integers(-99, 99, (6, 4)).astype(np.int8), "K": rng.integers(-99, 99, (2, 1, 3)).astype(np.int8),
+        "half": np.array(0.5, np.float32), "zero": np.array(0, np.int8), "mid": np.array(128, np.uint8),
+        "axis": np.array([1]), "G": rng.standard_normal((4, 3)).astype(np.float32),
+    }  # fmt: skip
+    scaled = ["u", "half", "mid", "K", "half", "zero", "half", "mid"]
+    nodes = [
+        node("DynamicQuantizeLinear", ["x"], ["q", "step", "point"]),
+        node("MatMulInteger", ["q", "M", "point", "zero"], ["sums"]),
+        node("Cast", ["sums"], ["f"], to=FLOAT),
+        node("Mul", ["f", "step"], ["m"]),
+        node("FusedGemm", ["m", "G"], ["y"], domain="com.microsoft", activation="Relu"),
+        node("Unsqueeze", ["x", "axis"], ["planes"]),
+        node("QuantizeLinear", ["planes", "half", "mid"], ["u"]),
+        node("QLinearConv", scaled, ["conv"], kernel_shape=[3]),
+        node("MaxPool", ["conv"], ["pooled"], kernel_shape=[2], strides=[2]),
+        node("QLinearSigmoid", ["pooled", "half", "mid", "half", "mid"], ["s"], domain="com.microsoft"),
+        node("DequantizeLinear", ["s", "half", "mid"], ["z"]),
+    ]
+    model = model_of(nodes, {"x": (3, 6)}, ["y", "z"], w)
+    model.opset_import.add(domain="com.microsoft", version=1)
+    return model
+
+
 def info(name, dtype):
     return helper.make_tensor_value_info(name, dtype, None)
 
@@ -149,4 +176,10 @@ def model_of(nodes, inputs, outputs, constants, opset=17):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8, producer_name="test")
 
 
-GOOD = {"lstm": lstm_model, "mixed": mixed_model, "loop": loop_model, "quantized": quantized_model}
+GOOD = {
+    "lstm": lstm_model,
+    "mixed": mixed_model,
+    "loop": loop_model,
+    "quantized": quantized_model,
+    "bytes": bytes_model,
+}

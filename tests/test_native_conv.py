@@ -179,3 +179,27 @@ def test_what_is_left_to_numpy() -> None:
     assert run_native("Conv", x.astype(np.float64), w.astype(np.float64), known=(1,)) is None
     assert run_native("Conv", x[..., None, None], w[..., None, None], known=(1,)) is None
     assert run_native("MaxPool", x, kernel_shape=[2], outputs=2) is None
+
+
+@pytest.mark.parametrize("stride", [1 << 33, 5000])
+def test_strides_past_the_input(isa, stride):
+    """A stride decides nothing where there is one window, and a large one costs no loop over it."""
+    x = np.random.default_rng(4).standard_normal((1, 2, 3, 5)).astype(np.float32)
+    w = np.random.default_rng(5).standard_normal((2, 1, 2, 3)).astype(np.float32)
+    for pads in ([0, 0, 0, 0], [0, 1, 0, 2]):
+        attrs = {"strides": [stride, stride], "pads": pads}
+        want = run_op("MaxPool", x, kernel_shape=[2, 3], **attrs)
+        np.testing.assert_allclose(run_native("MaxPool", x, isa=isa, kernel_shape=[2, 3], **attrs), want)
+        want = run_op("Conv", x, w, group=2, **attrs)
+        np.testing.assert_allclose(run_native("Conv", x, w, isa=isa, known=(1,), group=2, **attrs), want, 1e-5)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_panels_that_are_taken_in_pieces(isa, parts):
+    """Thousands of taps: sums wait in memory between pieces of them, and come out as if they had not."""
+    rng = np.random.default_rng(6)
+    x = rng.standard_normal((1, 1200, 14, 15)).astype(np.float32)
+    w = (rng.standard_normal((40, 1200, 3, 3)) * 0.02).astype(np.float32)
+    b = rng.standard_normal(40).astype(np.float32)
+    got = run_native("Conv", x, w, b, isa=isa, known=(1, 2), parts=parts, pads=[1, 1, 1, 1])
+    np.testing.assert_allclose(got, run_op("Conv", x, w, b, pads=[1, 1, 1, 1]), 1e-4, 1e-4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
 
@@ -249,3 +251,16 @@ def test_floating_point_errors_are_no_warnings():
         assert np.isnan(model.run({"x": np.array([-1], F)})["y"]).all()
         with pytest.raises(FloatingPointError):
             np.ones(1, F) / np.zeros(1, F)
+
+
+def test_every_family_of_native_steps_is_registered():
+    """Without any test having imported it: a family that is left out runs in NumPy, and nothing else shows it."""
+    code = (
+        "import re, pathlib, rnnrt, rnnrt.native as n\n"
+        "from rnnrt.native.registry import NATIVE\n"
+        "folder = pathlib.Path(n.__file__).parent\n"
+        "with_binders = {f.stem for f in folder.glob('*.py') if re.search(r'^@native\\(', f.read_text(), re.M)}\n"
+        "missing = with_binders - {b.bind.__module__.rpartition('.')[2] for b in NATIVE.values()}\n"
+        "assert not missing, missing\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cell_graphs import Written
+from graph_eval import ops
 from test_cells import same
+
+from rnnrt.rewrite import rewrite
 
 
 def grid(*ranges: range) -> np.ndarray:
@@ -142,3 +145,10 @@ def test_a_cache_filled_bit_by_bit() -> None:
         now = b.node("ScatterND", now, b.constant(grid(range(2), range(start, start + 2))), news[-1])
     b.output(now)
     assert sorted(same(b.graph, (2, 6, 3))) == ["Concat", *["Neg"] * 3, *["Slice"] * 3]
+
+
+def test_a_concat_of_scalars_is_refused() -> None:
+    b = Written(0)
+    b.output(b.node("Neg", b.node("Concat", b.input("x"), b.input("y"), axis=0)))
+    rewrite(b.graph)
+    assert ops(b.graph) == ["Concat", "Neg"]

@@ -31,7 +31,7 @@ cdef bint goes_across(const rt_layer *layer, int n_time, int n_batch) noexcept n
     """Whether fewer lanes idle with rows across them, and there is work enough to turn the weights for it."""
     cdef ptrdiff_t units = <ptrdiff_t> layer.n_blocks * LANES
     cdef ptrdiff_t rows = <ptrdiff_t> (n_batch + LANES - 1) // LANES * LANES
-    if not layer.plain or layer.n_hidden > 2 * LANES or layer.n_in > 4 * LANES:
+    if not layer.plain or layer.quantized or layer.n_hidden > 2 * LANES or layer.n_in > 4 * LANES:
         return False
     return 4 * rows * layer.n_hidden <= 3 * units * n_batch and <ptrdiff_t> n_time * n_batch >= 8 * LANES
 

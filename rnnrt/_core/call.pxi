@@ -186,6 +186,51 @@ cdef int start_chunk(run_t *q) noexcept nogil:
     return step - q.step
 
 
+cdef extern from *:
+    """
+    /* Adding it rounds to whole numbers, half to even, of which there are less than 2^22 or 2^51. */
+    #define ROUNDING (sizeof(real) == 4 ? 0x1.8p23 : 0x1.8p52)
+    """
+    double ROUNDING
+
+
+cdef void hold_bytes(run_t *q) noexcept nogil:
+    """rh = clip(round(h / scale), -zero, 255 - zero) * scale: h as DynamicQuantizeLinear stores it, all rows together.
+
+    scale = (high - low) / 255 and zero = round(-low / scale), where low <= 0 <= high bound the states of the running rows.
+    """
+    cdef vf low = v_set1(0)
+    cdef vf high = v_set1(0)
+    cdef real ends[SCRATCH_REALS]
+    cdef const real *h
+    cdef real scale, zero
+    cdef int row, u
+    cdef int units = q.layer.n_hidden
+    cdef vf x, step
+    for row in range(q.n_rows):
+        h = q.h_rows[row]
+        u = 0
+        while u < units:
+            x = v_load(h + u) if u + LANES <= units else v_load_n(h + u, units - u)
+            low, high = v_min(low, x), v_max(high, x)
+            u += LANES
+    v_store(ends, low)
+    v_store(ends + LANES, high)
+    for u in range(1, LANES):
+        ends[0], ends[LANES] = min(ends[0], ends[u]), max(ends[LANES], ends[LANES + u])
+    scale = (ends[LANES] - ends[0]) / 255
+    if scale == 0:
+        scale = 1
+    zero = min(<real> 255, (-ends[0] / scale + <real> ROUNDING) - <real> ROUNDING)
+    step = v_set1(scale)
+    for row in range(q.n_rows):
+        u = 0
+        while u < units:               # rows are padded to whole vectors, and what is past the units is not read
+            x = (v_load(q.h_rows[row] + u) / step + v_set1(<real> ROUNDING)) - v_set1(<real> ROUNDING)
+            v_store(q.rh + row * q.ldh + u, v_clamp(x, -zero, 255 - zero) * step)
+            u += LANES
+
+
 cdef void finish_rows(run_t *q, int step) noexcept nogil:
     """Drop the rows that have no such step."""
     while q.n_rows > 0 and q.length[q.n_rows - 1] <= step:
@@ -217,6 +262,10 @@ cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
         finish_rows(&q, q.step)
         if steps_left == 0:
             steps_left = start_chunk(&q)
+        if q.layer.quantized:
+            if call.part == 0:
+                hold_bytes(&q)
+            meet(&q)
         take_step(&q)
         meet(&q)
         q.h, q.h_next = q.h_next, q.h

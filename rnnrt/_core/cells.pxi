@@ -21,6 +21,8 @@ cdef extern from "vmath.h" nogil:
     vf v_exp(vf x)
     vf v_sigmoid(vf x)
     vf v_tanh(vf x)
+    vf v_min(vf bound, vf x)
+    vf v_max(vf bound, vf x)
     vf v_clamp(vf x, real low, real high)
     vf v_activate(int kind, real a, real b, vf x)
 
@@ -48,7 +50,7 @@ cdef struct run_t:                # a call in progress; arrays are [B][ldh] unle
     real *h
     real *h_next
     real *c                       # LSTM: cell state; GRU without linear_before_reset: z
-    real *rh                      # GRU without linear_before_reset: r * h
+    real *rh                      # GRU without linear_before_reset: r * h; a quantized LSTM: h as bytes hold it
     real *pre                     # [panel][chunk_rows][per_panel][G][LANES] input projections of the chunk
     const real **x_rows           # [chunk_rows, or B], each thread's own
     const real **h_rows           # [B] rows of h

@@ -68,6 +68,7 @@ class Recurrent:
         clip: float = 0.0,
         input_forget: bool = False,
         linear_before_reset: bool = False,
+        quantized: bool = False,
         isa: str | None = None,
     ) -> None: ...
     def bound(self, n_time: int, n_batch: int, threads: int = 1) -> tuple[int, list[int | float], int, float, int]: ...

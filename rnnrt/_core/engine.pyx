@@ -138,6 +138,8 @@ cdef class Recurrent:
         Lower-case names, LSTM 3 (f, g, h), GRU 2 (f, g), RNN 1 a direction. `alpha` and `beta` hold a number for each.
     clip : float
         Bound of every activation's input; 0 means none.
+    quantized : bool
+        LSTM: at each step, R is multiplied with h as DynamicQuantizeLinear stores it, all rows together. On one thread.
     isa : str, optional
         Instruction set; the one in use by default. float64 has one for all.
 
@@ -159,7 +161,7 @@ cdef class Recurrent:
     cdef double step_work                  # multiply-adds of one step of one row
 
     def __init__(self, str kind, W, R, B=None, P=None, *, str direction="forward", activations=None, alpha=None, beta=None,
-                 double clip=0.0, bint input_forget=False, bint linear_before_reset=False, isa=None):
+                 double clip=0.0, bint input_forget=False, bint linear_before_reset=False, bint quantized=False, isa=None):
         cdef int n, g, d
         if kind not in KINDS:
             raise ModelError(f"recurrent layer: expected LSTM, GRU or RNN, got {kind!r}")
@@ -180,6 +182,7 @@ cdef class Recurrent:
             self.layers[d].clip = clip
             self.layers[d].input_forget = input_forget
             self.layers[d].linear_before_reset = linear_before_reset
+            self.layers[d].quantized = quantized
             self.layers[d].plain &= clip == 0 and P is None and not input_forget
             self.pack(&self.layers[d], W[d], R[d], None if B is None else B[d], None if P is None else P[d])
 
@@ -318,7 +321,7 @@ cdef class Recurrent:
                 call.y_c, call.ldy_c = data_at(y_c, 0, d), stride(y_c, 1)
             if trace is not None:
                 call.trace, call.ldtrace_t, call.ldtrace_b = data_at(trace, 1, d), stride(trace, 0), stride(trace, 2)
-        run_team(self, calls, threads)
+        run_team(self, calls, 1 if self.layers[0].quantized else threads)
 
     def bound(self, int n_time, int n_batch, int threads=1):
         """What a bound step needs of the layer (bound.pxi).
@@ -338,7 +341,8 @@ cdef class Recurrent:
         """
         cdef rt_call calls[2]
         cdef double work = self.step_work * n_time * n_batch
-        cdef int wanted = useful_threads(self.kernels, self.layers, self.num_directions, n_time, n_batch, threads)
+        cdef int wanted = useful_threads(self.kernels, self.layers, self.num_directions, n_time, n_batch,
+                                         1 if self.layers[0].quantized else threads)
         cdef int d
         memset(calls, 0, sizeof(calls))
         for d in range(self.num_directions):

@@ -31,8 +31,8 @@ cdef class Log:
 cdef class Rules:
     """What operators tell, by (domain, op) or op: shapes, contents, and element types.
 
-    A type is the number of the input that has it, a dtype, or a function of the node; those of `alike` have it for all
-    outputs.
+    A type is the number of the input that has it, a dtype, or a function of the node that tells; those of `alike` have it
+    for all outputs. A tuple holds a dtype for each.
     """
 
     cdef dict shapes, contents, types
@@ -182,15 +182,20 @@ cdef class Facts:
     cdef int conclude_type(self, node, op, list outputs) except -1:
         how = self.rules.types.get(op)
         cdef list inputs
+        if callable(how):
+            how = how(node)
         if how is None:
+            return 0
+        if type(how) is tuple:
+            for out, dtype in zip(outputs, how):
+                if out:
+                    self._dtypes[out] = dtype
             return 0
         if type(how) is int:
             inputs = node.inputs
             dtype = self.dtype(inputs[<Py_ssize_t> how]) if <Py_ssize_t> how < len(inputs) else None
-        elif isinstance(how, np.dtype):
-            dtype = how
         else:
-            dtype = how(node)
+            dtype = how
         if dtype is not None:
             for out in outputs if op in self.rules.alike else outputs[:1]:
                 if out:

@@ -27,6 +27,7 @@ typedef struct {
     int linear_before_reset, input_forget;
     int plain;       /* sigmoid and tanh, and none of clip, peepholes, input_forget: the short path through a cell */
     int activation[3];
+    int quantized;   /* LSTM: h is multiplied as bytes hold it: see hold_bytes in call.pxi */
     double alpha[3], beta[3];
     double clip;     /* 0: none */
     rt_matrix w, r_gates, r_hidden;

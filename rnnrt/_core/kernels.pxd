@@ -24,6 +24,7 @@ cdef extern from "kernels.h" nogil:
         int linear_before_reset, input_forget
         int plain
         int activation[3]
+        int quantized
         double alpha[3]
         double beta[3]
         double clip

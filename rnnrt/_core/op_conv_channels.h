@@ -1,14 +1,18 @@
 /* Convolution with output channels in the lanes: any strides; positions are the rows of a tile.
  *     weights[g][p][k][v][u]   g < groups, p < ceil(m/(block*LANES)) panels, k taps, v < block vectors (the last panel: what
  *                              is left), u < LANES, zero padded
- * Positions are counted through images and rows; a tile is put to y transposed. */
+ * Positions are counted through images and rows; a tile is put to y transposed.
+ *
+ * A panel that would not stay in the L2 cache from one tile to the next is taken in pieces of its taps, each for a group of
+ * tiles, whose sums wait in memory meanwhile: terms are added in the same order. */
 #ifndef RT_OP_CONV_CHANNELS_H
 #define RT_OP_CONV_CHANNELS_H
 #include "op_conv.h"
 
 typedef struct {
     const real *a[MAX_ROWS]; /* where each position begins in x */
-    const real *w, *bias;    /* bias: nv vectors */
+    const real *w, *init;    /* init: nv vectors, those of the next row ldinit further on */
+    ptrdiff_t ldinit;
     const int32_t *at;
     ptrdiff_t k;
     real *out; /* [r][v][u] */
@@ -20,7 +24,7 @@ RT_INLINE void column_tile(const int mr, const int nv, const rt_column_tile *t) 
     RT_UNROLL
     for (int r = 0; r < mr; r++) a[r] = t->a[r];
     RT_UNROLL
-    for (int i = 0; i < mr * nv; i++) acc[i] = v_load(t->bias + i % nv * LANES);
+    for (int i = 0; i < mr * nv; i++) acc[i] = v_load(t->init + i / nv * t->ldinit + i % nv * LANES);
     const int32_t *at = t->at;
     for (const int32_t *end = at + t->k; at < end; at++, w += nv * LANES) {
         const ptrdiff_t o = *at;
@@ -39,6 +43,10 @@ RT_INLINE void column_tile(const int mr, const int nv, const rt_column_tile *t) 
 }
 
 CONV_TILES(column)
+
+#define CONV_PANEL_BYTES (640 << 10) /* larger panels do not stay in an L2 cache of 1 MiB beside all else */
+#define CONV_PIECE_BYTES (256 << 10)
+#define CONV_GROUP 24 /* tiles */
 
 typedef struct {
     int64_t n, h, w;
@@ -71,22 +79,39 @@ static void conv_panel(const rt_conv *s, const rt_conv_phase *p, char *const *va
     const int64_t m0 = v0 * LANES, m = s->m - m0 < nv * LANES ? s->m - m0 : nv * LANES, ld = nv * LANES;
     const real *x = RT_AT(const real, values, s->x) + p->x + g * s->xg, *bias = RT_AT(const real, values, s->bias);
     real *y = RT_AT(real, values, s->y) + p->y + (g * s->m + m0) * s->ym;
-    real out[MAX_ROWS * MAX_NV * LANES], start[MAX_NV * LANES] = {0};
+    const int64_t width = ld * (int64_t)sizeof(real), whole = p->k * width <= CONV_PANEL_BYTES;
+    const int64_t taps = whole ? p->k : CONV_PIECE_BYTES / width, group = whole ? 1 : CONV_GROUP;
+    const int64_t size = MAX_ROWS * MAX_NV * LANES;
+    real sums[CONV_GROUP * MAX_ROWS * MAX_NV * LANES], start[MAX_NV * LANES] = {0};
+    const int32_t *distances = RT_AT(const int32_t, values, s->at) + p->at;
+    const real *w = RT_AT(const real, values, s->weights) + p->weights + (g * vectors + v0) * LANES * p->k;
     int64_t place[MAX_ROWS];
-    rt_column_tile t = {.k = p->k, .bias = start, .out = out, .at = RT_AT(const int32_t, values, s->at) + p->at};
+    rt_column_tile t;
     rt_position at = {0};
-    t.w = RT_AT(const real, values, s->weights) + p->weights + (g * vectors + v0) * LANES * p->k;
     if (bias) memcpy(start, bias + g * s->m + m0, m * sizeof(real));
     if (tile) {
         const int64_t from = tile * p->cut + (tile < p->extra ? tile : p->extra);
         at.w = from % p->ow, at.h = from / p->ow % p->oh, at.n = from / (p->ow * p->oh);
     }
-    for (; tile < end; tile++) {
-        const int mr = (int)(p->cut + (tile < p->extra));
-        next_positions(s, p, &at, mr, x, t.a, place);
-        column_tiles[nv][mr](&t);
-        if (s->activation >= 0) conv_activate(s->activation, s->alpha, s->beta, out, mr * nv);
-        put_columns(out, y, s->ym, place, mr, m, ld);
+    for (; tile < end; tile += group) {
+        const rt_position first = at;
+        int64_t k = 0;
+        do {
+            const int last = p->k - k <= taps;
+            at = first;
+            t.w = w + k * ld, t.at = distances + k, t.k = last ? p->k - k : taps;
+            for (int64_t i = 0; i < group && tile + i < end; i++) {
+                const int mr = (int)(p->cut + (tile + i < p->extra));
+                t.out = sums + i * size;
+                t.init = k ? t.out : start, t.ldinit = k ? ld : 0;
+                next_positions(s, p, &at, mr, x, t.a, place);
+                column_tiles[nv][mr](&t);
+                if (!last) continue;
+                if (s->activation >= 0) conv_activate(s->activation, s->alpha, s->beta, t.out, mr * nv);
+                put_columns(t.out, y, s->ym, place, mr, m, ld);
+            }
+            k += taps;
+        } while (k < p->k);
     }
 }
 

@@ -145,7 +145,7 @@ cdef void aim(const run_t *q, int panel, int next, const split_t *cut, int tile,
     t.w1 = panel_data(m, panel)
     t.w2 = t.w1 + <ptrdiff_t> q.layer.n_in * nv * LANES
     t.a1 = q.x_rows + row
-    t.a2 = q.h_rows + row
+    t.a2 = (q.rh_rows if q.layer.quantized else q.h_rows) + row
     t.out = out
     t.ahead = ahead(q, m, next, q.layer.n_in - <int> t.k1, <int> (t.k1 + t.k2), tile, cut.n_tiles)
 

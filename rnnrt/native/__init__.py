@@ -4,7 +4,7 @@
 hold the binders, a family each. The operators themselves are written over vector words in ``_core/op_*.h``.
 """
 
-from . import activation, conv, elementwise, gather, layout, linear, norm, reduce, resize, select, views
+from . import activation, conv, elementwise, gather, layout, linear, norm, pool, quantise, reduce, resize, select, views
 
 __all__ = [
     "activation",
@@ -14,6 +14,8 @@ __all__ = [
     "layout",
     "linear",
     "norm",
+    "pool",
+    "quantise",
     "reduce",
     "resize",
     "select",

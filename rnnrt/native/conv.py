@@ -18,7 +18,7 @@ from ..ops.conv_transpose import Placement
 from ..ops.windows import Windows
 from .conv_planes import convolve_planes
 from .emitter import FLOAT, Emitted, Emitter, Word
-from .margin import MOST, Margin, Planes, cropped, margin, planes_of, with_margin
+from .margin import MOST, MOST_STRIDE, Margin, Planes, cropped, margin, planes_of, with_margin
 from .registry import native
 from .sums import Sums, taken
 from .taps import SINGLE, Phases, distances, margins, plain, transposed
@@ -114,6 +114,8 @@ def convolve(
     """Emit the steps of `sums` for an output of `shape`."""
     planes = planes_of(x)
     high, across = margins(sums.rows, planes.h), margins(sums.columns, planes.w)
+    if sums.columns[0].stride > MOST_STRIDE:
+        return None
     if planes.n * planes.c * (planes.h + sum(high)) * (planes.w + sum(across) + emitter.lanes) > MOST:
         return None
     planes, rows = cropped(planes, sums.rows)

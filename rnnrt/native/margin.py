@@ -11,6 +11,9 @@ from .tensor import Tensor
 MOST = 2**31 - 1
 """Distances between taps are int32."""
 
+MOST_STRIDE = 1 << 12
+"""A copy has a piece for each element of a stride; larger ones are left to the NumPy tier."""
+
 
 class Planes(NamedTuple):
     """Planes (N, C, H, W) in memory: `piece` > 1 says that rows lie in that many pieces, `apart` elements each.

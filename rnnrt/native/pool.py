@@ -11,7 +11,7 @@ from ..graph import Node
 from ..ops.arguments import integer
 from ..ops.windows import Windows
 from .emitter import FLOAT, Emitter, Word
-from .margin import MOST, planes_of, with_margin
+from .margin import MOST, MOST_STRIDE, planes_of, with_margin
 from .registry import native
 from .taps import SINGLE, distances, margins, plain
 from .tensor import Tensor
@@ -42,7 +42,7 @@ def windowed(emitter: Emitter, node: Node, x: Tensor, include: bool | None) -> T
     axes = [plain(*axis)[0] for axis in spatial]
     rows, columns = axes if len(axes) == 2 else (SINGLE, axes[0])
     largest = include is None
-    if 0 in layout.out or not rows.n_taps or not columns.n_taps:
+    if 0 in layout.out or not rows.n_taps or not columns.n_taps or columns.stride > MOST_STRIDE:
         return None
     high, across = margins((rows,), planes.h), margins((columns,), planes.w)
     if planes.n * planes.c * (planes.h + sum(high)) * (planes.w + sum(across) + emitter.lanes) > MOST:

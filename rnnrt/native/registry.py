@@ -19,10 +19,29 @@ Binder = Callable[..., Any]
 
 @record
 class Native:
-    """A registered binder; `lazy` tells whether it takes tensors that are not computed yet."""
+    """A registered binder.
+
+    `lazy` tells whether it takes tensors that are not computed yet; it takes `least` inputs, and `most` if that is
+    not None.
+    """
 
     bind: Binder
     lazy: bool
+    least: int
+    most: int | None
+
+    def takes(self, count: int) -> bool:
+        """Whether a node with so many inputs can be bound; only those of ONNX's own operators have been counted."""
+        return self.least <= count and (self.most is None or count <= self.most)
+
+
+_VARIADIC = 4  # CO_VARARGS
+
+
+def _made(bind: Any, lazy: bool) -> Native:
+    code = bind.__code__
+    named = code.co_argcount - 2
+    return Native(bind, lazy, named - len(bind.__defaults__ or ()), None if code.co_flags & _VARIADIC else named)
 
 
 NATIVE: dict[tuple[str, str], Native] = {}
@@ -32,8 +51,9 @@ def native(*names: str, domain: str = "", lazy: bool = False) -> Callable[[Binde
     """Register the decorated binder under `names` in `domain`."""
 
     def register(bind: Binder) -> Binder:
+        found = _made(bind, lazy)
         for name in names:
-            NATIVE[domain, name] = Native(bind, lazy)
+            NATIVE[domain, name] = found
         return bind
 
     return register

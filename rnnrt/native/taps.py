@@ -52,7 +52,7 @@ SINGLE = Phase(0, 1, 1, 1, 0, 1, 1, 0, 1)
 @lru_cache(maxsize=1024)
 def plain(n: int, k: int, stride: int, dilation: int, begin: int, out: int) -> Phases:
     """The phase of a convolution with `k` taps over `n` elements padded by `begin`."""
-    return (Phase(0, 1, out, stride, 0, 1, k, -begin, dilation).trimmed(n),)
+    return (Phase(0, 1, out, stride if out > 1 else 1, 0, 1, k, -begin, dilation).trimmed(n),)
 
 
 @lru_cache(maxsize=1024)

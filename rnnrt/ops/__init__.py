@@ -9,6 +9,7 @@ from . import (  # noqa: F401
     dynamic_lstm,
     elementwise,
     index,
+    labels,
     layout,
     linear,
     norm,

@@ -5,16 +5,17 @@ The passes, in order, each in a file of its own:
 1. :mod:`.normalise`: old opsets' forms become the newest's.
 2. :mod:`.bodies`, :mod:`.fold`, :mod:`.clean`, :mod:`.dead`: what a Loop only hands on taken from outside, constants
    folded, empty and repeated nodes removed; again while that helps.
-3. :mod:`.loops`, :mod:`.roll`: Loops over cells, cells written out, and layers unrolled over time, made LSTM, GRU and
+3. :mod:`.quantised`: products of quantised tensors made products of floats.
+4. :mod:`.loops`, :mod:`.roll`: Loops over cells, cells written out, and layers unrolled over time, made LSTM, GRU and
    RNN again; :mod:`.reverse`, :mod:`.directions` and :mod:`.places` take reversals, pairs of directions and Concats of
    steps away.
-4. :mod:`.simpler`, :mod:`.scale`, :mod:`.norms`: simpler operators, BatchNormalization and other scales folded into
+5. :mod:`.simpler`, :mod:`.scale`, :mod:`.norms`: simpler operators, BatchNormalization and other scales folded into
    weights, norms called by their names.
-5. :mod:`.lower`: LSTM, GRU and RNN checked and written out in full.
-6. :mod:`.zeros`: initial states that are zero made absent.
-7. :mod:`.absorb`: views round recurrent nodes made part of them.
-8. :mod:`.reshapes`: changes of shape in a row made one.
-9. :mod:`.clean` and :mod:`.dead` once more.
+6. :mod:`.lower`: LSTM, GRU and RNN checked and written out in full.
+7. :mod:`.zeros`: initial states that are zero made absent.
+8. :mod:`.absorb`: views round recurrent nodes made part of them.
+9. :mod:`.reshapes`: changes of shape in a row made one.
+10. :mod:`.clean` and :mod:`.dead` once more.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from .names import Names
 from .normalise import normalise
 from .norms import name_norms
 from .places import join_places
+from .quantised import unquantise
 from .reshapes import merge_reshapes
 from .reverse import slice_whole_reversals, turn_nodes
 from .roll import roll
@@ -112,6 +114,9 @@ def rewritten(graph: Graph) -> tuple[list[str], Known]:
     work = _Rewriting(graph)
     known, names = work.known, work.names
     work.settle()
+    floated = work.apply(unquantise)
+    if floated:
+        work.tidy(fold=True)
     reversed_ = work.apply(slice_whole_reversals)
     lifted = lift_loops(graph, names)
     if lifted:
@@ -148,6 +153,7 @@ def rewritten(graph: Graph) -> tuple[list[str], Known]:
         (cleaned.merged, "merged {} with the one before", "view"),
         (cleaned.repeated, "removed {} computed before", "node"),
         (cleaned.dead, "removed {} that nobody used", "node"),
+        (floated, "replaced {} of quantised tensors by float ones", "node"),
         (cells, f"made {rolled} recurrent nodes of {{}} written out", "cell"),
         (reversed_, "made a Slice of {} of whole sequences", "reversal"),
         (lifted, "made recurrent nodes of {}", "loop"),

@@ -14,9 +14,9 @@ from ..graph import Graph, Node
 from ..ops.reference import RANDOM
 from ..records import record
 from .edit import NEWEST
+from .element_types import CAST
 from .known import Known
 from .names import Names, rename_definitions, rename_inputs
-from .shape_rules import CAST
 from .views import END, Size, quotient, turns_round, views_of
 
 _VIEWS = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Slice")

@@ -18,7 +18,8 @@ import numpy as np
 from .._core import facts
 from ..graph import Graph, Node
 from .contents_rules import CONTENTS
-from .shape_rules import ALIKE, SHAPES, TYPES, Sizes
+from .element_types import ALIKE, TYPES
+from .shape_rules import SHAPES, Sizes
 from .views import Size
 
 _RULES = facts.Rules(SHAPES, CONTENTS, TYPES, ALIKE)

@@ -11,6 +11,7 @@ activation_alpha, _beta  a float for each activation: its own, or the default of
 clip                     bound on what activations see, 0.0 for none
 input_forget             bool (LSTM)
 linear_before_reset      bool (GRU)
+quantized                True (LSTM) where h is multiplied as bytes hold it; missing otherwise
 in_views                 input number -> views (:mod:`rnnrt.rewrite.views`) that make the canonical array: X [T, B, I],
                          initial_h and initial_c [D, B, H]
 out_axes                 output number -> how its axes are made of those of Y [T, D, B, H], Y_h and Y_c [D, B, H]
@@ -125,6 +126,8 @@ def lowered(node: Node, known: Known) -> Node:
         "in_views": {},
         "out_axes": {},
     }
+    if attrs.get("quantized") is True:
+        result["quantized"] = True
     for name in ("input_forget",) if node.op == "LSTM" else ("linear_before_reset",) if node.op == "GRU" else ():
         if name == "input_forget" and attrs.get(name, 0) not in (0, 1):
             _wrong(node, name, "0 or 1", attrs[name])
@@ -160,6 +163,8 @@ def _choice(node: Node, name: str, value: Any, choices: Sequence[Any]) -> Any:
 
 def _check_names(node: Node, cell: Cell) -> None:
     own = {"LSTM": {"input_forget"}, "GRU": {"linear_before_reset"}, "RNN": set()}[node.op]
+    if node.attrs.get("quantized") is True:  # of :mod:`.quantised`: what a file says is no Python bool
+        own.add("quantized")
     unknown = sorted(node.attrs.keys() - _COMMON - own)
     if unknown:
         _wrong(node, "attributes", f"those of {node.op}", ", ".join(unknown))

@@ -1,7 +1,7 @@
 """Nodes of old opsets brought to the newest opset's form, so that every later stage sees one form.
 
-The rules are in :mod:`rnnrt.rewrite.versions`. What a rule cannot express stays as it was, with its version, and is
-left to the operators' builders to refuse.
+The rules are in :mod:`rnnrt.rewrite.versions` and, for what onnxruntime saves, in :mod:`rnnrt.rewrite.fused`. What a
+rule cannot express stays as it was, with its version, and is left to the operators' builders to refuse.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ..graph import Graph, Node
 from ..ops.shape import constant_value
 from . import versions  # noqa: F401  (fills RULES)
 from .edit import NEWEST, RULES, Edit, Rule
+from .fused import FUSED
 from .names import Names
 
 
@@ -59,6 +60,9 @@ def _edited(
         if node.version < below:
             edit = edit or Edit(node, graph, names, known)
             _apply(apply, edit)
+    if node.domain == "com.microsoft" and node.op in FUSED:
+        edit = Edit(node, graph, names, known)
+        _apply(FUSED[node.op], edit)
     if edit is None or not edit.changed:
         return None
     node.version = NEWEST

@@ -1,4 +1,4 @@
-"""One rule an operator: what the shapes of its inputs say about the shapes of its outputs; element types as well.
+"""One rule an operator: what the shapes of its inputs say about the shapes of its outputs.
 
 A rule returns a shape for each output of the node, or None where it knows nothing; a size that it does not know is
 None and becomes a token of its own (see :mod:`rnnrt.rewrite.known`).
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from ..graph import Node
 from .views import Size, arrangement_shape, quotient, reshaped, view_shape, views_of
@@ -129,6 +127,11 @@ def part_of(node: Node, shape: Sequence[Size]) -> Sequence[Size]:
     return shape[slice(node.attrs.get("start", 0), node.attrs.get("end"))]
 
 
+@_shapes("DynamicQuantizeLinear")
+def _dynamic_quantize(node: Node, known: Known) -> list[Shape | None]:
+    return [known.shape(node.inputs[0]), (), ()]
+
+
 @_shapes("Shape")
 def _shape(node: Node, known: Known) -> list[Shape | None]:
     shape = known.shape(node.input(0))
@@ -152,7 +155,7 @@ def _expand(node: Node, known: Known) -> list[Shape | None]:
     return [broadcast(known.shape(node.input(0)), tuple(sizes)) if sizes is not None and sizes.ndim == 1 else None]
 
 
-@_shapes("MatMul")
+@_shapes("MatMul", "MatMulInteger")
 def _matmul(node: Node, known: Known) -> list[Shape | None]:
     a, b = known.shape(node.input(0)), known.shape(node.input(1))
     if a is None or b is None or len(a) < 2 or len(b) < 2:
@@ -196,7 +199,7 @@ def _gemm(node: Node, known: Known) -> list[Shape | None]:
     return [(rows, columns)]
 
 
-@_shapes("Conv")
+@_shapes("Conv", "ConvInteger")
 def _conv(node: Node, known: Known) -> list[Shape | None]:
     x, w = known.shape(node.input(0)), known.shape(node.input(1))
     if x is None or w is None or len(x) != len(w) or len(x) < 3:
@@ -339,47 +342,3 @@ def _recurrent(node: Node, known: Known) -> list[Shape | None]:
     canonical: list[Shape] = [(steps, *ends), ends, ends]
     axes = node.attrs["out_axes"] if lowered else {}
     return [arrangement_shape(shape, axes[k]) if k in axes else shape for k, shape in enumerate(canonical)]
-
-
-_LIKE_FIRST = (
-    "Abs", "Add", "AveragePool", "BatchNormalization", "Ceil", "Clip", "Concat", "Conv", "ConvTranspose", "Cos",
-    "CumSum", "Div", "Einsum", "Elu", "Erf", "Exp", "Expand", "Flatten", "Floor", "GRU", "Gather", "GatherElements",
-    "GatherND", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Identity",
-    "InstanceNormalization", "LSTM", "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "MatMul", "Max", "Mean",
-    "Min", "Mul", "Neg", "PRelu", "Pad", "Pow", "RNN", "Reciprocal", "ReduceL1", "ReduceL2", "ReduceMax",
-    "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "ReverseSequence",
-    "Round", "ScatterElements", "ScatterND", "Sigmoid", "Sign", "Sin", "Slice", "Softmax", "Softplus", "Split",
-    "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Tile", "Transpose", "Unsqueeze",
-)  # fmt: skip
-_BOOLEAN = ("And", "Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual", "Not", "Or", "Xor")
-_INT64 = ("ArgMax", "ArgMin", "NonZero", "Shape", "Size")
-
-CAST: dict[object, np.dtype] = {
-    number: np.dtype(name)
-    for number, name in {
-        1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16",
-        11: "float64", 12: "uint32", 13: "uint64",
-    }.items()
-}  # fmt: skip
-
-
-def _cast_type(node: Node) -> np.dtype | None:
-    return CAST.get(node.attrs.get("to", 0))
-
-
-def _filled_type(node: Node) -> np.dtype:
-    return np.asarray(node.attrs.get("value", np.float32(0))).dtype
-
-
-TYPES: dict[str, int | np.dtype | Callable[[Node], np.dtype | None]] = {
-    **dict.fromkeys(_LIKE_FIRST, 0),
-    **dict.fromkeys(_BOOLEAN, np.dtype(bool)),
-    **dict.fromkeys(_INT64, np.dtype(np.int64)),
-    "Cast": _cast_type,
-    "ConstantOfShape": _filled_type,
-    "Where": 1,
-}
-"""The element type of an operator's first output: the number of the input that has it, itself, or how to find it."""
-
-ALIKE = frozenset(("GRU", "LSTM", "RNN", "Split"))
-"""Operators of which all outputs have it."""

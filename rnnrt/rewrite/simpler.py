@@ -196,7 +196,7 @@ def _parts(made: Node, axis: int, known: Known) -> list[tuple[str, int, int, int
 def _concat(node: Node, known: Known, writer: _Writer) -> bool:
     """A Concat of Concats on the same axis is one."""
     shape = known.shape(node.inputs[0])
-    if shape is None:
+    if not shape:
         return False
     parts: list[str] = []
     for name in node.inputs:
