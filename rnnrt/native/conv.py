@@ -123,11 +123,11 @@ def convolve(
         sums = sums._replace(rows=rows)
     if sums.m == 1 and sums.channels == 1:
         return convolve_planes(emitter, planes, w, b, sums, shape)
-    plan = choose(emitter.lanes, sums, planes, shape)
+    plan = choose(emitter.lanes, sums, planes, any(across))
     copy = None
     source = planes
     if plan.wide:
-        one = merged(sums, planes, shape)
+        one = merged(sums, planes)
         shortest = min(p.count for p in sums.columns) if one is None else one
         needed = shortest < emitter.lanes or planes.strides[3] != 1
         copy = margin(planes, sums.rows, sums.columns, sums.columns[0].stride, needed, CACHED)
@@ -140,7 +140,7 @@ def convolve(
     return y
 
 
-def merged(sums: Sums, x: Planes, shape: tuple[int, ...]) -> int | None:
+def merged(sums: Sums, x: Planes) -> int | None:
     """Positions of a plane, if its rows follow each other in the input as they do in the output."""
     rows, columns = sums.rows[0], sums.columns[0]
     if len(sums.rows) > 1 or len(sums.columns) > 1 or columns.stride != 1 or x.strides[3] != 1:
@@ -150,14 +150,14 @@ def merged(sums: Sums, x: Planes, shape: tuple[int, ...]) -> int | None:
     return rows.count * columns.count
 
 
-def choose(lanes: int, sums: Sums, x: Planes, shape: tuple[int, ...]) -> Tiling:
-    """The cheaper tiling.
+def choose(lanes: int, sums: Sums, x: Planes, padded: bool) -> Tiling:
+    """The cheaper tiling; `padded`: rows get margins, so that they do not follow each other as in the output.
 
     The cost of either is counted in clock cycles: two multiply-adds or two loads each, and what a tile costs besides.
     """
     taps = sums.taps()
     blocks, block, vectors, panels, panel, widest, highest = _tiles(lanes, sums.m)
-    one = merged(sums, x, shape)
+    one = None if padded else merged(sums, x)
     wide = tall = 0.0
     for rows in sums.rows:
         for columns in sums.columns:
@@ -216,7 +216,7 @@ def emit(
     yn, ym, *_ = c_strides(y.shape)
     width = y.shape[-1]
     stride_h, stride_w = sums.rows[0].stride, sums.columns[0].stride
-    one = merged(sums, x, y.shape) if wide and (copy is None or copy.bands == 1) else None
+    one = merged(sums, x) if wide and (copy is None or copy.bands == 1) else None
     phases: list[int] = []
     tables = []
     weights = at = 0
