@@ -12,6 +12,8 @@
 #include "ops.h"
 #include "panel.h"
 
+#define CONV_AHEAD 16 /* taps whose inputs op_conv_channels.h fetches ahead */
+
 typedef struct {
     int64_t x, y, weights, at; /* where this phase begins in each, in elements */
     int64_t k, oh, ow;
@@ -20,7 +22,7 @@ typedef struct {
 } rt_conv_phase;
 
 typedef struct {
-    rt_ref x, y, weights, bias, at; /* bias may be NULL; at has int32 */
+    rt_ref x, y, weights, bias, at; /* bias may be NULL; at has int32, and CONV_AHEAD more than there are taps */
     rt_ref scratch;                 /* where there is a pad: `size` reals a part */
     int64_t activation;             /* ACT_*, or -1 */
     double alpha, beta;

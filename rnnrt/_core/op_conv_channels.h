@@ -28,9 +28,14 @@ RT_INLINE void column_tile(const int mr, const int nv, const rt_column_tile *t) 
     const int32_t *at = t->at;
     for (const int32_t *end = at + t->k; at < end; at++, w += nv * LANES) {
         const ptrdiff_t o = *at;
+        if (mr > 4) __builtin_prefetch((const char *)(a[0] + at[CONV_AHEAD]));
         vf b[MAX_NV];
         RT_UNROLL
-        for (int v = 0; v < nv; v++) b[v] = v_load(w + v * LANES);
+        for (int v = 0; v < nv; v++) {
+            if (mr > 4 && v * sizeof(vf) % 64 == 0) __builtin_prefetch((const char *)(w + v * LANES) + PREFETCH_BYTES);
+            b[v] = v_load(w + v * LANES);
+            if (mr > 1) V_KEEP(b[v]);
+        }
         RT_UNROLL
         for (int r = 0; r < mr; r++) {
             const vf x = v_set1(a[r][o]);

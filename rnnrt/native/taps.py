@@ -87,11 +87,17 @@ Table = tuple[int, int, tuple[int, ...], tuple[int, ...]]
 """Channels, elements from one to the next, and the distances of rows and columns: the taps of a phase."""
 
 
+AHEAD = 16
+"""CONV_AHEAD of op_conv.h."""
+
+
 @lru_cache(maxsize=512)
 def distances(tables: tuple[Table, ...]) -> Tensor:
-    """For each table in turn ``c * step + row + column`` for all three, the last fastest; int32."""
-    arrays = [_distances(*table) for table in tables]
-    return constant(arrays[0] if len(arrays) == 1 else np.concatenate(arrays))
+    """For each table in turn ``c * step + row + column`` for all three, the last fastest; int32.
+
+    `AHEAD` entries follow, which tiles that fetch ahead look at.
+    """
+    return constant(np.concatenate([*(_distances(*table) for table in tables), np.zeros(AHEAD, np.int32)]))
 
 
 def _distances(channels: int, step: int, rows: tuple[int, ...], columns: tuple[int, ...]) -> np.ndarray:

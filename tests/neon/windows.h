@@ -16,8 +16,9 @@ static void check_conv(int wide, int m, int ow, int block, int n_phases, int kin
     real *w = input(channels * 9), *y = output(CONV_N * channels * CONV_H * width);
     const int padded = wide ? m : vectors * LANES, panel = wide ? block : block * LANES;
     real *packed = input(CONV_GROUPS * padded * 9);
-    int32_t *taps = input_bytes(9 * sizeof(int32_t));
+    int32_t *taps = input_bytes((9 + CONV_AHEAD) * sizeof(int32_t));
     for (int k = 0; k < 9; k++) taps[k] = (int32_t)random_below(CONV_SPAN);
+    memset(taps + 9, 0, CONV_AHEAD * sizeof(int32_t));
     s->x = at(x), s->y = at(y), s->weights = at(packed), s->bias = at(bias), s->at = at(taps);
     s->activation = kind, s->alpha = 0.3, s->beta = 0.7, s->n = CONV_N, s->groups = CONV_GROUPS, s->m = m, s->block = block;
     s->blocks = (padded + panel - 1) / panel, s->xn = xn, s->xg = xg, s->xh = xh, s->xw = xw;
