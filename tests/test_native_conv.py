@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from oracle import ACTIVATIONS
 
 import rnnrt.native.conv
 import rnnrt.native.pool
+from rnnrt.native.taps import plain
 
 ORDER = (
     "tanh", "sigmoid", "relu", "affine", "leakyrelu", "thresholdedrelu",
@@ -107,6 +109,44 @@ def test_convolutions(isa: str, tiling: str, op: str, monkeypatch: pytest.Monkey
         assert np.array_equal(bound.run(y, parts=3), whole), "bits depend on the number of parts"
         tried += 1
     assert tried > 30
+
+
+@pytest.mark.parametrize("height", [2, 3, 4, 7])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_taps_in_the_padding_above_and_below_are_left_out(isa: str, height: int, dilation: int, stride: int) -> None:
+    """Rows of outputs as phases that share their weights, whole and in parts."""
+    rng = np.random.default_rng(height)
+    x, b = rng.standard_normal((2, 40, height, 9)).astype(np.float32), rng.standard_normal(70).astype(np.float32)
+    attrs = {"pads": [1, 1, 1, 1], "strides": [stride, 1], "dilations": [dilation, 1]}
+    if dilation == 2:
+        attrs["pads"] = [2, 1, 2, 1]
+    for group in (1, 2):
+        w = rng.standard_normal((70, 40 // group, 3, 3)).astype(np.float32)
+        bound = Bound(isa, threads=3)
+        y = bound.node("Conv", x, w, b, known=(1,), group=group, **attrs)
+        whole = bound.run(y)
+        close(whole, run_op("Conv", *(a.astype(np.float64) for a in (x, w, b)), group=group, **attrs), [x, w, b])
+        assert np.array_equal(bound.run(y, parts=3), whole), "bits depend on the number of parts"
+
+
+def test_phases_inside_an_axis_are_what_its_outputs_read() -> None:
+    split = 0
+    for n, k, stride, dilation, begin in itertools.product((1, 2, 3, 5, 8), (1, 2, 3, 5), (1, 2, 3), (1, 2), (0, 1, 2)):
+        out = (n + 2 * begin - (k - 1) * dilation - 1) // stride + 1
+        if out < 1:
+            continue
+        (phase,) = plain(n, k, stride, dilation, begin, out)
+        parts = phase.inside(n)
+        assert sum(p.count for p in parts) == out
+        split += len(parts) > 1
+        for part in parts:
+            for i in range(part.count):
+                taps = [(part.tap + t, part.start + t * part.start_step + i * part.stride) for t in range(part.n_taps)]
+                at = (part.first + i) * stride - begin
+                want = [(t, at + t * dilation) for t in range(k) if 0 <= at + t * dilation < n]
+                assert taps == want, (n, k, stride, dilation, begin)
+    assert split > 50
 
 
 @pytest.mark.parametrize("activation", range(11))

@@ -8,12 +8,11 @@ cdef extern from *:
     /* Input projections of a chunk stay in the L2 cache, but for wide layers a chunk has rows enough to read W seldom. */
     #define CHUNK_BYTES (256 << 10)
     #define CHUNK_ROWS 192
-    /* Rows enough to use weights of twice the L2 cache for as long as they take to come from beyond it. */
+    /* Rows that use weights for as long as those take to come from beyond the L2 cache. */
     #define STREAM_ROWS 32
-    #define STREAM_CACHES 2
     """
     enum:
-        CHUNK_BYTES, CHUNK_ROWS, STREAM_ROWS, STREAM_CACHES
+        CHUNK_BYTES, CHUNK_ROWS, STREAM_ROWS
 
 cdef extern from "cpu.h" nogil:
     long rt_l2_bytes()
@@ -32,7 +31,7 @@ cdef inline ptrdiff_t cached_bytes() noexcept nogil:
 cdef bint reads_both(ptrdiff_t weights, int n_batch) noexcept nogil:
     """Whether tiles read W as fast as they can use it, step by step: from the L2 cache, or fetched ahead of many rows."""
     if n_batch >= STREAM_ROWS:
-        return weights <= STREAM_CACHES * rt_l2_bytes()
+        return weights <= n_batch // (STREAM_ROWS // 2) * rt_l2_bytes()      # not many times it: rows may end early
     return n_batch >= MAX_ROWS and weights <= cached_bytes()
 
 
@@ -258,6 +257,7 @@ cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
     q.n_rows = call.n_batch
     q.n_steps = q.length[0]
     q.step = 0
+    q.turn = rt_turns(layer)
     while q.step < q.n_steps:
         finish_rows(&q, q.step)
         if steps_left == 0:
@@ -274,3 +274,5 @@ cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
         steps_left -= 1
         q.step += 1
     finish_rows(&q, q.n_steps)
+    if call.part == 0:
+        rt_turned(layer, q.turn + <unsigned> q.n_steps)

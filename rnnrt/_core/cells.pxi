@@ -5,7 +5,9 @@
 # that are added are fused, in the one order written here. Cells of the default activations take their functions over many
 # blocks at once (gates.h), all others block by block.
 
-from rnnrt._core.kernels cimport RT_GRU, RT_LSTM, RT_RNN, rt_barrier_wait, rt_call, rt_choice, rt_kernels, rt_layer, rt_matrix
+from rnnrt._core.kernels cimport (
+    RT_GRU, RT_LSTM, RT_RNN, rt_barrier_wait, rt_call, rt_choice, rt_kernels, rt_layer, rt_matrix, rt_turned, rt_turns,
+)
 
 cdef extern from "vmath.h" nogil:
     const char *RT_ISA
@@ -39,6 +41,7 @@ cdef struct run_t:                # a call in progress; arrays are [B][ldh] unle
     int n_rows                    # rows still running: those of order[0..n_rows)
     int n_steps                   # steps of the longest row
     int step                      # the current step, counted in the order of computation
+    unsigned turn                 # steps of this layer in earlier calls
     int far                       # the weights are larger than the L2 cache
     int chunk                     # steps whose input projection is made at once; 0: none, x and h in one sum
     ptrdiff_t chunk_rows          # rows of this chunk

@@ -150,6 +150,7 @@ cdef class Recurrent:
     """
 
     cdef rt_layer layers[2]
+    cdef unsigned turns[2]
     cdef rt_kernels *kernels
     cdef object __weakref__
     cdef list blocks                       # the memory behind `layers`
@@ -177,6 +178,8 @@ cdef class Recurrent:
             activations = {"LSTM": ["sigmoid", "tanh", "tanh"], "GRU": ["sigmoid", "tanh"], "RNN": ["tanh"]}[kind] * (
                 self.num_directions)
         for d in range(self.num_directions):
+            self.turns[d] = 0
+            self.layers[d].turns = &self.turns[d]
             self.set_functions(&self.layers[d], list(activations[d * n:(d + 1) * n]), list(alpha or [0.0] * 6)[d * n:(d + 1) * n],
                                list(beta or [0.0] * 6)[d * n:(d + 1) * n])
             self.layers[d].clip = clip

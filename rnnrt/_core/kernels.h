@@ -34,32 +34,37 @@ typedef struct {
     void *bias;      /* [n_blocks][G][lanes]: Wb + Rb, but Wbh alone for the h gate where linear_before_reset */
     void *bias_h;    /* [n_blocks][lanes]: Rbh where linear_before_reset, else NULL */
     void *peephole;  /* [n_blocks][3][lanes]: i, o, f; or NULL */
+    unsigned *turns; /* steps taken so far, by anybody: every other one reads the panels backwards. The one thing that changes */
 } rt_layer;
+
+/* Its count of steps; other calls may be counting at the same time. */
+static inline unsigned rt_turns(const rt_layer *layer) { return __atomic_load_n(layer->turns, __ATOMIC_RELAXED); }
+static inline void rt_turned(const rt_layer *layer, unsigned turns) { __atomic_store_n(layer->turns, turns, __ATOMIC_RELAXED); }
 
 /* One direction of one call. Strides count elements; the last axis of every array is contiguous. */
 typedef struct {
     int n_time, n_batch, reverse;
-    const void *x;                  /* [T, B, I] */
+    const void *x; /* [T, B, I] */
     ptrdiff_t ldx_t, ldx_b;
-    const int *lengths;             /* [B], each in 0..T; or NULL: all T */
-    const void *h0, *c0;            /* [B, H]; or NULL: zeros */
+    const int *lengths; /* [B], each in 0..T; or NULL: all T */
+    const void *h0, *c0; /* [B, H]; or NULL: zeros */
     ptrdiff_t ldh0, ldc0;
-    void *y;                        /* [T, B, H]; or NULL */
+    void *y; /* [T, B, H]; or NULL */
     ptrdiff_t ldy_t, ldy_b;
-    void *y_h, *y_c;                /* [B, H]; or NULL */
+    void *y_h, *y_c; /* [B, H]; or NULL */
     ptrdiff_t ldy_h, ldy_c;
-    void *trace;                    /* [T, B, G, H], for an LSTM [T, B, G + 1, H] with c last; or NULL */
+    void *trace; /* [T, B, G, H], for an LSTM [T, B, G + 1, H] with c last; or NULL */
     ptrdiff_t ldtrace_t, ldtrace_b;
-    void *work;                     /* work_size() bytes, 64-byte aligned */
-    int part, n_parts;              /* this thread computes its part of the units, and meets the others at the barrier */
-    rt_barrier *barrier;            /* NULL where n_parts is 1 */
+    void *work; /* work_size() bytes, 64-byte aligned */
+    int part, n_parts; /* this thread computes its part of the units, and meets the others at the barrier */
+    rt_barrier *barrier; /* NULL where n_parts is 1 */
 } rt_call;
 
 /* How a call of some shape goes. */
 typedef struct {
     int across; /* rows of the batch lie across the lanes */
-    int chunk;  /* steps whose inputs are projected at once; 0: x and h in one pass */
-    int far;    /* weights are fetched ahead */
+    int chunk; /* steps whose inputs are projected at once; 0: x and h in one pass */
+    int far; /* weights are fetched ahead */
 } rt_choice;
 
 /* The one list of what an instruction set offers. */

@@ -32,6 +32,10 @@ cdef extern from "kernels.h" nogil:
         void *bias
         void *bias_h
         void *peephole
+        unsigned *turns
+
+    unsigned rt_turns(const rt_layer *) noexcept nogil
+    void rt_turned(const rt_layer *, unsigned) noexcept nogil
 
     ctypedef struct rt_call:
         int n_time, n_batch, reverse

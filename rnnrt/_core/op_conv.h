@@ -2,7 +2,8 @@
  *     y[n][g][m][h][w] = f(bias[g][m] + sum_k weights[g][m][k] * x[n*xn + g*xg + h*xh + w*xw + at[k]]),   h < oh, w < ow
  * A tap k is an input channel of the group and an element of the kernel; at[] holds its distance in the input, so strides,
  * dilations and dimensions are all in the words. A transposed convolution is several such sums, its phases, each with taps
- * of its own and every s-th output. Taps reach into padding only where x is a padded copy (op_conv_pad.h).
+ * of its own and every s-th output. Rows of outputs whose taps partly fall in padding above or below may be phases too, which
+ * share their weights: each has some of the taps packed together. Taps reach into padding only where x is a padded copy (op_conv_pad.h).
  *
  * Numerics: bias first, k ascending, one fused multiply-add a term: the bits of an output do not depend on tiles or parts.
  * The caller guarantees: every tap of every position lies inside of x. Here are the words, and what follows a sum;
@@ -16,7 +17,8 @@
 
 typedef struct {
     int64_t x, y, weights, at; /* where this phase begins in each, in elements */
-    int64_t k, oh, ow;
+    int64_t k, first, all; /* taps; which of those packed together they are, from `first` on, and how many those are */
+    int64_t oh, ow;
     int64_t cuts, cut, extra; /* pieces of a row (positions) or of the phase (channels): `cut` vectors or rows, the first
                                  `extra` pieces one more */
 } rt_conv_phase;

@@ -1,5 +1,5 @@
 /* Convolution with output channels in the lanes: any strides; positions are the rows of a tile.
- *     weights[g][p][k][v][u]   g < groups, p < ceil(m/(block*LANES)) panels, k taps, v < block vectors (the last panel: what
+ *     weights[g][p][k][v][u]   g < groups, p < ceil(m/(block*LANES)) panels, k < `all` taps, v < block vectors (the last panel: what
  *                              is left), u < LANES, zero padded
  * Positions are counted through images and rows; a tile is put to y transposed.
  *
@@ -89,7 +89,7 @@ static void conv_panel(const rt_conv *s, const rt_conv_phase *p, char *const *va
     const int64_t size = MAX_ROWS * MAX_NV * LANES;
     real sums[CONV_GROUP * MAX_ROWS * MAX_NV * LANES], start[MAX_NV * LANES] = {0};
     const int32_t *distances = RT_AT(const int32_t, values, s->at) + p->at;
-    const real *w = RT_AT(const real, values, s->weights) + p->weights + (g * vectors + v0) * LANES * p->k;
+    const real *w = RT_AT(const real, values, s->weights) + p->weights + (g * vectors + v0) * LANES * p->all + p->first * ld;
     int64_t place[MAX_ROWS];
     rt_column_tile t;
     rt_position at = {0};
@@ -120,24 +120,21 @@ static void conv_panel(const rt_conv *s, const rt_conv_phase *p, char *const *va
     }
 }
 
-/* Parts take whole panels as long as there are enough of them, else pieces of the positions. */
+/* Parts take whole panels as long as there are enough of them, else pieces of the positions. Phases that share a panel follow
+ * each other. */
 static int op_conv_channels(const int64_t *words, char *const *values, int part, int n_parts) {
     const rt_conv *s = (const rt_conv *)words;
-    const int64_t panels = s->blocks * s->groups, begin = part_begin(panels, part, n_parts);
-    const int64_t end = part_begin(panels, part + 1, n_parts);
-    for (int i = 0; i < s->n_phases; i++) {
-        const rt_conv_phase *p = &s->phase[i];
-        if (panels >= n_parts) {
-            int64_t g = begin ? begin / s->blocks : 0, b = begin - g * s->blocks;
-            for (int64_t j = begin; j < end; j++) {
-                conv_panel(s, p, values, g, b, 0, p->cuts);
-                if (++b == s->blocks) b = 0, g++;
-            }
-            continue;
+    const int64_t panels = s->blocks * s->groups, whole = panels >= n_parts;
+    const int64_t begin = whole ? part_begin(panels, part, n_parts) : 0;
+    const int64_t end = whole ? part_begin(panels, part + 1, n_parts) : panels;
+    int64_t g = begin ? begin / s->blocks : 0, b = begin - g * s->blocks;
+    for (int64_t j = begin; j < end; j++) {
+        for (int i = 0; i < s->n_phases; i++) {
+            const rt_conv_phase *p = &s->phase[i];
+            const int64_t from = whole ? 0 : part_begin(p->cuts, part, n_parts);
+            conv_panel(s, p, values, g, b, from, whole ? p->cuts : part_begin(p->cuts, part + 1, n_parts));
         }
-        for (int64_t g = 0; g < s->groups; g++)
-            for (int64_t b = 0; b < s->blocks; b++)
-                conv_panel(s, p, values, g, b, part_begin(p->cuts, part, n_parts), part_begin(p->cuts, part + 1, n_parts));
+        if (++b == s->blocks) b = 0, g++;
     }
     return RT_OK;
 }

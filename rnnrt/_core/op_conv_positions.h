@@ -1,5 +1,5 @@
 /* Convolution with output positions in the lanes: xw = 1, rows of `ow` positions by blocks of `block` output channels.
- *     weights[g][b][k][r]      g < groups, b < ceil(m/block) blocks, k taps, r < block (the last block: what is left)
+ *     weights[g][b][k][r]      g < groups, b < ceil(m/block) blocks, k < `all` taps, r < block (the last block: what is left)
  * A row is cut into vectors of which the last one ends with the row, over the one before it; a row shorter than a vector
  * is loaded whole, so x must be readable for LANES past each tap of its positions. With a pad, x is a copy with a margin of
  * one image, or of the rows that `run` rows of outputs read, which stays in cache until they are done. */
@@ -96,7 +96,7 @@ static void conv_rows(const rt_conv *s, const rt_conv_phase *p, char *const *val
         const int64_t rest = p->ow - w < nv * LANES ? p->ow - w : nv * LANES;
         t.last = rest < LANES ? 0 : rest - LANES;
         t.x = x0 + n * s->xn + g * s->xg + h * s->xh + w;
-        t.w = w0 + c0 * p->k;
+        t.w = w0 + c0 * p->all + p->first * mr;
         t.bias = bias ? bias + c0 : 0;
         t.y = y0 + n * s->yn + c0 * s->ym + h * s->yh + w * s->yw;
         row_tiles[nv][mr](&t);

@@ -60,8 +60,11 @@ cdef inline int part_start(const run_t *q, int n, int next) noexcept nogil:
 
 
 cdef inline int turn(const run_t *q, int i, int first, int end) noexcept nogil:
-    """The i-th panel to take: every other step goes backwards, so that it begins with what the caches still hold."""
-    return first + end - 1 - i if q.step & 1 else i
+    """The i-th panel to take: every other step goes backwards, so that it begins with what the caches still hold.
+
+    That goes on from call to call: a stream's steps are calls.
+    """
+    return first + end - 1 - i if (q.turn + <unsigned> q.step) & 1 else i
 
 
 cdef inline const char *ahead(const run_t *q, const rt_matrix *m, int panel, int k, int n_k, int tile,

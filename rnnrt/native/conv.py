@@ -20,7 +20,7 @@ from .conv_planes import convolve_planes
 from .emitter import FLOAT, Emitted, Emitter, Word
 from .margin import MOST, MOST_STRIDE, Margin, Planes, cropped, margin, planes_of, with_margin
 from .registry import native
-from .sums import Sums, taken
+from .sums import Sums, inside, taken
 from .taps import SINGLE, Phases, distances, margins, plain, transposed
 from .tensor import Tensor, c_strides, memory
 
@@ -123,7 +123,7 @@ def convolve(
         sums = sums._replace(rows=rows)
     if sums.m == 1 and sums.channels == 1:
         return convolve_planes(emitter, planes, w, b, sums, shape)
-    plan = choose(emitter.lanes, sums, planes, any(across))
+    plan, sums = choose(emitter.lanes, sums, planes, any(across))
     copy = None
     source = planes
     if plan.wide:
@@ -150,17 +150,30 @@ def merged(sums: Sums, x: Planes) -> int | None:
     return rows.count * columns.count
 
 
-def choose(lanes: int, sums: Sums, x: Planes, padded: bool) -> Tiling:
-    """The cheaper tiling; `padded`: rows get margins, so that they do not follow each other as in the output.
+def choose(lanes: int, sums: Sums, x: Planes, padded: bool) -> tuple[Tiling, Sums]:
+    """The cheaper tiling, and the sums as it takes them; `padded`: rows get margins, so that they lie apart."""
+    blocks, block, _, panels, panel, widest, highest = _tiles(lanes, sums.m)
+    wide, tall = _costs(lanes, sums, x, padded)
+    fewer = inside(sums, x.h)
+    if fewer is not None:
+        less = _costs(lanes, fewer, x, padded)[1]
+        fewer, tall = (fewer, less) if less < tall else (None, tall)
+    if cheaper(wide, tall):
+        return Tiling(True, block, blocks, widest), sums
+    return Tiling(False, panel, panels, highest), fewer or sums
 
-    The cost of either is counted in clock cycles: two multiply-adds or two loads each, and what a tile costs besides.
+
+def _costs(lanes: int, sums: Sums, x: Planes, padded: bool) -> tuple[float, float]:
+    """Clock cycles with positions in the lanes and with channels.
+
+    Two multiply-adds or two loads take one, and a tile some besides.
     """
-    taps = sums.taps()
-    blocks, block, vectors, panels, panel, widest, highest = _tiles(lanes, sums.m)
+    blocks, _, vectors, panels, _, widest, highest = _tiles(lanes, sums.m)
     one = None if padded else merged(sums, x)
     wide = tall = 0.0
     for rows in sums.rows:
         for columns in sums.columns:
+            taps = sums.channels * rows.n_taps * columns.n_taps
             height, width = (1, one) if one is not None else (rows.count, columns.count)
             cuts = -(-width // (lanes * widest))
             tile = 25 + taps * cycles(sums.m / blocks, -(-width // lanes) / cuts)
@@ -171,9 +184,7 @@ def choose(lanes: int, sums: Sums, x: Planes, padded: bool) -> Tiling:
             tall += sums.groups * panels * pieces * tile + 1.2 * positions * sums.groups * sums.m
     if sums.columns[0].stride > 1 or x.strides[3] != 1:
         wide += x.n * x.c * x.h * x.w / 4
-    if cheaper(wide, tall):
-        return Tiling(True, block, blocks, widest)
-    return Tiling(False, panel, panels, highest)
+    return wide, tall
 
 
 @lru_cache(maxsize=256)
@@ -225,12 +236,17 @@ def emit(
             oh, ow = (1, one) if one is not None else (rows.count, columns.count)
             pieces = -(-ow // lanes) if wide else sums.n * oh * ow
             cuts = -(-pieces // plan.most)
-            n_taps = sums.channels * rows.n_taps * columns.n_taps
-            phases += (0, rows.first * width + columns.first, weights, at, n_taps, oh, ow)
+            a_row = sums.channels * columns.n_taps
+            n_taps, first, together = a_row * rows.n_taps, 0, a_row * rows.n_taps
+            if sums.packed is not None:
+                first = (rows.tap - sums.packed.tap) // sums.packed.tap_step * a_row
+                together = sums.packed.n_taps * a_row
+            phases += (0, rows.first * width + columns.first, weights, at, n_taps, first, together, oh, ow)
             phases += (cuts, *divmod(pieces, cuts))
             tables.append(x.taps(sums.channels, rows, columns))
-            weights += sums.groups * m * n_taps
+            weights += sums.groups * m * n_taps if sums.packed is None else 0
             at += n_taps
+    whole = sums.rows if sums.packed is None else (sums.packed,)
     key = (
         "conv",
         wide,
@@ -238,13 +254,14 @@ def emit(
         block,
         sums.transposed,
         sums.groups,
-        len(sums.rows),
-        *(p[4:7] for p in (*sums.rows, *sums.columns)),
+        sums.packed is None,
+        len(whole),
+        *(p[4:7] for p in (*whole, *sums.columns)),
     )
     packed = emitter.packed(key, w.value, lambda value: pack(value, sums, block, 0 if wide else lanes))
     words: list[Word] = [source, y, packed]
     words += [0, 0] if b is None else [emitter.contiguous(b)]
-    words.append(distances(tuple(tables)))
+    words.append(distances(tuple(tables), sums.packed is not None))
     size = 0 if copy is None else -(-(sums.groups * sums.channels * copy.size + lanes) // 16) * 16
     words += [0, 0] if copy is None else [emitter.scratch(4 * size * emitter.threads)]
     epilogue = len(words)
@@ -271,11 +288,15 @@ def pack(w: np.ndarray, sums: Sums, block: int, lanes: int) -> np.ndarray:
     if sums.transposed:
         w = w.swapaxes(1, 2)
     size, room = (block * lanes, -(-m // lanes) * lanes) if lanes else (block, m)
-    parts = [
-        w[:, :, :, taken(rows), :][..., taken(columns)].reshape(g, m, -1).swapaxes(1, 2)
-        for rows in sums.rows
-        for columns in sums.columns
-    ]
+    if sums.packed is None:
+        parts = [
+            w[:, :, :, taken(rows), :][..., taken(columns)].reshape(g, m, -1).swapaxes(1, 2)
+            for rows in sums.rows
+            for columns in sums.columns
+        ]
+    else:
+        all_taps = w[:, :, :, taken(sums.packed), :][..., taken(sums.columns[0])]
+        parts = [all_taps.transpose(0, 1, 3, 2, 4).reshape(g, m, -1).swapaxes(1, 2)]
     packed = memory(g * room * sum([part.shape[1] for part in parts]))
     n_blocks = m // size
     whole = n_blocks * size

@@ -75,7 +75,7 @@ def convolve_planes(
     size = start + whole(longest + lanes)
     words: list[Word] = [x.tensor, y, emitter.packed(pack_key(sums), w.value, lambda value: pack(value, sums))]
     words += [0, 0] if b is None else [emitter.contiguous(b)]
-    words += [distances(tuple(tables)), emitter.scratch(4 * size * emitter.threads)]
+    words += [distances(tuple(tables), False), emitter.scratch(4 * size * emitter.threads)]
     epilogue = len(words)
     yn, yc, *_ = c_strides(shape)
     words += [-1, 0.0, 0.0, sums.n, sums.groups, x.strides[0], x.strides[1], step, yn, yc]

@@ -51,7 +51,7 @@ def windowed(emitter: Emitter, node: Node, x: Tensor, include: bool | None) -> T
     planes = with_margin(emitter, planes, (rows,), (columns,), columns.stride, copy, fill=-math.inf if largest else 0.0)
     y = emitter.empty((*x.shape[:2], *layout.out))
     n_taps = rows.n_taps * columns.n_taps
-    words: list[Word] = [planes.tensor, y, distances((planes.taps(1, rows, columns),))]
+    words: list[Word] = [planes.tensor, y, distances((planes.taps(1, rows, columns),), False)]
     if largest:
         words += [0, 0]
     else:

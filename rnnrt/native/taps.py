@@ -42,6 +42,27 @@ class Phase(NamedTuple):
         tap, start = self.tap + low * self.tap_step, self.start + low * self.start_step
         return self._replace(tap=tap, start=start, n_taps=high - low)
 
+    @lru_cache(maxsize=256)  # noqa: B019  phases are tuples of numbers
+    def inside(self, n: int) -> Phases:
+        """The phases that it falls into if no tap may lie outside of an axis of `n` elements."""
+        found: list[tuple[int, int, int]] = []  # the first output, and the taps of it and those that follow
+        for i in range(self.count):
+            at = [0 <= self.start + t * self.start_step + i * self.stride < n for t in range(self.n_taps)]
+            taps = (at.index(True), sum(at)) if any(at) else (0, 0)
+            if not found or found[-1][1:] != taps:
+                found.append((i, *taps))
+        ends = [*(i for i, *_ in found[1:]), self.count]
+        return tuple(
+            self._replace(
+                first=self.first + i * self.step,
+                count=end - i,
+                tap=self.tap + low * self.tap_step,
+                n_taps=n_taps,
+                start=self.start + low * self.start_step + i * self.stride,
+            )
+            for (i, low, n_taps), end in zip(found, ends, strict=True)
+        )
+
 
 Phases = tuple[Phase, ...]
 
@@ -92,16 +113,21 @@ AHEAD = 16
 
 
 @lru_cache(maxsize=512)
-def distances(tables: tuple[Table, ...]) -> Tensor:
-    """For each table in turn ``c * step + row + column`` for all three, the last fastest; int32.
+def distances(tables: tuple[Table, ...], rows_first: bool) -> Tensor:
+    """For each table in turn ``c * step + row + column``, columns fastest; c outermost, or if `rows_first` the row.
 
     `AHEAD` entries follow, which tiles that fetch ahead look at.
     """
-    return constant(np.concatenate([*(_distances(*table) for table in tables), np.zeros(AHEAD, np.int32)]))
+    return constant(np.concatenate([*(_distances(*table, rows_first) for table in tables), np.zeros(AHEAD, np.int32)]))
 
 
-def _distances(channels: int, step: int, rows: tuple[int, ...], columns: tuple[int, ...]) -> np.ndarray:
+def _distances(
+    channels: int, step: int, rows: tuple[int, ...], columns: tuple[int, ...], rows_first: bool
+) -> np.ndarray:
     plane = np.array([row + column for row in rows for column in columns], np.int32)
     if channels == 1:
         return plane
-    return (np.arange(channels, dtype=np.int32)[:, None] * np.int32(step) + plane).ravel()
+    apart = np.arange(channels, dtype=np.int32) * np.int32(step)
+    if rows_first:
+        return (plane.reshape(len(rows), 1, -1) + apart[:, None]).ravel()
+    return (apart[:, None] + plane).ravel()

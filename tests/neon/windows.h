@@ -26,7 +26,7 @@ static void check_conv(int wide, int m, int ow, int block, int n_phases, int kin
     for (int i = 0; i < n_phases; i++) {
         rt_conv_phase *p = &s->phase[i];
         const int pieces = wide ? (ow + LANES - 1) / LANES : CONV_N * CONV_H * ow, most = wide ? MAX_NV : MAX_ROWS;
-        p->y = i, p->weights = i * CONV_GROUPS * padded * 5, p->at = i * 5, p->k = depth[i], p->oh = CONV_H, p->ow = ow;
+        p->y = i, p->weights = i * CONV_GROUPS * padded * 5, p->at = i * 5, p->k = p->all = depth[i], p->oh = CONV_H, p->ow = ow;
         p->cuts = (pieces + most - 1) / most, p->cut = pieces / p->cuts, p->extra = pieces % p->cuts;
         for (int g = 0; g < CONV_GROUPS; g++)
             for (int j = 0; j < padded; j++)
