@@ -110,7 +110,7 @@ def test_every_batch_size(form, isa):
 
 @pytest.mark.parametrize("form", ["lstm", "gru", "gru-linear", "rnn"])
 def test_weights_beyond_the_cache(form, isa):
-    """Other tiles, which fetch ahead, and x and h in one pass for many rows: the same bits alone, in any batch, by steps."""
+    """Other tiles, which fetch ahead, and one pass over x and h for many rows: the same bits in any batch, by steps."""
     case = case_of(form, 40, 1200 if form == "rnn" else 400, T=3, B=40)
     layer = Layer(case, isa)
     whole = layer.run()
