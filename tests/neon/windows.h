@@ -110,7 +110,7 @@ static void check_bands(int w, int m, int stride, int run_rows, int kind) {
     s->xh = stride * v.pitch, s->xw = 1, s->yn = m * v.oh * v.ow, s->ym = v.oh * v.ow, s->yh = v.ow, s->yw = 1;
     rt_conv_phase *p = &s->phase[0];
     const int pieces = (v.ow + LANES - 1) / LANES;
-    p->k = v.c * area, p->oh = v.oh, p->ow = v.ow, p->cuts = (pieces + MAX_NV - 1) / MAX_NV;
+    p->k = p->all = v.c * area, p->oh = v.oh, p->ow = v.ow, p->cuts = (pieces + MAX_NV - 1) / MAX_NV;
     p->cut = pieces / p->cuts, p->extra = pieces % p->cuts;
     for (int k = 0; k < v.c * area; k++) {
         taps[k] = k / area * size + tap(&v, rows, k % area / v.kernel, k % v.kernel);
