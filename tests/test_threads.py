@@ -249,23 +249,35 @@ print(len(wrong), "wrong")
     assert out.split() == ["0", "wrong"]
 
 
-def test_threads_are_used_where_they_pay_and_now_and_then_tried():
-    tuner, costs, shares = program.Tuner(), {True: 10_000, False: 1000}, []
-    for k in range(6000):
-        if k == 3000:
-            costs = {True: 500, False: 1000}
+def tuned(tuner, runs, cost):
+    """Whether each run used threads, where run k takes cost(k, shared) nanoseconds."""
+    shares = []
+    for k in range(runs):
         shares.append(tuner.shared())
-        tuner.took(shares[-1], costs[shares[-1]])
-    assert shares[:3] == [True, True, False]
-    assert sum(shares[3:3000]) in range(5, 7), "ten times slower: tried once in 512 runs"
-    assert sum(not share for share in shares[3600:]) in range(30, 45), "faster from then on: one run in 64 without"
+        tuner.took(shares[-1], cost(k, shares[-1]))
+    return shares
+
+
+def test_threads_are_used_where_they_pay_and_now_and_then_tried():
+    tuner = program.Tuner()
+    slower = tuned(tuner, 3000, lambda k, shared: 10_000 if shared else 1000)
+    assert slower[:8] == [True, True, False, True, True, False, True, True]
+    assert sum(slower[8:]) in range(4, 8), "ten times slower: tried once in 512 runs"
+    faster = tuned(tuner, 3000, lambda k, shared: 500 if shared else 1000)
+    assert sum(not share for share in faster[600:]) in range(80, 120), "faster from then on: one run in 24 without"
+
+
+def test_a_slow_run_now_and_then_changes_nothing():
+    def cost(k, shared):
+        return 9000 if k % 5 == 1 else 600 if shared else 1000
+
+    shares = tuned(program.Tuner(), 2000, cost)
+    assert sum(shares[8:]) > 1850
 
 
 def test_a_first_run_that_hires_workers_is_no_measure():
-    tuner = program.Tuner()
-    for ns in (10**9, 100, 200):
-        tuner.took(tuner.shared(), ns)
-    assert all(tuner.shared() for _ in range(60))
+    shares = tuned(program.Tuner(), 24, lambda k, shared: 10**9 if k == 0 else 100 if shared else 200)
+    assert all(shares[8:])
 
 
 def test_an_interrupt_leaves_the_model_usable():

@@ -2,7 +2,8 @@
 # worker has to wait for its processor. Results do not depend on it. Included by program.pyx before segment.pxi.
 
 cdef enum:
-    TRY_OFTEN = 64                 # runs from one look at the slower way to the next
+    FIRST = 8                      # runs that look at both ways
+    TRY_OFTEN = 24                 # runs from one look at the slower way to the next
     TRY_SELDOM = 512               # where it takes more than twice as long
 
 
@@ -11,18 +12,18 @@ cdef class Tuner:
     """Whether the runs of a segment are faster with threads or without, by the time that they took."""
 
     cdef int64_t runs
-    cdef int64_t taken[2]          # nanoseconds without and with threads, smoothed; 0: not known
+    cdef int64_t taken[2]          # nanoseconds without and with threads; 0: not known
 
     def __cinit__(self):
         self.runs = self.taken[0] = self.taken[1] = 0
 
     cpdef bint shared(self):
-        """Whether the next run is to use threads: two runs do, one does not, then the faster way is taken."""
+        """Whether the next run is to use threads."""
         cdef int64_t n = self.runs
         cdef bint faster = self.taken[1] <= self.taken[0]
         self.runs += 1
-        if n < 3:
-            return n < 2
+        if n < FIRST:
+            return n % 3 != 2
         if n % (TRY_SELDOM if self.taken[not faster] > 2 * self.taken[faster] else TRY_OFTEN) == 0:
             return not faster
         return faster
@@ -30,12 +31,9 @@ cdef class Tuner:
     cpdef int took(self, bint shared, int64_t ns) except -1:
         """Learn from a run; the first one, for which workers are hired, does not count.
 
-        The faster way's time is smoothed over its runs. A look at the other way, long after the last, counts by itself.
+        A faster run counts at once, a slower one, which something else may have held up, by an eighth.
         """
-        cdef bint faster = self.taken[1] <= self.taken[0]
-        if self.runs <= 1:
-            return 0
-        if shared == faster and self.taken[shared]:
-            ns = self.taken[shared] + (ns - self.taken[shared]) // 4
-        self.taken[shared] = max(ns, 1)
+        cdef int64_t known = self.taken[shared]
+        if self.runs > 1:
+            self.taken[shared] = max(ns if known == 0 or ns < known else known + (ns - known) // 8, 1)
         return 0
