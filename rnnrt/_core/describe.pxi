@@ -10,7 +10,7 @@ def choice_of(size_t function, size_t words):
     cdef const rt_call *first
     cdef int d
     if function == <size_t> run_wavefront:
-        return f"{w.n_layers} layers as a wavefront of {w.steps} steps, {w.n_threads} threads"
+        return f"{w.n_layers} layers as a wavefront of {w.steps} steps, {w.n_layers} threads"
     memset(calls, 0, sizeof(calls))
     for d in range(<int> s.n_directions):
         calls[d].n_time, calls[d].n_batch = <int> s.n_time, <int> s.n_batch

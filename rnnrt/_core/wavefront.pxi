@@ -12,7 +12,7 @@ cdef struct link_t:                    # one layer, and where its state lies bet
 
 
 cdef struct wavefront_t:               # the words of a step; the links follow
-    int64_t n_layers, n_threads, steps
+    int64_t n_layers, steps        # a thread a layer; steps of a chunk
 
 
 cdef struct wave_t:                    # a run in progress
@@ -86,7 +86,7 @@ cdef int run_wavefront(const int64_t *words, char *const *values, int part, int 
     q.words, q.values = <const wavefront_t *> words, values
     first = &(<const link_t *> (q.words + 1)).bound
     memset(&q.barrier, 0, sizeof(q.barrier))
-    q.n_members = q.barrier.n_members = rt_team_acquire(<int> q.words.n_threads, members)
+    q.n_members = q.barrier.n_members = rt_team_acquire(<int> q.words.n_layers, members)
     q.n_chunks = <int> ((first.n_time + q.words.steps - 1) // q.words.steps)
     rt_team_run(members, q.n_members, run_waves, &q)
     return RT_OK
@@ -111,9 +111,9 @@ def wavefront(list layers, int n_time, int n_batch, int threads):
 
     Returns
     -------
-    function, begin, steps or None
-        The address of the step's function, the words that its words begin with, and the steps of a chunk; None where one
-        layer after the other, each shared out to the threads, is as good.
+    function, begin or None
+        The address of the step's function, and the words that its words begin with; None where one layer after the other,
+        each shared out to the threads, is as good.
     """
     cdef Recurrent layer
     cdef double one
@@ -133,4 +133,4 @@ def wavefront(list layers, int n_time, int n_batch, int threads):
     steps = (n_time + n_chunks - 1) // n_chunks
     if (n_chunks + len(layers) - 1) * (steps * most + MEET_NS + SET_UP_NS) > 0.9 * alone:
         return None
-    return <size_t> run_wavefront, [len(layers), len(layers), steps], steps
+    return <size_t> run_wavefront, [len(layers), steps]

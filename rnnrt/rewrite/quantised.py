@@ -215,10 +215,6 @@ class _Pass:
         writer.nodes.append(Node("LSTM", inputs, list(node.outputs), attrs, version=NEWEST, name=node.name))
         return True
 
-    def number(self, value: float) -> str:
-        """A constant of float32 without axes."""
-        return self.writer.constant(np.array(value, np.float32), ("float", value), "number")
-
     def _pair(self, node: Node) -> bool:
         """QuantizeLinear and back, with one scale and zero point."""
         known = self.known
@@ -239,9 +235,9 @@ class _Pass:
         if known.dtype(made.inputs[0]) != np.float32:
             return False
         low, high = (float(v) - zero.item() for v in (np.iinfo(zero.dtype).min, np.iinfo(zero.dtype).max))
-        step, base = self.number(scale.item()), node.outputs[0]
+        step, base = _number(self.writer, scale.item()), node.outputs[0]
         y = self.writer.node("Round", [self.writer.node("Div", [made.inputs[0], step], base)], base)
-        y = self.writer.node("Clip", [y, self.number(low), self.number(high)], base)
+        y = self.writer.node("Clip", [y, _number(self.writer, low), _number(self.writer, high)], base)
         self.writer.node("Mul", [y, step], base, base)
         return True
 
@@ -277,22 +273,25 @@ def _centred(op: str, w: np.ndarray | None, zero: np.ndarray | None) -> np.ndarr
     return y - zero.astype(np.float32).reshape((-1,) + (1,) * (w.ndim - 1)) if zero.shape == w.shape[:1] else None
 
 
+def _number(writer: Writer, value: float) -> str:
+    """A constant of float32 without axes."""
+    return writer.constant(np.array(value, np.float32), ("float", value), "number")
+
+
 def quantised_dynamically(writer: Writer, x: str, scale: str | None = None) -> tuple[str, str, str]:
     """`x` as DynamicQuantizeLinear quantises it, less its zero point; the scale, called so if a name is given; and the
     zero point. All are float32.
     """
 
-    def number(value: float) -> str:
-        return writer.constant(np.array(value, np.float32), ("float", value), "number")
-
     def node(op: str, *inputs: str, output: str | None = None, **attrs: int) -> str:
         return writer.node(op, inputs, x, output, **attrs)
 
-    low = node("Min", node("ReduceMin", x, keepdims=0), number(0.0))
-    high = node("Max", node("ReduceMax", x, keepdims=0), number(0.0))
-    raw = node("Div", node("Sub", high, low), number(255.0))
-    scale = node("Where", node("Equal", raw, number(0.0)), number(1.0), raw, output=scale)
-    zero = node("Clip", node("Round", node("Div", node("Neg", low), scale)), number(0.0), number(255.0))
+    nothing, most = _number(writer, 0.0), _number(writer, 255.0)
+    low = node("Min", node("ReduceMin", x, keepdims=0), nothing)
+    high = node("Max", node("ReduceMax", x, keepdims=0), nothing)
+    raw = node("Div", node("Sub", high, low), most)
+    scale = node("Where", node("Equal", raw, nothing), _number(writer, 1.0), raw, output=scale)
+    zero = node("Clip", node("Round", node("Div", node("Neg", low), scale)), nothing, most)
     whole = node("Round", node("Div", x, scale))
-    centred = node("Min", node("Max", whole, node("Neg", zero)), node("Sub", number(255.0), zero))
+    centred = node("Min", node("Max", whole, node("Neg", zero)), node("Sub", most, zero))
     return centred, scale, zero
