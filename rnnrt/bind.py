@@ -15,10 +15,12 @@ import numpy as np
 
 from ._core import program
 from .collector import paused
+from .control import Repeated
 from .errors import InputError, RnnrtError
 from .folded import Folder
 from .native.emitter import Emitter
-from .native.tensor import ARENA, Buffer, Opaque, Tensor, c_strides
+from .native.repeat import repeated
+from .native.tensor import ARENA, Buffer, Opaque, Tensor, c_strides, constant
 from .ops.limits import quiet
 from .records import field, record
 
@@ -31,10 +33,14 @@ Signature = tuple[tuple[np.dtype, tuple[int, ...]] | None, ...]
 
 @record
 class End:
-    """The outputs: (dtype, shape) of those that are made; of the others the number of an object, or a known array."""
+    """The outputs: (dtype, shape) of those that are made; of the others the number of an object, or a known array.
+
+    `known` are the arrays of outputs that are the same in every run.
+    """
 
     outputs: list[tuple[np.dtype, tuple[int, ...]] | None]
     objects: list[int | np.ndarray | None]
+    known: list[np.ndarray | None]
     first_base: int
     kind: int = 0
 
@@ -117,6 +123,17 @@ class Binding:
             values[1 + k] = self._counted(self.plan, 1 + k, value)
         return self._segment(place)
 
+    def whole(self, entries: Sequence[tuple[np.dtype, tuple[int, ...]] | np.ndarray]) -> program.Segment | None:
+        """The one segment for inputs of these dtypes and shapes, or of known arrays; None if there are several."""
+        place = _Place([], 1 + len(entries), len(entries))
+        values = self.plan.constants()
+        place.levels.append(_Level(self.plan, values))
+        for k, entry in enumerate(entries):
+            value = constant(entry) if isinstance(entry, np.ndarray) else _placed(entry, 1 + k)
+            values[1 + k] = self._counted(self.plan, 1 + k, value)
+        segment = self._segment(place)
+        return segment if type(segment.terminal) is End else None
+
     def _segment(self, place: _Place) -> program.Segment:
         """The segment of the steps that come next."""
         with paused():
@@ -150,7 +167,7 @@ class Binding:
     def _now(self, step: Step, given: list[Any], what: int, emitter: Emitter) -> Sequence[Any] | None:
         """The step's results if it can be folded or made of native steps."""
         if step.tier == "control":
-            return None
+            return repeated(emitter, step.fn, given) if isinstance(step.fn, Repeated) else None
         if what & program.KNOWN:
             folded = self._folder.fold(step, [None if x is None else x.value for x in given])
             if folded is not None:
@@ -242,8 +259,10 @@ class Binding:
         first = place.n_bases + 1
         outputs: list[Any] = []
         objects: list[int | np.ndarray | None] = []
+        known: list[np.ndarray | None] = []
         for k, slot in enumerate(level.plan.outputs):
             value = level.values[slot]
+            known.append(value.value if type(value) is Tensor else None)
             if type(value) is not Tensor:
                 outputs.append(None)
                 objects.append(None if value is None else value.index)
@@ -259,7 +278,7 @@ class Binding:
                 emitter.label = f"output {level.plan.outputs_declared[k].name!r}"
                 buffer = Buffer(value.nbytes, first + k)
                 emitter.copy_into(value, Tensor(value.dtype, value.shape, c_strides(value.shape), buffer))
-        terminal = End(outputs, objects, first)
+        terminal = End(outputs, objects, known, first)
         return self._finish(place, emitter, terminal, [], len(outputs))[0]
 
     def _finish(

@@ -22,6 +22,7 @@ class Body(Protocol):
 
     captures: list[str]
     n_inputs: int
+    binding: Any
     outputs_declared: tuple[Value, ...]
 
     def run(self, values: Sequence[Any]) -> list[Any]:
@@ -29,6 +30,18 @@ class Body(Protocol):
 
     def constant(self, k: int) -> Any:
         """Output `k` if it is the same in every run, else None."""
+
+    def repeat(
+        self,
+        values: Sequence[Any],
+        n_carried: int,
+        most: int,
+        conditional: bool,
+        make: Callable[[int, np.dtype, tuple[int, ...]], np.ndarray],
+        scanned: list[np.ndarray] | None = None,
+        backward: list[bool] | None = None,
+    ) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
+        """At most `most` iterations at once: carried values, and slices stacked; None where each needs a run."""
 
 
 def _picker(plan: Body, names: Sequence[str]) -> Callable[[Sequence[Any]], list[Any]]:
@@ -54,87 +67,154 @@ def build_if(node: Node, plans: Mapping[str, Body], names: Sequence[str]) -> Fun
     return run
 
 
-def build_loop(node: Node, plans: Mapping[str, Body], names: Sequence[str]) -> Function:
+class Repeated:
+    """A body that is run over and over: what Loop and Scan have in common.
+
+    Attributes
+    ----------
+    body
+        The plan.
+    label
+        The node's.
+    n_carried, n_stacked
+        Values handed from one iteration to the next, and outputs of each iteration that are stacked.
+    pick
+        From the captured values of the node to those of the body.
+    """
+
+    def __init__(self, node: Node, plans: Mapping[str, Body], names: Sequence[str], n_carried: int, n_own: int) -> None:
+        self.body, self.label = plans["body"], node.label()
+        self.pick = _picker(self.body, names)
+        self.n_carried = n_carried
+        self.n_stacked = len(self.body.outputs_declared) - n_own - n_carried
+        self.declared = self.body.outputs_declared[n_own + n_carried :]
+
+    def make(self, n: int, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+        """An array for n slices, within bounds."""
+        check_size((n, *shape), dtype, self.label)
+        return np.empty((n, *shape), dtype)
+
+
+class Loop(Repeated):
     """Body inputs: iteration, condition, carried values; outputs: condition, carried values, values to stack.
 
     The condition that the body gives out counts whichever inputs of the Loop are absent, as in other runtimes; the text
     of ONNX would have it ignored where the Loop has none as input.
     """
-    body = plans["body"]
-    pick, label = _picker(body, names), node.label()
-    n_carried = len(node.inputs) - 2
-    n_stacked = len(body.outputs_declared) - 1 - n_carried
-    if (
-        body.n_inputs - len(body.captures) != 2 + n_carried
-        or n_stacked < 0
-        or len(node.outputs) > n_carried + n_stacked
-    ):
-        raise ModelError(f"{label}: body: expected 2 + {n_carried} inputs and at least 1 + {n_carried} outputs")
-    endless = not node.input(0) and body.constant(0) is not None and _truth(body.constant(0), label)
-    declared = body.outputs_declared[1 + n_carried :]
 
-    def run(trips: Any, condition: Any, *values: Any) -> list[Any]:
-        carried, outer = list(values[:n_carried]), pick(values[n_carried:])
-        stacks: list[list[Any]] = [[] for _ in range(n_stacked)]
+    def __init__(self, node: Node, plans: Mapping[str, Body], names: Sequence[str]) -> None:
+        super().__init__(node, plans, names, len(node.inputs) - 2, 1)
+        body, n_carried = self.body, self.n_carried
+        if (
+            body.n_inputs - len(body.captures) != 2 + n_carried
+            or self.n_stacked < 0
+            or len(node.outputs) > n_carried + self.n_stacked
+        ):
+            raise ModelError(
+                f"{self.label}: body: expected 2 + {n_carried} inputs and at least 1 + {n_carried} outputs"
+            )
+        self.always = body.constant(0) is not None and _truth(body.constant(0), self.label)
+
+    def __call__(self, trips: Any, condition: Any, *values: Any) -> list[Any]:
+        """The outputs of the node."""
+        label, n_carried = self.label, self.n_carried
+        carried, outer = list(values[:n_carried]), self.pick(values[n_carried:])
         end = None if trips is None else int(_single(trips, label))
         going = condition is None or _truth(condition, label)
-        if endless and going:
+        if end is None and self.always and going:
             raise InputError(f"{label}: would never end: no trip count, and the body's condition is always true")
+        if going:
+            first = [np.array(0, np.int64), np.array(True), *carried, *outer]
+            at_once = self.body.repeat(first, n_carried, _ENDLESS if end is None else end, not self.always, self.make)
+            if at_once is not None:
+                return [*at_once[0], *at_once[1]]
+        stacks: list[list[Any]] = [[] for _ in range(self.n_stacked)]
         k = 0
         while going and (end is None or k < end):
-            keep, *rest = body.run([np.array(k, np.int64), np.array(True), *carried, *outer])
+            keep, *rest = self.body.run([np.array(k, np.int64), np.array(True), *carried, *outer])
             carried = rest[:n_carried]
             for stack, value in zip(stacks, rest[n_carried:], strict=True):
                 _push(stack, value, label)
             going = _truth(keep, label)
             k += 1
-        return [*carried, *(_stack(s, v, 0, label) for s, v in zip(stacks, declared, strict=True))]
-
-    return run
+        return [*carried, *(_stack(s, v, 0, label) for s, v in zip(stacks, self.declared, strict=True))]
 
 
-def build_scan(node: Node, plans: Mapping[str, Body], names: Sequence[str]) -> Function:
-    """Body inputs: carried values, one slice of each scanned input; outputs: carried values, slices to be stacked."""
-    body, attrs, label = plans["body"], node.attrs, node.label()
-    if node.version < 9:
-        raise UnsupportedError(f"{label}: the batched form of opset 8")
-    pick = _picker(body, names)
-    n_scanned = int(attrs["num_scan_inputs"])
-    n_carried = len(node.inputs) - n_scanned
-    n_stacked = len(body.outputs_declared) - n_carried
-    if n_scanned < 1 or n_carried < 0 or n_stacked < 0 or body.n_inputs - len(body.captures) != len(node.inputs):
-        raise ModelError(f"{label}: body: its inputs and outputs do not agree with num_scan_inputs {n_scanned}")
-    in_axes = _numbers(attrs.get("scan_input_axes"), n_scanned, "scan_input_axes", label)
-    in_back = _numbers(attrs.get("scan_input_directions"), n_scanned, "scan_input_directions", label)
-    out_axes = _numbers(attrs.get("scan_output_axes"), n_stacked, "scan_output_axes", label)
-    out_back = _numbers(attrs.get("scan_output_directions"), n_stacked, "scan_output_directions", label)
-    declared = body.outputs_declared[n_carried:]
+class Scan(Repeated):
+    """Body inputs: carried values, one slice of each scanned input; outputs: carried values, slices to be stacked.
 
-    def run(*values: Any) -> list[Any]:
-        carried, outer = list(values[:n_carried]), pick(values[n_carried + n_scanned :])
-        scanned = []
-        for value, axis, back in zip(values[n_carried : n_carried + n_scanned], in_axes, in_back, strict=True):
-            first = np.moveaxis(value, axis, 0)
-            scanned.append(first[::-1] if back else first)
+    Attributes
+    ----------
+    n_scanned
+        Inputs that are scanned.
+    in_axes, out_axes
+        The axis of the iterations in each of those, and in each stacked output.
+    in_back, out_back
+        Whether they run from the end.
+    """
+
+    def __init__(self, node: Node, plans: Mapping[str, Body], names: Sequence[str]) -> None:
+        if node.version < 9:
+            raise UnsupportedError(f"{node.label()}: the batched form of opset 8")
+        self.n_scanned = int(node.attrs["num_scan_inputs"])
+        super().__init__(node, plans, names, len(node.inputs) - self.n_scanned, 0)
+        body = self.body
+        inside = body.n_inputs - len(body.captures)
+        if self.n_scanned < 1 or self.n_carried < 0 or self.n_stacked < 0 or inside != len(node.inputs):
+            raise ModelError(
+                f"{self.label}: body: its inputs and outputs do not agree with num_scan_inputs {self.n_scanned}"
+            )
+        self.in_axes = self._numbers(node, "scan_input_axes", self.n_scanned)
+        self.in_back = [n != 0 for n in self._numbers(node, "scan_input_directions", self.n_scanned)]
+        self.out_axes = self._numbers(node, "scan_output_axes", self.n_stacked)
+        self.out_back = [n != 0 for n in self._numbers(node, "scan_output_directions", self.n_stacked)]
+
+    def _numbers(self, node: Node, what: str, count: int) -> list[int]:
+        given = node.attrs.get(what)
+        numbers = [0] * count if given is None else [int(n) for n in given]
+        if len(numbers) != count:
+            raise ModelError(f"{self.label}: {what}: expected {count} numbers, got {len(numbers)}")
+        return numbers
+
+    def __call__(self, *values: Any) -> list[Any]:
+        """The outputs of the node."""
+        n_carried, label = self.n_carried, self.label
+        n_inputs = n_carried + self.n_scanned
+        carried, outer = list(values[:n_carried]), self.pick(values[n_inputs:])
+        given = zip(values[n_carried:n_inputs], self.in_axes, strict=True)
+        scanned = [np.ascontiguousarray(np.moveaxis(value, axis, 0)) for value, axis in given]
         lengths = {len(value) for value in scanned}
         if len(lengths) != 1:
             raise InputError(f"{label}: expected scanned inputs of one length, got {sorted(lengths)}")
-        stacks: list[list[Any]] = [[] for _ in range(n_stacked)]
-        for k in range(lengths.pop()):
-            rest = body.run([*carried, *(value[k] for value in scanned), *outer])
+        length = lengths.pop()
+        if length:
+            first = [*carried, *(np.asarray(value[0]) for value in scanned), *outer]
+            at_once = self.body.repeat(first, n_carried, length, False, self.make, scanned, self.in_back)
+            if at_once is not None:
+                ordered = [s[::-1] if back else s for s, back in zip(at_once[1], self.out_back, strict=True)]
+                moved = (np.moveaxis(s, 0, axis) for s, axis in zip(ordered, self.out_axes, strict=True))
+                return [*at_once[0], *moved]
+        turned = [value[::-1] if back else value for value, back in zip(scanned, self.in_back, strict=True)]
+        stacks: list[list[Any]] = [[] for _ in range(self.n_stacked)]
+        for k in range(length):
+            rest = self.body.run([*carried, *(value[k] for value in turned), *outer])
             carried = rest[:n_carried]
             for stack, value in zip(stacks, rest[n_carried:], strict=True):
                 _push(stack, value, label)
-        ordered = [s[::-1] if back else s for s, back in zip(stacks, out_back, strict=True)]
-        return [*carried, *(_stack(s, v, a, label) for s, v, a in zip(ordered, declared, out_axes, strict=True))]
+        lists = [s[::-1] if back else s for s, back in zip(stacks, self.out_back, strict=True)]
+        return [
+            *carried,
+            *(_stack(s, v, a, label) for s, v, a in zip(lists, self.declared, self.out_axes, strict=True)),
+        ]
 
-    return run
+
+_ENDLESS = (1 << 63) - 1  # iterations, where only a condition ends them
 
 
 CONTROL: dict[str, Callable[[Node, Mapping[str, Any], Sequence[str]], Function]] = {
     "If": build_if,
-    "Loop": build_loop,
-    "Scan": build_scan,
+    "Loop": Loop,
+    "Scan": Scan,
 }
 """Builders by operator; the functions they make return one value an output of the node."""
 
@@ -147,13 +227,6 @@ def _single(value: Any, label: str) -> Any:
 
 def _truth(value: Any, label: str) -> bool:
     return bool(_single(value, label))
-
-
-def _numbers(given: Any, count: int, what: str, label: str) -> list[int]:
-    numbers = [0] * count if given is None else [int(n) for n in given]
-    if len(numbers) != count:
-        raise ModelError(f"{label}: {what}: expected {count} numbers, got {len(numbers)}")
-    return numbers
 
 
 def _push(stack: list[Any], value: Any, label: str) -> None:

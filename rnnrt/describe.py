@@ -44,9 +44,12 @@ def _bound(model: Model) -> list[str]:
 def _segment(segment: Any, indent: str) -> list[str]:
     lines = [f"{indent}arena {segment.arena_size} bytes, of which at most {segment.peak} are in use at once"]
     for k, (label, name) in enumerate(zip(segment.labels, segment.names, strict=True)):
-        lines.append(f"{indent}{k:4d}  {name:16s}  {label}")
+        inside, times = segment.bodies.get(k, (None, 1))
+        lines.append(f"{indent}{k:4d}  {name:16s}  {label}" + (f", {times} times" if inside else ""))
         if note := segment.note(k):
             lines.append(f"{indent}{'':24s}{note}")
+        if inside:
+            lines += _segment(inside, indent + "        ")
     end = segment.terminal
     if end.kind == 1:
         lines.append(f"{indent}      {end.tier:16s}  {end.label}")

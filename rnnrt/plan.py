@@ -9,7 +9,7 @@ nodes. Which form of a node is native is found when shapes are known: :mod:`rnnr
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,7 +118,8 @@ class Plan:
         self._slots = builder.values()
         self._constants = [constant(v) if isinstance(v, np.ndarray) else None for v in self._slots]
         self.uses = builder.uses(self.steps, self.outputs)
-        self.program = program.Program(Binding(self, threads).start)
+        self.binding = Binding(self, threads)
+        self.program = program.Program(self.binding.start)
         if problems is None and found:
             raise UnsupportedError(
                 f"{len(found)} node{'s' if len(found) > 1 else ''} cannot be run: " + "; ".join(found)
@@ -133,6 +134,19 @@ class Plan:
             If a node fails on what it is given.
         """
         return self.program.run(values)
+
+    def repeat(
+        self,
+        values: Sequence[Any],
+        n_carried: int,
+        most: int,
+        conditional: bool,
+        make: Callable[[int, np.dtype, tuple[int, ...]], np.ndarray],
+        scanned: list[np.ndarray] | None = None,
+        backward: list[bool] | None = None,
+    ) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
+        """Run over and over, as Loop and Scan do; see :meth:`rnnrt._core.program.Program.repeat`."""
+        return self.program.repeat(list(values), n_carried, most, conditional, make, scanned, backward)
 
     def constants(self) -> list[Tensor | None]:
         """By slot: the constants, and None for all else."""

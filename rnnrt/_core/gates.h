@@ -6,6 +6,17 @@
 #ifndef RT_GATES_H
 #define RT_GATES_H
 
+/* What of(m, g, ld) does for m blocks, for n, each `step` reals after the one before: four by turns, or three where that
+ * leaves none alone. */
+#define RT_BY_TURNS(of, step) \
+    for (ptrdiff_t m; n > 0; n -= m, g += m * (step)) { \
+        m = n == 5 || n == 6 ? 3 : n < 4 ? n : 4; \
+        if (m == 4) of(4, g, ld); \
+        if (m == 3) of(3, g, ld); \
+        if (m == 2) of(2, g, ld); \
+        if (m == 1) of(1, g, ld); \
+    }
+
 /* LSTM, n blocks of [i, o, f, z], each gate ld reals after the other: the sums give way to i * z, 1 / o, and f. */
 static void lstm_gates(real *g, ptrdiff_t n, ptrdiff_t ld) {
     for (ptrdiff_t i = 0; i < n; i++, g += 4 * ld) {
@@ -30,10 +41,7 @@ RT_INLINE void lstm_outputs_of(const int n, real *g, ptrdiff_t ld) {
 }
 
 /* The same, c in place of f and 1 / o as it was: o * tanh(c) takes the first place. */
-static void lstm_outputs(real *g, ptrdiff_t n, ptrdiff_t ld) {
-    for (; n >= 4; n -= 4, g += 16 * ld) lstm_outputs_of(4, g, ld);
-    for (; n > 0; n--, g += 4 * ld) lstm_outputs_of(1, g, ld);
-}
+static void lstm_outputs(real *g, ptrdiff_t n, ptrdiff_t ld) { RT_BY_TURNS(lstm_outputs_of, 4 * ld); }
 
 RT_INLINE void two_sigmoids_of(const int n, real *g, ptrdiff_t ld) {
     vf x[4];
@@ -60,8 +68,5 @@ RT_INLINE void tanhs_of(const int n, real *g, ptrdiff_t ld) {
 }
 
 /* GRU and RNN: tanh of one vector of each block. */
-static void tanhs(real *g, ptrdiff_t n, ptrdiff_t ld) {
-    for (; n >= 4; n -= 4, g += 4 * ld) tanhs_of(4, g, ld);
-    for (; n > 0; n--, g += ld) tanhs_of(1, g, ld);
-}
+static void tanhs(real *g, ptrdiff_t n, ptrdiff_t ld) { RT_BY_TURNS(tanhs_of, ld); }
 #endif

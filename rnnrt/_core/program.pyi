@@ -77,7 +77,9 @@ class Emitted:
     words: list[int | float | Tensor]
     work: float
     label: str
+    name: str
     threads: int
+    body: tuple[Segment, int] | None
     epilogue: int | None
     def __init__(self, op: str | int, words: list[int | float | Tensor], work: float, label: str) -> None: ...
 
@@ -105,6 +107,7 @@ class Segment:
     traffic: list[int]
     terminal: Any
     children: dict[Any, Segment]
+    bodies: dict[int, tuple[Segment, int]]
     def __init__(
         self,
         steps: list[Any],
@@ -127,6 +130,16 @@ class Program:
     def run(self, values: Sequence[Any]) -> list[Any]: ...
     def run_again(self, names: tuple[str, ...], feeds: Any) -> list[Any] | None: ...
     def run_named(self, names: tuple[str, ...], outputs: tuple[str, ...], feeds: Any) -> dict[str, Any] | None: ...
+    def repeat(
+        self,
+        given: list[Any],
+        n_carried: int,
+        most: int,
+        conditional: bool,
+        make: Callable[[int, np.dtype, tuple[int, ...]], np.ndarray],
+        scanned: list[np.ndarray] | None = None,
+        backward: list[bool] | None = None,
+    ) -> tuple[list[np.ndarray], list[np.ndarray]] | None: ...
     def profile(self, values: Sequence[Any]) -> tuple[list[Any], list[tuple[Segment, list[int], int]]]: ...
 
 @final
@@ -142,6 +155,31 @@ class Stepper:
     def get(self) -> list[np.ndarray]: ...
     def set(self, state: list[np.ndarray]) -> None: ...
     def run(self, values: list[Any]) -> list[Any]: ...
+
+@final
+class RepeatedBody:
+    segment: Segment
+    function: int
+    address: int
+    size: int
+    threads: bool
+    n: int
+    def __init__(
+        self,
+        body: Segment,
+        n: int,
+        n_carried: int,
+        counted: bool,
+        scanned: list[int],
+        stacked: list[int],
+        n_inputs: int,
+    ) -> None: ...
+
+@final
+class Repetition:
+    def __init__(
+        self, body: Segment, given: list[Any], n_carried: int, scanned: Any, backward: Any, make: Any
+    ) -> None: ...
 
 @disjoint_base
 class RepeatedRun:

@@ -39,6 +39,8 @@ cdef extern from "cpu.h" nogil:
 
 cdef extern from "ops.h" nogil:
     ctypedef int (*rt_op_run)(const int64_t *, char *const *, int, int) noexcept nogil
+    ctypedef struct rt_ref:
+        int64_t base, offset
     ctypedef struct rt_op:
         const char *name
         rt_op_run run
@@ -83,6 +85,7 @@ include "frame.pxi"
 include "tuner.pxi"
 include "segment.pxi"
 include "short.pxi"
+include "repeat.pxi"
 
 
 cdef bint is_plain(object value):
@@ -141,6 +144,31 @@ cdef class Program:
         if results is None or len(results) != len(outputs):
             return None
         return {outputs[k]: results[k] for k in range(len(outputs))}
+
+    def repeat(self, list given not None, int n_carried, int64_t most, bint conditional, make, scanned=None, backward=None):
+        """Run over and over, what comes out going in again (see `Repetition`).
+
+        Parameters
+        ----------
+        given : list
+            Inputs of the first iteration.
+        n_carried : int
+            Values handed from one iteration to the next.
+        most : int
+            Iterations to do, if none says that it is the last one.
+        conditional : bool
+            Whether one may say so.
+        make : callable
+            ``make(n, dtype, shape)``: an array for n slices of an output.
+        scanned, backward : list, optional
+            Of a Scan: C-contiguous arrays with the iterations along the first axis, and whether each is read backwards.
+
+        Returns
+        -------
+        tuple or None
+            The carried values, and the other outputs' slices stacked; None if it has to be done one iteration at a time.
+        """
+        return repeat(self.root_of(given), given, n_carried, scanned, backward, most, conditional, make)
 
     cdef list repeated(self, tuple names, feeds):
         cdef Segment root = self.last

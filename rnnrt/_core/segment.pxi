@@ -49,6 +49,7 @@ cdef class Segment:
     cdef readonly list labels, names, works, traffic
     cdef readonly object terminal
     cdef readonly dict children
+    cdef readonly dict bodies       # by step: the segment that it repeats, and how often
     cdef object keep
     cdef int kind, first_base
     cdef list outputs               # (dtype, shape) of an End's arrays, or None
@@ -86,7 +87,7 @@ cdef class Segment:
         self.peak = peak
         self.n_steps, self.arena_size, self.arena_base, self.n_bases = len(steps), arena_size, arena_base, n_bases
         self.terminal, self.children, self.work = terminal, {}, 0
-        self.labels, self.names, self.works, self.traffic = [], [], [], []
+        self.labels, self.names, self.works, self.traffic, self.bodies = [], [], [], [], {}
         self.keep, self.drops = keep, drops
         for k, emitted in enumerate(steps):
             step = &self.steps[k]
@@ -97,7 +98,9 @@ cdef class Segment:
             op, work = emitted.op, emitted.work
             if type(op) is int:
                 step.run = <rt_op_run> <size_t> op
-                op = "recurrent"
+                op = emitted.name
+                if emitted.body is not None:
+                    self.bodies[k] = emitted.body
             else:
                 self.choose(step, op, self.words + at - step.words, work, threads)
             if (step.n_parts > 1 or step.threads > 1) and self.tuner is None:
@@ -182,7 +185,7 @@ cdef class Segment:
         cdef const int64_t *words = self.steps[k].words
         cdef const int *lengths
         text = WRONG[wrong]
-        if wrong == RT_BAD_LENGTH:      # of bound.pxi's words: T, B, and where the lengths are
+        if wrong == RT_BAD_LENGTH and self.names[k] == "recurrent":      # of bound.pxi's words: T, B, and where the lengths are
             lengths = <const int *> (<size_t> values[words[8]] + <size_t> words[9])
             bad = [lengths[b] for b in range(words[6]) if not 0 <= lengths[b] <= words[5]]
             text = f"sequence_lens: expected lengths in 0..{words[5]}, got {bad[0]}"

@@ -162,15 +162,20 @@ cdef class Emitted:
         The node it comes from.
     threads
         Threads that the function at an address may use of its own accord.
+    name
+        What a step that is a function at an address is called.
+    body
+        The segment that it runs several times, and how often, or None.
     """
 
-    cdef public object op, epilogue
+    cdef public object op, epilogue, body
     cdef public list words
     cdef public double work
-    cdef public str label
+    cdef public str label, name
     cdef public int threads
 
     def __init__(self, op, list words, double work, str label):
         self.op, self.words, self.work, self.label = op, words, work, label
-        self.epilogue = None
+        self.epilogue = self.body = None
         self.threads = 1
+        self.name = "recurrent"
