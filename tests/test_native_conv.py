@@ -203,6 +203,24 @@ def test_pools(isa: str, op: str) -> None:
     assert tried > 40
 
 
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
+@pytest.mark.parametrize("columns", [2, 3, 5])
+def test_windows_two_apart_are_read_where_they_lie(isa: str, op: str, columns: int) -> None:
+    rng = np.random.default_rng(columns)
+    for more in (0, 1, 3, 8, 17, 40):
+        width = 2 * (64 + more) + columns  # of more outputs than any instruction set has lanes
+        for height in (3, 6):
+            x = rng.standard_normal((2, 3, height, width)).astype(np.float32)
+            x[0, 1, 2, width - 2] = np.nan
+            for base in (x, np.ascontiguousarray(np.moveaxis(x, 1, 2)).transpose(0, 2, 1, 3)):
+                bound = Bound(isa, threads=2)
+                y = bound.node(op, base, kernel_shape=[2, columns], strides=[2, 2])
+                assert [step.op for step in bound.emitter.steps] == ["pool"]
+                want = run_op(op, base.astype(np.float64), kernel_shape=[2, columns], strides=[2, 2])
+                np.testing.assert_allclose(bound.run(y), want, rtol=1e-6, atol=1e-6)
+                assert np.array_equal(bound.run(y), bound.run(y, parts=2), equal_nan=True)
+
+
 @pytest.mark.parametrize("op", ["GlobalAveragePool", "GlobalMaxPool"])
 def test_global_pools(isa: str, op: str) -> None:
     for seed, n in enumerate((*SIZES, 200)):

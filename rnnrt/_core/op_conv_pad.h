@@ -43,6 +43,17 @@ static inline vf v_even(vf a, vf b) {
 #endif
 }
 
+/* The others. */
+static inline vf v_odd(vf a, vf b) {
+#if LANES == 16
+    return V_PICK(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+#elif LANES == 8
+    return V_PICK(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+#else
+    return V_PICK(a, b, 1, 3, 5, 7);
+#endif
+}
+
 /* n elements of x, `step` apart. */
 static inline void take_row(real *restrict y, const real *restrict x, int64_t n, int64_t step) {
     int64_t i = 0;

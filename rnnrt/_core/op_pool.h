@@ -3,15 +3,21 @@
  * Windows reach into margins only where x is a padded copy (op_conv_pad.h), of -inf or 0. A row is cut into vectors as in
  * op_conv_positions.h. NaN in a window makes its output NaN.
  *
+ * Where `across` is not 0, each at[k] stands for that many elements side by side, at least two, and windows lie two elements apart:
+ *     y[n][c][h][w] = max or sum over k and j < across of x[n*xn + c*xc + h*xh + 2*w + at[k] + j]
+ * Rows of outputs are then at least a vector long. Of two vectors read at an element that comes before another one's, every second element
+ * is that other one: so nothing past the last window is read.
+ *
  * pool_all is the same over whole planes of `size` elements side by side. */
 #ifndef RT_OP_POOL_H
 #define RT_OP_POOL_H
 #include "op_conv.h"
+#include "op_conv_pad.h"
 #include "vfold.h"
 
 typedef struct {
     rt_ref x, y, at, count; /* count: real, only for the mean */
-    int64_t max, n, c, oh, ow, k, xn, xc, xh;
+    int64_t max, n, c, oh, ow, k, xn, xc, xh, across;
 } rt_pool_step;
 
 typedef struct {
@@ -19,23 +25,36 @@ typedef struct {
     int64_t max, n, c, size, xn, xc;
 } rt_pool_all;
 
+RT_INLINE vf pooled(const int max, vf y, vf next) {
+    if (max) return v_larger(y, next);
+    return y + next;
+}
+
 RT_INLINE vf pool_window(const int max, const real *x, const int32_t *at, int64_t k) {
     vf y = v_load(x + at[0]);
-    for (int64_t i = 1; i < k; i++) {
-        const vf next = v_load(x + at[i]);
-        if (max)
-            y = v_larger(y, next);
-        else
-            y = y + next;
+    for (int64_t i = 1; i < k; i++) y = pooled(max, y, v_load(x + at[i]));
+    return y;
+}
+
+/* Windows two elements apart, `across` elements wide. */
+RT_INLINE vf pool_pairs(const int max, const real *x, const int32_t *at, int64_t k, int64_t across) {
+    vf y = v_set1(max ? -INFINITY : 0);
+    for (int64_t i = 0; i < k; i++) {
+        const real *row = x + at[i];
+        const vf a = v_load(row), b = v_load(row + LANES);
+        y = pooled(max, y, v_even(a, b));
+        y = pooled(max, y, v_odd(a, b));
+        for (int64_t j = 1; j + 1 < across; j++) y = pooled(max, y, v_odd(v_load(row + j), v_load(row + j + LANES)));
     }
     return y;
 }
 
-RT_INLINE void pool_row(const int max, const rt_pool_step *s, const real *x, const int32_t *at, const real *count, real *y) {
+RT_INLINE void pool_row(const int max, const int pairs, const rt_pool_step *s, const real *x, const int32_t *at,
+                        const real *count, real *y) {
     for (int64_t w = 0; w < s->ow; w += LANES) {
         const int64_t rest = s->ow - w, j = rest < LANES && w ? s->ow - LANES : w;
         const int size = (int)(s->ow < LANES ? s->ow : LANES);
-        vf sum = pool_window(max, x + j, at, s->k);
+        vf sum = pairs ? pool_pairs(max, x + 2 * j, at, s->k, s->across) : pool_window(max, x + j, at, s->k);
         if (!max) {
             const vf over = size < LANES ? v_load_n(count + j, size) : v_load(count + j);
             sum = sum / over;
@@ -46,6 +65,15 @@ RT_INLINE void pool_row(const int max, const rt_pool_step *s, const real *x, con
             v_store(y + j, sum);
     }
 }
+
+#define RT_POOL_ROW(name, max, pairs) \
+    static void name(const rt_pool_step *s, const real *x, const int32_t *at, const real *count, real *y) { \
+        pool_row(max, pairs, s, x, at, count, y); \
+    }
+RT_POOL_ROW(max_row, 1, 0)
+RT_POOL_ROW(mean_row, 0, 0)
+RT_POOL_ROW(max_pairs, 1, 1)
+RT_POOL_ROW(mean_pairs, 0, 1)
 
 static int op_pool(const int64_t *words, char *const *values, int part, int n_parts) {
     const rt_pool_step *s = (const rt_pool_step *)words;
@@ -58,10 +86,11 @@ static int op_pool(const int64_t *words, char *const *values, int part, int n_pa
         const real *plane = x + n * s->xn + c * s->xc;
         for (int64_t h = 0; h < s->oh; h++) {
             real *row = y + (p * s->oh + h) * s->ow;
-            if (s->max)
-                pool_row(1, s, plane + h * s->xh, at, 0, row);
+            const real *from = plane + h * s->xh, *counts = s->max ? 0 : count + h * s->ow;
+            if (s->across)
+                (s->max ? max_pairs : mean_pairs)(s, from, at, counts, row);
             else
-                pool_row(0, s, plane + h * s->xh, at, count + h * s->ow, row);
+                (s->max ? max_row : mean_row)(s, from, at, counts, row);
         }
         if (++c == s->c) c = 0, n++;
     }

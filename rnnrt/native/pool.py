@@ -44,13 +44,17 @@ def windowed(emitter: Emitter, node: Node, x: Tensor, include: bool | None) -> T
     largest = include is None
     if 0 in layout.out or not rows.n_taps or not columns.n_taps or columns.stride > MOST_STRIDE:
         return None
-    high, across = margins((rows,), planes.h), margins((columns,), planes.w)
-    if planes.n * planes.c * (planes.h + sum(high)) * (planes.w + sum(across) + emitter.lanes) > MOST:
+    high, sides = margins((rows,), planes.h), margins((columns,), planes.w)
+    if planes.n * planes.c * (planes.h + sum(high)) * (planes.w + sum(sides) + emitter.lanes) > MOST:
         return None
-    copy = columns.count < emitter.lanes or planes.strides[3] != 1
-    planes = with_margin(emitter, planes, (rows,), (columns,), columns.stride, copy, fill=-math.inf if largest else 0.0)
-    y = emitter.empty((*x.shape[:2], *layout.out))
     n_taps = rows.n_taps * columns.n_taps
+    copy, across = columns.count < emitter.lanes or planes.strides[3] != 1, 0
+    if not (copy or any((*high, *sides)) or columns.stride != 2 or columns.start_step != 1 or columns.n_taps < 2):
+        across, columns = columns.n_taps, columns._replace(n_taps=1)  # the elements of a window's row go together
+    else:
+        fill = -math.inf if largest else 0.0
+        planes = with_margin(emitter, planes, (rows,), (columns,), columns.stride, copy, fill)
+    y = emitter.empty((*x.shape[:2], *layout.out))
     words: list[Word] = [planes.tensor, y, distances((planes.taps(1, rows, columns),), False)]
     if largest:
         words += [0, 0]
@@ -60,8 +64,8 @@ def windowed(emitter: Emitter, node: Node, x: Tensor, include: bool | None) -> T
         words.append(
             emitter.constant(counts(layout.kernel, layout.strides, layout.dilations, layout.begin, layout.out, spans))
         )
-    words += [int(largest), planes.n, planes.c, rows.count, columns.count, n_taps]
-    words += [planes.strides[0], planes.strides[1], rows.stride * planes.strides[2]]
+    words += [int(largest), planes.n, planes.c, rows.count, columns.count, rows.n_taps * columns.n_taps]
+    words += [planes.strides[0], planes.strides[1], rows.stride * planes.strides[2], across]
     emitter.emit("pool", words, y.size * n_taps)
     return y
 

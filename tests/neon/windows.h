@@ -181,23 +181,28 @@ static void check_pad(int w, int stride) {
 
 static double larger(double a, double b) { return a >= b || isnan(a) ? a : b; }
 
-static void check_pool(int ow, int max, int k) {
+/* Of windows one element apart, or two where rows of them are `across` wide. */
+static void check_pool(int ow, int max, int k, int across) {
     enum { N = 2, C = 2, OH = 2 };
-    const int xh = ow + 5, xc = (OH - 1) * xh + ow + CONV_SPAN;
-    begin_case("pool, ow %d, max %d, k %d", ow, max, k);
+    const int step = across ? 2 : 1, wide = across ? across : 1;
+    const int xh = step * ow + 5, xc = (OH - 1) * xh + step * (ow - 1) + CONV_SPAN + wide - 1;
+    begin_case("pool, ow %d, max %d, k %d, across %d", ow, max, k, across);
     real *x = input(N * C * xc + (ow < LANES ? LANES : 0)), *count = input(OH * ow), *y = output(N * C * OH * ow);
     int32_t *taps = input_bytes(k * sizeof(int32_t));
     for (int i = 0; i < k; i++) taps[i] = (int32_t)random_below(CONV_SPAN);
     for (int i = 0; i < OH * ow; i++) count[i] = (real)(1 + i % 3);
     if (ow > 3) x[3] = NAN;
     rt_pool_step s = {.x = at(x), .y = at(y), .at = at(taps), .count = max ? at(NULL) : at(count), .max = max, .n = N, .c = C};
-    s.oh = OH, s.ow = ow, s.k = k, s.xn = C * xc, s.xc = xc, s.xh = xh;
+    s.oh = OH, s.ow = ow, s.k = k, s.xn = C * xc, s.xc = xc, s.xh = xh, s.across = across;
     run("pool", &s, 3);
     for (int i = 0; i < N * C * OH * ow; i++) {
-        const real *from = x + i / (OH * ow) * xc + i / ow % OH * xh + i % ow;
-        double want = from[taps[0]];
-        for (int j = 1; j < k; j++) want = max ? larger(want, from[taps[j]]) : want + from[taps[j]];
-        check_near(label, y[i], max ? want : want / count[i % (OH * ow)], 1e-6 * k);
+        const real *from = x + i / (OH * ow) * xc + i / ow % OH * xh + i % ow * step;
+        double want = max ? -INFINITY : 0;
+        for (int j = 0; j < k * wide; j++) {
+            const real next = from[taps[j / wide] + j % wide];
+            want = max ? larger(want, next) : want + next;
+        }
+        check_near(label, y[i], max ? want : want / count[i % (OH * ow)], 1e-6 * k * wide);
     }
     end_case();
 }
@@ -239,7 +244,10 @@ static void check_windows(void) {
             check_pad(w, stride);
         }
         for (int max = 0; max <= 1; max++)
-            for (int k = 1; k <= 7; k += 2) check_pool(widths[i], max, k);
+            for (int k = 1; k <= 7; k += 2) {
+                check_pool(widths[i], max, k, 0);
+                for (int across = 2; across <= 4 && widths[i] >= LANES; across++) check_pool(widths[i], max, k, across);
+            }
         for (int max = 0; max <= 1; max++) check_pool_all(widths[i] * 2 - 1, max);
     }
 }
