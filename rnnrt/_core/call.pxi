@@ -16,6 +16,7 @@ cdef extern from *:
 
 cdef extern from "cpu.h" nogil:
     long rt_l2_bytes()
+    long rt_cached_bytes()
 
 
 cdef ptrdiff_t step_bytes(const rt_layer *layer, int n_batch) noexcept nogil:
@@ -23,16 +24,11 @@ cdef ptrdiff_t step_bytes(const rt_layer *layer, int n_batch) noexcept nogil:
     return <ptrdiff_t> n_batch * layer.w.n_blocks * layer.w.n_gates * LANES * sizeof(real)
 
 
-cdef inline ptrdiff_t cached_bytes() noexcept nogil:
-    """Weights of a step that stay in the L2 cache beside all else."""
-    return rt_l2_bytes() // 4 * 3
-
-
 cdef bint reads_both(ptrdiff_t weights, int n_batch) noexcept nogil:
     """Whether tiles read W as fast as they can use it, step by step: from the L2 cache, or fetched ahead of many rows."""
     if n_batch >= STREAM_ROWS:
         return weights <= n_batch // (STREAM_ROWS // 2) * rt_l2_bytes()      # not many times it: rows may end early
-    return n_batch >= MAX_ROWS and weights <= cached_bytes()
+    return n_batch >= MAX_ROWS and weights <= rt_cached_bytes()
 
 
 cdef int steps_in_chunk(const rt_layer *layer, int n_time, int n_batch) noexcept nogil:
@@ -63,7 +59,7 @@ cdef char *lay_out(run_t *q, const rt_layer *layer, char *work, int n_time, int 
     q.ldh = <ptrdiff_t> layer.n_blocks * LANES
     q.chunk = steps_in_chunk(layer, n_time, n_batch)
     q.far = <ptrdiff_t> layer.w.n_gates * layer.n_hidden * (layer.n_hidden + (0 if q.chunk else layer.n_in)) * <int> sizeof(
-        real) > cached_bytes()
+        real) > rt_cached_bytes()
     state = n_batch * q.ldh * sizeof(real)
     rows = n_batch * <size_t> max(1, q.chunk)
     q.order = <int *> take(&work, n_batch * sizeof(int))

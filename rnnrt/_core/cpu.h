@@ -38,6 +38,9 @@ static inline long rt_l2_bytes(void) {
 #endif
 }
 
+/* Bytes of weights, read once a step, that stay in the L2 cache beside all else. */
+static inline long rt_cached_bytes(void) { return rt_l2_bytes() / 4 * 3; }
+
 /* Flush denormals to zero, in results and operands, until rt_fp_leave gets back what rt_fp_enter returned. */
 static inline uint64_t rt_fp_enter(void) {
 #if defined(__x86_64__)

@@ -24,6 +24,7 @@ from rnnrt.errors import InputError, ModelError, UnsupportedError
 
 cdef extern from "cpu.h" nogil:
     bint rt_cpu_has(const char *isa)
+    long rt_cached_bytes()
     uint64_t rt_fp_enter()
     void rt_fp_leave(uint64_t old)
 
@@ -45,7 +46,6 @@ N_FUNCTIONS = {"LSTM": 3, "GRU": 2, "RNN": 1}
 cdef double MULTIPLY_RATE = 60
 cdef double NEAR_RATE = 80
 cdef double FAR_RATE = 20
-cdef double FAR_BYTES = 1 << 20
 # Nanoseconds that one thread must have to do, in all and between two barriers, for another to be worth waking.
 cdef double THREAD_NS = 15e3
 cdef double STEP_NS = 1e3

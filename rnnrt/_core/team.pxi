@@ -29,18 +29,23 @@ cdef void run_jobs(void *arg, int member) noexcept nogil:
 cdef double reading_ns(const rt_kernels *kernels, const rt_layer *layer, int n_k) noexcept nogil:
     """About the time that reading the weights of n_k inputs takes."""
     cdef double size = <double> n_k * layer.w.n_gates * layer.n_hidden * kernels.element_size
-    return size / (FAR_RATE if size > FAR_BYTES else NEAR_RATE)
+    return size / (FAR_RATE if size > rt_cached_bytes() else NEAR_RATE)
 
 
 cdef double multiply_ns(const rt_layer *layer, int n_k, double n_rows) noexcept nogil:
     return n_rows * n_k * layer.w.n_gates * layer.n_hidden / MULTIPLY_RATE
 
 
+cdef double hidden_ns(const rt_kernels *kernels, const rt_layer *layer, int n_batch) noexcept nogil:
+    """About the time that the recurrent product of a step takes."""
+    return max(multiply_ns(layer, layer.n_hidden, n_batch), reading_ns(kernels, layer, layer.n_hidden))
+
+
 cdef int useful_threads(const rt_kernels *kernels, const rt_layer *layers, int n_directions, int n_time, int n_batch,
                         int threads) noexcept nogil:
     """How many threads have enough to do."""
     cdef const rt_layer *layer = &layers[0]
-    cdef double step = max(multiply_ns(layer, layer.n_hidden, n_batch), reading_ns(kernels, layer, layer.n_hidden))
+    cdef double step = hidden_ns(kernels, layer, n_batch)
     cdef double inputs = max(multiply_ns(layer, layer.n_in, <double> n_batch * n_time), reading_ns(kernels, layer, layer.n_in))
     return <int> max(1.0, min(<double> min(threads, MAX_MEMBERS), n_directions * (n_time * step + inputs) / THREAD_NS))
 
@@ -71,7 +76,7 @@ cdef size_t share_out(team_t *team, const rt_layer *layer, const rt_call *whole,
     cdef int n_rows = min(threads, n_batch // THREAD_ROWS)
     cdef int n_units = 1
     cdef double reading = reading_ns(team.kernels, layer, layer.n_hidden)
-    cdef double step = max(multiply_ns(layer, layer.n_hidden, n_batch), reading)
+    cdef double step = hidden_ns(team.kernels, layer, n_batch)
     cdef int k
     cdef int first
     cdef size_t size = 0

@@ -95,8 +95,7 @@ cdef int run_wavefront(const int64_t *words, char *const *values, int part, int 
 cdef double step_ns(Recurrent layer, int n_batch) noexcept:
     """About the time of one step, its share of the inputs' projection included."""
     cdef const rt_layer *one = &layer.layers[0]
-    return max(multiply_ns(one, one.n_hidden, n_batch), reading_ns(layer.kernels, one, one.n_hidden)) + multiply_ns(
-        one, one.n_in, n_batch) + CELL_NS * one.n_blocks * n_batch
+    return hidden_ns(layer.kernels, one, n_batch) + multiply_ns(one, one.n_in, n_batch) + CELL_NS * one.n_blocks * n_batch
 
 
 def wavefront(list layers, int n_time, int n_batch, int threads):
