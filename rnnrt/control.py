@@ -92,7 +92,10 @@ class Repeated:
     def make(self, n: int, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
         """An array for n slices, within bounds."""
         check_size((n, *shape), dtype, self.label)
-        return np.empty((n, *shape), dtype)
+        try:
+            return np.empty((n, *shape), dtype)
+        except MemoryError:
+            raise InputError(f"{self.label}: no memory for {n} slices of {dtype}{list(shape)}, one an iteration") from None
 
 
 class Loop(Repeated):

@@ -103,10 +103,11 @@ cdef inline double single(uint64_t bits) noexcept nogil:
 
 cdef int add_numbers(list found, const field_t *field) except -1:
     """One number of a repeated field, or, where they are packed, all of them."""
-    cdef const uint8_t *at = field.body
-    cdef const uint8_t *end = field.body + field.size
+    cdef const uint8_t *at
+    cdef const uint8_t *end
     cdef uint64_t value
     if field.kind == 2:
+        at, end = field.body, field.body + field.size
         while at < end:
             varint(&at, end, &value)
             found.append(<int64_t> value)

@@ -10,6 +10,7 @@
  * op_conv_positions.h and op_conv_channels.h do the sums with positions or output channels in the lanes. */
 #ifndef RT_OP_CONV_H
 #define RT_OP_CONV_H
+#include "op_activate.h"
 #include "ops.h"
 #include "panel.h"
 
@@ -51,14 +52,6 @@ typedef struct {
     static void (*const kind##_tiles[MAX_NV + 1][MAX_ROWS + 1])(const rt_##kind##_tile *) = \
         {{0}, CONV_ROW(kind, 1), CONV_ROW(kind, 2), CONV_ROW(kind, 3), CONV_ROW(kind, 4)};
 /* clang-format on */
-
-/* f in place over n vectors. */
-static __attribute__((noinline)) void conv_activate(int64_t kind, double alpha, double beta, real *x, int64_t n) {
-    for (int64_t i = 0; i < n; i++) {
-        const vf y = v_load(x + i * LANES);
-        v_store(x + i * LANES, v_activate((int)kind, (real)alpha, (real)beta, y));
-    }
-}
 
 /* Where part `part` of `n_parts` begins in a step of `total` tiles; no division for a whole step, as those are slow. */
 static inline int64_t part_begin(int64_t total, int part, int n_parts) {

@@ -8,6 +8,7 @@
 #ifndef RT_OP_CONV_CHANNELS_H
 #define RT_OP_CONV_CHANNELS_H
 #include "op_conv.h"
+#include "vfold.h"
 
 typedef struct {
     const real *a[MAX_ROWS]; /* where each position begins in x */
@@ -70,8 +71,33 @@ static void next_positions(const rt_conv *s, const rt_conv_phase *p, rt_position
     }
 }
 
+/* The first n of eight numbers. */
+RT_INLINE void put_eight(real *y, const real *from, int n) {
+    for (; LANES < 8 && n > LANES; n -= LANES, y += LANES, from += LANES) v_store(y, v_load(from));
+    v_store_n(y, v_load(from), n);
+}
+
+/* out[r][m] to y[m*ym + r], for mr <= 8 rows. */
+static void put_run(const real *out, real *y, int64_t ym, int mr, int64_t m, int64_t ldout) {
+    real turned[9 * LANES]; /* read a vector at a time */
+    for (; m > 0; m -= LANES, out += LANES) {
+        vf x[8];
+        RT_UNROLL
+        for (int r = 0; r < 8; r++) x[r] = v_load(out + (r < mr ? r : 0) * ldout);
+        v_turn8(x);
+        RT_UNROLL
+        for (int r = 0; r < 8; r++) v_store(turned + r * LANES, x[r]);
+        const int n = m < LANES ? (int)m : LANES;
+        for (int j = 0; j < n; j++, y += ym) put_eight(y, turned + 8 * j, mr);
+    }
+}
+
 /* out[r][m] to y[m*ym + place[r]]. */
 static void put_columns(const real *out, real *y, int64_t ym, const int64_t *place, int mr, int64_t m, int64_t ldout) {
+    if (mr > 2 && place[mr - 1] - place[0] == mr - 1) { /* side by side, as places ascend */
+        put_run(out, y + place[0], ym, mr, m, ldout);
+        return;
+    }
     for (int64_t j = 0; j < m; j++, y += ym)
         for (int r = 0; r < mr; r++) y[place[r]] = out[r * ldout + j];
 }
@@ -112,7 +138,7 @@ static void conv_panel(const rt_conv *s, const rt_conv_phase *p, char *const *va
                 next_positions(s, p, &at, mr, x, t.a, place);
                 column_tiles[nv][mr](&t);
                 if (!last) continue;
-                if (s->activation >= 0) conv_activate(s->activation, s->alpha, s->beta, t.out, mr * nv);
+                if (s->activation >= 0) activate_row(s->activation, s->alpha, s->beta, t.out, mr * ld);
                 put_columns(t.out, y, s->ym, place, mr, m, ld);
             }
             k += taps;

@@ -7,6 +7,7 @@
 #ifndef RT_OP_CONV_PAD_H
 #define RT_OP_CONV_PAD_H
 #include "op_conv.h"
+#include "vfold.h"
 
 typedef struct {
     rt_ref x, y;
@@ -24,34 +25,6 @@ static inline void fill_exactly(real *y, int64_t n, real value) {
 
 static inline void fill_loosely(real *y, int64_t n, real value) {
     for (int64_t i = 0; i < n; i += LANES) v_store(y + i, v_set1(value));
-}
-
-#ifdef __clang__
-#define V_PICK(a, b, ...) (vf) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define V_PICK(a, b, ...) (vf) __builtin_shuffle(a, b, (vi){__VA_ARGS__})
-#endif
-
-/* Of 2*LANES elements in a row, every second one. */
-static inline vf v_even(vf a, vf b) {
-#if LANES == 16
-    return V_PICK(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-#elif LANES == 8
-    return V_PICK(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
-#else
-    return V_PICK(a, b, 0, 2, 4, 6);
-#endif
-}
-
-/* The others. */
-static inline vf v_odd(vf a, vf b) {
-#if LANES == 16
-    return V_PICK(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-#elif LANES == 8
-    return V_PICK(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
-#else
-    return V_PICK(a, b, 1, 3, 5, 7);
-#endif
 }
 
 /* n elements of x, `step` apart. */

@@ -55,7 +55,7 @@ static void plane_phase(const rt_planes *s, const rt_planes_phase *p, rt_row_til
         t->y = direct ? y + h * s->yh : line;
         plane_line(t, n);
         if (direct) continue;
-        if (activated) conv_activate(s->activation, s->alpha, s->beta, line, (n + LANES - 1) / LANES);
+        if (activated) activate_row(s->activation, s->alpha, s->beta, line, n);
         for (int64_t r = 0; r < rows; r++) put_row(y + (h + r) * s->yh, line + r * s->ph, p->ow, s->yw);
     }
 }

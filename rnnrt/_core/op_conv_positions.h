@@ -59,7 +59,7 @@ CONV_TILES(row)
 
 /* A tile that waits in out[] to y: activated, and to every yw-th element of rows of `n` positions. */
 static void finish_row_tile(const rt_conv *s, const rt_row_tile *t, int mr, int nv, int64_t n) {
-    if (s->activation >= 0) conv_activate(s->activation, s->alpha, s->beta, t->out, mr * nv);
+    if (s->activation >= 0) activate_row(s->activation, s->alpha, s->beta, t->out, mr * nv * LANES);
     for (int r = 0; r < mr; r++)
         for (int v = 0; v < nv; v++) {
             const real *x = t->out + (r * nv + v) * LANES;

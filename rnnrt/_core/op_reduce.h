@@ -172,7 +172,7 @@ RT_INLINE void reduce_column(const int kind, const rt_reduce *s, const real *x, 
 RT_INLINE void reduce_pairs(const int kind, const rt_reduce *s, const real *x, int64_t n, real *y) {
     vf even, odd;
     for (; n >= LANES; n -= LANES, x += 2 * LANES, y += LANES) {
-        v_unzip(v_load(x), v_load(x + LANES), &even, &odd);
+        even = v_even(v_load(x), v_load(x + LANES)), odd = v_odd(v_load(x), v_load(x + LANES));
         v_store(y, red_finish(s, red_join(kind, red_map(kind, even, even), red_map(kind, odd, odd)), y, LANES));
     }
     if (n <= 0) return;

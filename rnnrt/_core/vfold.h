@@ -3,7 +3,8 @@
  *   v_larger v_smaller            of two vectors, NaN where either is (v_max and v_min lose a NaN bound)
  *   v_lanes(n)                    all ones in the first n lanes
  *   v_load_every(p, s, n)         p[0], p[s], ... p[(n - 1) s], zeros in the other lanes
- *   v_unzip(a, b, &even, &odd)    the even and the odd lanes of a and b side by side
+ *   v_even v_odd                  every second lane of two vectors side by side, from the first or the second on
+ *   v_zip_low v_zip_high          the lower, and the higher, halves of two vectors by turns
  * Lanes fold by halves: lane u and u + LANES / 2 first.
  */
 #ifndef RT_VFOLD_H
@@ -63,18 +64,39 @@ static inline vf v_load_every(const real *p, ptrdiff_t stride, int n) {
     return v_load(t);
 }
 
-static inline void v_unzip(vf a, vf b, vf *even, vf *odd) {
-#if defined(__AVX512F__)
-    const __m512i from = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-    *even = _mm512_permutex2var_ps(a, from, b);
-    *odd = _mm512_permutex2var_ps(a, _mm512_add_epi32(from, _mm512_set1_epi32(1)), b);
+#ifdef __clang__
+#define V_PICK(a, b, ...) (vf) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
-    real t[2 * LANES], e[LANES], o[LANES];
-    v_store(t, a);
-    v_store(t + LANES, b);
-    for (int u = 0; u < LANES; u++) e[u] = t[2 * u], o[u] = t[2 * u + 1];
-    *even = v_load(e);
-    *odd = v_load(o);
+#define V_PICK(a, b, ...) (vf) __builtin_shuffle(a, b, (vi){__VA_ARGS__})
 #endif
+#if LANES == 16
+#define V_UPWARD(of) \
+    of(0), of(1), of(2), of(3), of(4), of(5), of(6), of(7), of(8), of(9), of(10), of(11), of(12), of(13), of(14), of(15)
+#elif LANES == 8
+#define V_UPWARD(of) of(0), of(1), of(2), of(3), of(4), of(5), of(6), of(7)
+#else
+#define V_UPWARD(of) of(0), of(1), of(2), of(3)
+#endif
+#define V_EVEN(u) 2 * (u)
+#define V_ODD(u) 2 * (u) + 1
+#define V_ZIP(u) (u) / 2 + (u) % 2 * LANES
+#define V_ZIP_HIGH(u) V_ZIP(u) + LANES / 2
+
+static inline vf v_even(vf a, vf b) { return V_PICK(a, b, V_UPWARD(V_EVEN)); }
+static inline vf v_odd(vf a, vf b) { return V_PICK(a, b, V_UPWARD(V_ODD)); }
+static inline vf v_zip_low(vf a, vf b) { return V_PICK(a, b, V_UPWARD(V_ZIP)); }
+static inline vf v_zip_high(vf a, vf b) { return V_PICK(a, b, V_UPWARD(V_ZIP_HIGH)); }
+
+/* Eight rows of LANES numbers turned, in their place: [8][LANES] becomes [LANES][8]. Each of three rounds zips the first half with
+ * the second one. */
+RT_INLINE void v_turn8(vf *x) {
+    RT_UNROLL
+    for (int round = 0; round < 3; round++) {
+        vf y[8];
+        RT_UNROLL
+        for (int k = 0; k < 4; k++) y[2 * k] = v_zip_low(x[k], x[k + 4]), y[2 * k + 1] = v_zip_high(x[k], x[k + 4]);
+        RT_UNROLL
+        for (int k = 0; k < 8; k++) x[k] = y[k];
+    }
 }
 #endif
