@@ -95,7 +95,8 @@ class Repeated:
         try:
             return np.empty((n, *shape), dtype)
         except MemoryError:
-            raise InputError(f"{self.label}: no memory for {n} slices of {dtype}{list(shape)}, one an iteration") from None
+            what = f"{n} slices of {dtype}{list(shape)}, one an iteration"
+            raise InputError(f"{self.label}: no memory for {what}") from None
 
 
 class Loop(Repeated):
