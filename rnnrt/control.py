@@ -23,6 +23,7 @@ class Body(Protocol):
     captures: list[str]
     n_inputs: int
     binding: Any
+    program: Any
     outputs_declared: tuple[Value, ...]
 
     def run(self, values: Sequence[Any]) -> list[Any]:
@@ -30,18 +31,6 @@ class Body(Protocol):
 
     def constant(self, k: int) -> Any:
         """Output `k` if it is the same in every run, else None."""
-
-    def repeat(
-        self,
-        values: Sequence[Any],
-        n_carried: int,
-        most: int,
-        conditional: bool,
-        make: Callable[[int, np.dtype, tuple[int, ...]], np.ndarray],
-        scanned: list[np.ndarray] | None = None,
-        backward: list[bool] | None = None,
-    ) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
-        """At most `most` iterations at once: carried values, and slices stacked; None where each needs a run."""
 
 
 def _picker(plan: Body, names: Sequence[str]) -> Callable[[Sequence[Any]], list[Any]]:
@@ -89,7 +78,13 @@ class Repeated:
         self.n_stacked = len(self.body.outputs_declared) - n_own - n_carried
         self.declared = self.body.outputs_declared[n_own + n_carried :]
 
-    def make(self, n: int, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    def at_once(
+        self, first: list[Any], most: int, conditional: bool, scanned: Any = None, backward: Any = None
+    ) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
+        """All iterations without going back to Python: see :meth:`rnnrt._core.program.Program.repeat`."""
+        return self.body.program.repeat(first, self.n_carried, most, conditional, self._make, scanned, backward)
+
+    def _make(self, n: int, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
         """An array for n slices, within bounds."""
         check_size((n, *shape), dtype, self.label)
         try:
@@ -129,7 +124,7 @@ class Loop(Repeated):
             raise InputError(f"{label}: would never end: no trip count, and the body's condition is always true")
         if going:
             first = [np.array(0, np.int64), np.array(True), *carried, *outer]
-            at_once = self.body.repeat(first, n_carried, _ENDLESS if end is None else end, not self.always, self.make)
+            at_once = self.at_once(first, _ENDLESS if end is None else end, not self.always)
             if at_once is not None:
                 return [*at_once[0], *at_once[1]]
         stacks: list[list[Any]] = [[] for _ in range(self.n_stacked)]
@@ -193,7 +188,7 @@ class Scan(Repeated):
         length = lengths.pop()
         if length:
             first = [*carried, *(np.asarray(value[0]) for value in scanned), *outer]
-            at_once = self.body.repeat(first, n_carried, length, False, self.make, scanned, self.in_back)
+            at_once = self.at_once(first, length, False, scanned, self.in_back)
             if at_once is not None:
                 ordered = [s[::-1] if back else s for s, back in zip(at_once[1], self.out_back, strict=True)]
                 moved = (np.moveaxis(s, 0, axis) for s, axis in zip(ordered, self.out_axes, strict=True))

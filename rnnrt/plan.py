@@ -9,7 +9,7 @@ nodes. Which form of a node is native is found when shapes are known: :mod:`rnnr
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -134,19 +134,6 @@ class Plan:
             If a node fails on what it is given.
         """
         return self.program.run(values)
-
-    def repeat(
-        self,
-        values: Sequence[Any],
-        n_carried: int,
-        most: int,
-        conditional: bool,
-        make: Callable[[int, np.dtype, tuple[int, ...]], np.ndarray],
-        scanned: list[np.ndarray] | None = None,
-        backward: list[bool] | None = None,
-    ) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
-        """Run over and over, as Loop and Scan do; see :meth:`rnnrt._core.program.Program.repeat`."""
-        return self.program.repeat(list(values), n_carried, most, conditional, make, scanned, backward)
 
     def constants(self) -> list[Tensor | None]:
         """By slot: the constants, and None for all else."""

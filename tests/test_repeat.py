@@ -11,7 +11,7 @@ import pytest
 from text_models import lstm, parsed, same
 
 import rnnrt
-from rnnrt import bind, plan
+from rnnrt import bind, control
 from rnnrt.errors import InputError
 
 F = np.float32
@@ -25,7 +25,7 @@ def answers(monkeypatch, model, feeds):
             if way != "step":
                 patch.setattr(bind, "repeated", lambda *_: None)
             if way == "one by one":
-                patch.setattr(plan.Plan, "repeat", lambda *_: None)
+                patch.setattr(control.Repeated, "at_once", lambda *_: None)
             opened = rnnrt.load(model)
             found[way] = opened.run(feeds), opened
     return found
