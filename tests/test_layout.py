@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # itself, the names a user sees: only those after it may use it as a user does.
 BUILDING_BLOCKS = ("errors", "processors", "collector", "records", "_core", "graph")
 READING = ("wire", "external", "tensors", "schema", "onnx_graph", "onnx_file")
-OPERATORS_AND_REWRITES = ("ops", "rewrite", "shared", "native", "recurrent", "control", "states", "pointwise")
+OPERATORS_AND_REWRITES = ("ops", "control", "rewrite", "shared", "native", "recurrent", "states", "pointwise")
 PLANNING = (*OPERATORS_AND_REWRITES, "folded", "bind", "plan")
 RUNNING = ("model", "ragged", "describe", "profile", "stream")
 COMPATIBILITY = ("options", "binding", "session", "onnxruntime", "backend")
