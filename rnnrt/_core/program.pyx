@@ -86,6 +86,8 @@ include "tuner.pxi"
 include "segment.pxi"
 include "short.pxi"
 include "repeat.pxi"
+include "repeated_step.pxi"
+include "repeated_call.pxi"
 
 
 cdef bint is_plain(object value):
