@@ -84,6 +84,32 @@ class Repeated:
         """All iterations without going back to Python: see :meth:`rnnrt._core.program.Program.repeat`."""
         return self.body.program.repeat(first, self.n_carried, most, conditional, self._make, scanned, backward)
 
+    def nothing(self, first: list[Any], axes: Sequence[int]) -> list[np.ndarray]:
+        """What is stacked where no iteration is run, of which `first` would be the first one's inputs.
+
+        As the body declares it, unknown sizes being 0, or as it would come out where the body does not say.
+        """
+        stacks = []
+        for k, (declared, axis) in enumerate(zip(self.declared, axes, strict=True)):
+            dtype, shape = declared.dtype, [d if isinstance(d, int) else 0 for d in declared.shape or ()]
+            if dtype is None:
+                dtype, sizes = self._inferred(k, first)
+                shape = list(sizes)
+            shape.insert(axis if axis >= 0 else len(shape) + 1 + axis, 0)
+            stacks.append(np.empty(shape, dtype))
+        return stacks
+
+    def _inferred(self, k: int, first: list[Any]) -> tuple[np.dtype, tuple[int, ...]]:
+        """Dtype and shape of the k-th output that is stacked."""
+        segment = None
+        if all(isinstance(value, np.ndarray) and value.dtype.kind in "biuf" for value in first):
+            segment = self.body.binding.whole([(value.dtype, value.shape) for value in first])
+        found = None if segment is None else segment.terminal.outputs[k - len(self.declared)]
+        if found is None:
+            name = self.declared[k].name
+            raise InputError(f"{self.label}: no iteration was run and the body does not declare {name!r}")
+        return found
+
     def _make(self, n: int, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
         """An array for n slices, within bounds."""
         check_size((n, *shape), dtype, self.label)
@@ -113,6 +139,12 @@ class Loop(Repeated):
                 f"{self.label}: body: expected 2 + {n_carried} inputs and at least 1 + {n_carried} outputs"
             )
         self.always = body.constant(0) is not None and _truth(body.constant(0), self.label)
+        declared = node.attrs["body"].inputs[:2]
+        self.ranks = tuple([len(value.shape or ()) for value in declared])
+
+    def own(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """What iteration `k` begins with: its number, and that it is one, each with the axes of size 1 that the body declares."""
+        return np.full((1,) * self.ranks[0], k, np.int64), np.full((1,) * self.ranks[1], True)
 
     def __call__(self, trips: Any, condition: Any, *values: Any) -> list[Any]:
         """The outputs of the node."""
@@ -123,20 +155,22 @@ class Loop(Repeated):
         if end is None and self.always and going:
             raise InputError(f"{label}: would never end: no trip count, and the body's condition is always true")
         if going:
-            first = [np.array(0, np.int64), np.array(True), *carried, *outer]
+            first = [*self.own(0), *carried, *outer]
             at_once = self.at_once(first, _ENDLESS if end is None else end, not self.always)
             if at_once is not None:
                 return [*at_once[0], *at_once[1]]
         stacks: list[list[Any]] = [[] for _ in range(self.n_stacked)]
         k = 0
         while going and (end is None or k < end):
-            keep, *rest = self.body.run([np.array(k, np.int64), np.array(True), *carried, *outer])
+            keep, *rest = self.body.run([*self.own(k), *carried, *outer])
             carried = rest[:n_carried]
             for stack, value in zip(stacks, rest[n_carried:], strict=True):
                 _push(stack, value, label)
             going = _truth(keep, label)
             k += 1
-        return [*carried, *(_stack(s, v, 0, label) for s, v in zip(stacks, self.declared, strict=True))]
+        if not k:
+            return [*carried, *self.nothing([*self.own(0), *carried, *outer], [0] * self.n_stacked)]
+        return [*carried, *(_stack(stack) for stack in stacks)]
 
 
 class Scan(Repeated):
@@ -193,6 +227,9 @@ class Scan(Repeated):
                 ordered = [s[::-1] if back else s for s, back in zip(at_once[1], self.out_back, strict=True)]
                 moved = (np.moveaxis(s, 0, axis) for s, axis in zip(ordered, self.out_axes, strict=True))
                 return [*at_once[0], *moved]
+        else:
+            first = [*carried, *(np.zeros(value.shape[1:], value.dtype) for value in scanned), *outer]
+            return [*carried, *self.nothing(first, self.out_axes)]
         turned = [value[::-1] if back else value for value, back in zip(scanned, self.in_back, strict=True)]
         stacks: list[list[Any]] = [[] for _ in range(self.n_stacked)]
         for k in range(length):
@@ -201,10 +238,7 @@ class Scan(Repeated):
             for stack, value in zip(stacks, rest[n_carried:], strict=True):
                 _push(stack, value, label)
         lists = [s[::-1] if back else s for s, back in zip(stacks, self.out_back, strict=True)]
-        return [
-            *carried,
-            *(_stack(s, v, a, label) for s, v, a in zip(lists, self.declared, self.out_axes, strict=True)),
-        ]
+        return [*carried, *(_stack(stack, axis) for stack, axis in zip(lists, self.out_axes, strict=True))]
 
 
 _ENDLESS = (1 << 63) - 1  # iterations, where only a condition ends them
@@ -235,12 +269,6 @@ def _push(stack: list[Any], value: Any, label: str) -> None:
     stack.append(value)
 
 
-def _stack(stack: list[Any], declared: Value, axis: int, label: str) -> np.ndarray:
-    """The iterations' values side by side; without any, as the body declares them, unknown sizes being 0."""
-    if stack:
-        return np.stack([np.asarray(v) for v in stack], axis=axis)
-    if declared.dtype is None:
-        raise InputError(f"{label}: no iteration was run and the body does not declare {declared.name!r}")
-    shape = [d if isinstance(d, int) else 0 for d in declared.shape or ()]
-    shape.insert(axis if axis >= 0 else len(shape) + 1 + axis, 0)
-    return np.empty(shape, declared.dtype)
+def _stack(stack: list[Any], axis: int = 0) -> np.ndarray:
+    """The iterations' values side by side."""
+    return np.stack([np.asarray(v) for v in stack], axis=axis)

@@ -200,6 +200,33 @@ def test_loop_gives_iteration_and_condition_to_its_body_and_stacks_rows():
     assert none["ks"].dtype == np.int64
 
 
+@pytest.mark.parametrize("trips", [0, 1, 3])
+@pytest.mark.parametrize("known", [False, True])
+def test_the_number_of_the_iteration_has_the_axes_that_the_body_declares(trips, known):
+    count = f"<int64 m = {{{trips}}}>" if known else ""
+    model = parsed(f"""({"" if known else "int64 m, "}float[N] x) => (float[N] y, int64[K, 1] ks) {count} {{
+        y, ks = Loop <body = step (int64[1] i, bool going, float[N] a) => (bool more, float[N] b, int64[1] j) {{
+            more = Identity(going)  f = Cast <to: int = 1> (i)  b = Add(a, f)  j = Identity(i)
+        }}> (m, , x)
+    }}""")
+    got = both(model, x=np.array([1, 2], F), **({} if known else {"m": np.array(trips)}))
+    assert got["ks"].tolist() == [[k] for k in range(trips)]
+
+
+def test_what_an_undeclared_output_would_be_is_what_no_iteration_gives():
+    model = parsed("""(int64 m, float[N] x) => (float[N] y, float[K, N] s) {
+        y, s = Loop <body = step (int64 i, bool going, float[N] a) => (bool more, float[N] b, float[N] r) {
+            more = Identity(going)  b = Add(a, a)  r = Neg(a)
+        }> (m, , x)
+    }""")
+    body = next(a.g for a in model.graph.node[0].attribute if a.name == "body")
+    for value in body.output[1:]:
+        value.ClearField("type")
+    opened = rnnrt.load(model)
+    assert opened.run({"m": np.array(0), "x": np.ones(2, F)})["s"].shape == (0, 2)
+    assert opened.run({"m": np.array(3), "x": np.ones(2, F)})["s"].tolist() == [[-1, -1], [-2, -2], [-4, -4]]
+
+
 def test_loops_within_loops_and_ifs():
     model = parsed("""(int64 m, int64 n, float x) => (float y) {
         two = Add(x, x)

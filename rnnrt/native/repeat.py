@@ -39,7 +39,8 @@ def _loop(emitter: Emitter, what: Loop, given: Sequence[Tensor | None]) -> Resul
     n, condition = known_integer(given[0]), given[1]
     if n is None or n < 1 or not (condition is None or (condition.value is not None and condition.value.all())):
         return None
-    start = [(np.dtype(np.int64), ()), np.array(True)]
+    number, going = what.own(0)
+    start = [(number.dtype, number.shape), going]
     first = 2 + what.n_carried
     return _Repetition(what, n, given[2:first], [], what.pick(given[first:])).emit(emitter, start)
 
