@@ -143,7 +143,7 @@ class Loop(Repeated):
         self.ranks = tuple([len(value.shape or ()) for value in declared])
 
     def own(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """What iteration `k` begins with: its number, and that it is one, each with the axes of size 1 that the body declares."""
+        """What iteration `k` begins with: its number, and that it is one, of the rank that the body declares."""
         return np.full((1,) * self.ranks[0], k, np.int64), np.full((1,) * self.ranks[1], True)
 
     def __call__(self, trips: Any, condition: Any, *values: Any) -> list[Any]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from .native.tensor import Tensor, constant
 from .ops.limits import FOLD_BYTES, limit, quiet
+from .ops.random import RANDOM
 
 if TYPE_CHECKING:
     from .plan import Step
@@ -33,7 +34,9 @@ class Folder:
         self._kinds: dict[int, Any] = {}
 
     def fold(self, step: Step, values: list[Any]) -> Results | None:
-        """The step's results for arrays (None for absent ones); None if they are too big, no arrays, or an error."""
+        """The step's results for arrays (None for absent ones); None if random, too big, no arrays, or an error."""
+        if step.op in RANDOM:
+            return None
         kind = self._kinds.get(id(step))
         if kind is None:
             kind = self._kinds[id(step)] = _kind(step)

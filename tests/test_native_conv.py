@@ -204,19 +204,19 @@ def test_pools(isa: str, op: str) -> None:
 
 
 @pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
-@pytest.mark.parametrize("columns", [2, 3, 5])
-def test_windows_two_apart_are_read_where_they_lie(isa: str, op: str, columns: int) -> None:
+@pytest.mark.parametrize(("columns", "stride"), [(2, 2), (3, 2), (5, 2), (4, 4), (3, 4), (1, 3), (3, 3), (7, 5)])
+def test_windows_apart_are_read_where_they_lie(isa: str, op: str, columns: int, stride: int) -> None:
     rng = np.random.default_rng(columns)
     for more in (0, 1, 3, 8, 17, 40):
-        width = 2 * (64 + more) + columns  # of more outputs than any instruction set has lanes
+        width = stride * (64 + more) + columns  # of more outputs than any instruction set has lanes
         for height in (3, 6):
             x = rng.standard_normal((2, 3, height, width)).astype(np.float32)
-            x[0, 1, 2, width - 2] = np.nan
+            x[0, 1, 2, width - columns] = np.nan
             for base in (x, np.ascontiguousarray(np.moveaxis(x, 1, 2)).transpose(0, 2, 1, 3)):
                 bound = Bound(isa, threads=2)
-                y = bound.node(op, base, kernel_shape=[2, columns], strides=[2, 2])
+                y = bound.node(op, base, kernel_shape=[2, columns], strides=[2, stride])
                 assert [step.op for step in bound.emitter.steps] == ["pool"]
-                want = run_op(op, base.astype(np.float64), kernel_shape=[2, columns], strides=[2, 2])
+                want = run_op(op, base.astype(np.float64), kernel_shape=[2, columns], strides=[2, stride])
                 np.testing.assert_allclose(bound.run(y), want, rtol=1e-6, atol=1e-6)
                 assert np.array_equal(bound.run(y), bound.run(y, parts=2), equal_nan=True)
 

@@ -196,11 +196,6 @@ def test_one_unknown_node_inside_a_loop():
         rnnrt.load(model)
 
 
-def test_random_operators_are_unsupported():
-    with pytest.raises(UnsupportedError, match="random"):
-        rnnrt.load(parsed("(float[N] x) => (float[N] y) { r = RandomNormalLike(x)  y = Add(x, r) }"))
-
-
 def test_weights_that_do_not_fit_are_a_model_error_naming_the_node():
     model = parsed(STREAMING, **(lstm() | {"R": np.zeros((1, 20, 4), F)}))
     with pytest.raises(ModelError, match="LSTM"):

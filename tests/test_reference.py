@@ -12,7 +12,7 @@ from ops_util import assert_same, make_node, make_proto, run_reference
 
 from rnnrt.errors import InputError, UnsupportedError
 from rnnrt.graph import Graph, Node, Value
-from rnnrt.ops.reference import RANDOM, WRONG, reference
+from rnnrt.ops.reference import WRONG, reference
 
 X = np.array([[-2, -0.5, 0, 1.5], [3, 0.25, -1, 2]], np.float32)
 
@@ -124,9 +124,6 @@ def test_what_is_refused() -> None:
     for op in WRONG:
         with pytest.raises(UnsupportedError, match=f"{op} 'node'.*wrong"):
             reference(make_node(op, 3))
-    for op in RANDOM:
-        with pytest.raises(UnsupportedError, match="random"):
-            reference(make_node(op, 1))
     for node, why in [
         (make_node("Dropout", 3), "random"),
         (make_node("GridSample", 2, mode="cubic", padding_mode="border"), "border padding"),

@@ -3,10 +3,10 @@
  * Windows reach into margins only where x is a padded copy (op_conv_pad.h), of -inf or 0. A row is cut into vectors as in
  * op_conv_positions.h. NaN in a window makes its output NaN.
  *
- * Where `across` is not 0, each at[k] stands for that many elements side by side, at least two, and windows lie two elements apart:
- *     y[n][c][h][w] = max or sum over k and j < across of x[n*xn + c*xc + h*xh + 2*w + at[k] + j]
- * Rows of outputs are then at least a vector long. Of two vectors read at an element that comes before another one's, every second element
- * is that other one: so nothing past the last window is read.
+ * Where `across` is not 0, each at[k] stands for that many elements side by side, and windows lie `stride` elements apart, two or more:
+ *     y[n][c][h][w] = max or sum over k and j < across of x[n*xn + c*xc + h*xh + w*stride + at[k] + j]
+ * Rows of outputs are then at least a vector long. Nothing past the last window is read: windows two apart are at least two elements wide,
+ * and of two vectors read at an element that comes before another one's, every second element is that other one.
  *
  * pool_all is the same over whole planes of `size` elements side by side. */
 #ifndef RT_OP_POOL_H
@@ -17,7 +17,7 @@
 
 typedef struct {
     rt_ref x, y, at, count; /* count: real, only for the mean */
-    int64_t max, n, c, oh, ow, k, xn, xc, xh, across;
+    int64_t max, n, c, oh, ow, k, xn, xc, xh, across, stride;
 } rt_pool_step;
 
 typedef struct {
@@ -36,25 +36,42 @@ RT_INLINE vf pool_window(const int max, const real *x, const int32_t *at, int64_
     return y;
 }
 
-/* Windows two elements apart, `across` elements wide. */
-RT_INLINE vf pool_pairs(const int max, const real *x, const int32_t *at, int64_t k, int64_t across) {
+/* Of windows two elements apart, `across` elements of a row. */
+RT_INLINE vf pool_pairs(const int max, vf y, const real *row, int64_t across) {
+    const vf a = v_load(row), b = v_load(row + LANES);
+    y = pooled(max, pooled(max, y, v_even(a, b)), v_odd(a, b));
+    for (int64_t j = 1; j + 1 < across; j++) y = pooled(max, y, v_odd(v_load(row + j), v_load(row + j + LANES)));
+    return y;
+}
+
+/* Of windows four elements apart, all four elements of a row. */
+RT_INLINE vf pool_fours(const int max, vf y, const real *row) {
+    const vf a = v_load(row), b = v_load(row + LANES), c = v_load(row + 2 * LANES), d = v_load(row + 3 * LANES);
+    const vf even = v_even(a, b), odd = v_odd(a, b), even2 = v_even(c, d), odd2 = v_odd(c, d);
+    y = pooled(max, pooled(max, y, v_even(even, even2)), v_even(odd, odd2));
+    return pooled(max, pooled(max, y, v_odd(even, even2)), v_odd(odd, odd2));
+}
+
+/* Windows some elements apart. */
+RT_INLINE vf pool_apart(const int max, const rt_pool_step *s, const real *x, const int32_t *at) {
     vf y = v_set1(max ? -INFINITY : 0);
-    for (int64_t i = 0; i < k; i++) {
-        const real *row = x + at[i];
-        const vf a = v_load(row), b = v_load(row + LANES);
-        y = pooled(max, y, v_even(a, b));
-        y = pooled(max, y, v_odd(a, b));
-        for (int64_t j = 1; j + 1 < across; j++) y = pooled(max, y, v_odd(v_load(row + j), v_load(row + j + LANES)));
+    for (int64_t i = 0; i < s->k; i++) {
+        if (s->stride == 2)
+            y = pool_pairs(max, y, x + at[i], s->across);
+        else if (s->stride == 4 && s->across == 4)
+            y = pool_fours(max, y, x + at[i]);
+        else
+            for (int64_t j = 0; j < s->across; j++) y = pooled(max, y, v_load_every(x + at[i] + j, s->stride, LANES));
     }
     return y;
 }
 
-RT_INLINE void pool_row(const int max, const int pairs, const rt_pool_step *s, const real *x, const int32_t *at,
+RT_INLINE void pool_row(const int max, const int apart, const rt_pool_step *s, const real *x, const int32_t *at,
                         const real *count, real *y) {
     for (int64_t w = 0; w < s->ow; w += LANES) {
         const int64_t rest = s->ow - w, j = rest < LANES && w ? s->ow - LANES : w;
         const int size = (int)(s->ow < LANES ? s->ow : LANES);
-        vf sum = pairs ? pool_pairs(max, x + 2 * j, at, s->k, s->across) : pool_window(max, x + j, at, s->k);
+        vf sum = apart ? pool_apart(max, s, x + j * s->stride, at) : pool_window(max, x + j, at, s->k);
         if (!max) {
             const vf over = size < LANES ? v_load_n(count + j, size) : v_load(count + j);
             sum = sum / over;
@@ -66,14 +83,14 @@ RT_INLINE void pool_row(const int max, const int pairs, const rt_pool_step *s, c
     }
 }
 
-#define RT_POOL_ROW(name, max, pairs) \
+#define RT_POOL_ROW(name, max, apart) \
     static void name(const rt_pool_step *s, const real *x, const int32_t *at, const real *count, real *y) { \
-        pool_row(max, pairs, s, x, at, count, y); \
+        pool_row(max, apart, s, x, at, count, y); \
     }
 RT_POOL_ROW(max_row, 1, 0)
 RT_POOL_ROW(mean_row, 0, 0)
-RT_POOL_ROW(max_pairs, 1, 1)
-RT_POOL_ROW(mean_pairs, 0, 1)
+RT_POOL_ROW(max_apart, 1, 1)
+RT_POOL_ROW(mean_apart, 0, 1)
 
 static int op_pool(const int64_t *words, char *const *values, int part, int n_parts) {
     const rt_pool_step *s = (const rt_pool_step *)words;
@@ -88,7 +105,7 @@ static int op_pool(const int64_t *words, char *const *values, int part, int n_pa
             real *row = y + (p * s->oh + h) * s->ow;
             const real *from = plane + h * s->xh, *counts = s->max ? 0 : count + h * s->ow;
             if (s->across)
-                (s->max ? max_pairs : mean_pairs)(s, from, at, counts, row);
+                (s->max ? max_apart : mean_apart)(s, from, at, counts, row);
             else
                 (s->max ? max_row : mean_row)(s, from, at, counts, row);
         }

@@ -13,7 +13,7 @@ from ..ops.windows import Windows
 from .emitter import FLOAT, Emitter, Word
 from .margin import MOST, MOST_STRIDE, planes_of, with_margin
 from .registry import native
-from .taps import SINGLE, distances, margins, plain
+from .taps import SINGLE, Phase, distances, margins, plain
 from .tensor import Tensor
 
 
@@ -49,7 +49,7 @@ def windowed(emitter: Emitter, node: Node, x: Tensor, include: bool | None) -> T
         return None
     n_taps = rows.n_taps * columns.n_taps
     copy, across = columns.count < emitter.lanes or planes.strides[3] != 1, 0
-    if not (copy or any((*high, *sides)) or columns.stride != 2 or columns.start_step != 1 or columns.n_taps < 2):
+    if _go_apart(columns) and not (copy or any((*high, *sides))):
         across, columns = columns.n_taps, columns._replace(n_taps=1)  # the elements of a window's row go together
     else:
         fill = -math.inf if largest else 0.0
@@ -65,9 +65,14 @@ def windowed(emitter: Emitter, node: Node, x: Tensor, include: bool | None) -> T
             emitter.constant(counts(layout.kernel, layout.strides, layout.dilations, layout.begin, layout.out, spans))
         )
     words += [int(largest), planes.n, planes.c, rows.count, columns.count, rows.n_taps * columns.n_taps]
-    words += [planes.strides[0], planes.strides[1], rows.stride * planes.strides[2], across]
+    words += [planes.strides[0], planes.strides[1], rows.stride * planes.strides[2], across, columns.stride]
     emitter.emit("pool", words, y.size * n_taps)
     return y
+
+
+def _go_apart(columns: Phase) -> bool:
+    """Whether windows some elements apart are read as they lie, with no margins."""
+    return columns.stride > 1 and columns.start_step == 1 and (columns.stride > 2 or columns.n_taps > 1)
 
 
 @lru_cache(maxsize=64)

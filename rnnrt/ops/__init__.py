@@ -18,6 +18,7 @@ from . import (  # noqa: F401
     quant,
     quant_elementwise,
     quant_linear,
+    random,
     reduce,
     resize,
     select,

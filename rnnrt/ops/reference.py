@@ -1,6 +1,6 @@
 """The last-resort tier: one node run by the reference evaluator of the ``onnx`` package. Right, but slow.
 
-What is known to be wrong or random there is refused, as is what needs the values of an outer graph.
+What is known to be wrong there is refused, as is what needs the values of an outer graph.
 """
 
 from __future__ import annotations
@@ -21,9 +21,6 @@ from ..graph import Node, captured
 from .common import text
 from .limits import quiet
 from .registry import Function
-
-RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
-"""Operators whose answer is random by definition."""
 
 WRONG = {
     "LSTM": "it ignores sequence lengths, clip, activations, layout of states and input_forget",
@@ -91,8 +88,6 @@ def _refuse(node: Node) -> None:
         raise UnsupportedError(f"{label}: the reference evaluator has no operators of domain {node.domain!r}")
     if node.domain == "" and node.op in WRONG:
         raise UnsupportedError(f"{label}: the reference evaluator is wrong for it: {WRONG[node.op]}")
-    if node.domain == "" and node.op in RANDOM:
-        raise UnsupportedError(f"{label}: its answer is random")
     if node.op in PACKAGES and find_spec(PACKAGES[node.op][0]) is None:
         raise UnsupportedError(f"{label}: needs the package {PACKAGES[node.op][1]}, which is not installed")
     cubic = text(node.attrs.get("mode", "")) in ("cubic", "bicubic")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..graph import Graph, Node, captured
-from ..ops.reference import RANDOM
+from ..ops.random import RANDOM
 from ..rewrite.known import Known
 from ..rewrite.views import Size
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from .._core import facts
 from ..graph import Graph, Node
-from ..ops.reference import RANDOM
+from ..ops.random import RANDOM
 from ..records import record
 from .edit import NEWEST
 from .element_types import CAST

@@ -16,7 +16,8 @@ import numpy as np
 from ..errors import RnnrtError
 from ..graph import Graph, Node
 from ..ops.limits import FOLD_BYTES, limit, quiet
-from ..ops.reference import RANDOM, reference
+from ..ops.random import RANDOM
+from ..ops.reference import reference
 from ..ops.registry import lookup
 from ..records import record
 from .known import Known

@@ -181,19 +181,19 @@ static void check_pad(int w, int stride) {
 
 static double larger(double a, double b) { return a >= b || isnan(a) ? a : b; }
 
-/* Of windows one element apart, or two where rows of them are `across` wide. */
-static void check_pool(int ow, int max, int k, int across) {
+/* Of windows `step` elements apart, rows of them `across` wide, or one element apart where that is 0. */
+static void check_pool(int ow, int max, int k, int across, int step) {
     enum { N = 2, C = 2, OH = 2 };
-    const int step = across ? 2 : 1, wide = across ? across : 1;
+    const int wide = across ? across : 1;
     const int xh = step * ow + 5, xc = (OH - 1) * xh + step * (ow - 1) + CONV_SPAN + wide - 1;
-    begin_case("pool, ow %d, max %d, k %d, across %d", ow, max, k, across);
+    begin_case("pool, ow %d, max %d, k %d, across %d, step %d", ow, max, k, across, step);
     real *x = input(N * C * xc + (ow < LANES ? LANES : 0)), *count = input(OH * ow), *y = output(N * C * OH * ow);
     int32_t *taps = input_bytes(k * sizeof(int32_t));
     for (int i = 0; i < k; i++) taps[i] = (int32_t)random_below(CONV_SPAN);
     for (int i = 0; i < OH * ow; i++) count[i] = (real)(1 + i % 3);
     if (ow > 3) x[3] = NAN;
     rt_pool_step s = {.x = at(x), .y = at(y), .at = at(taps), .count = max ? at(NULL) : at(count), .max = max, .n = N, .c = C};
-    s.oh = OH, s.ow = ow, s.k = k, s.xn = C * xc, s.xc = xc, s.xh = xh, s.across = across;
+    s.oh = OH, s.ow = ow, s.k = k, s.xn = C * xc, s.xc = xc, s.xh = xh, s.across = across, s.stride = step;
     run("pool", &s, 3);
     for (int i = 0; i < N * C * OH * ow; i++) {
         const real *from = x + i / (OH * ow) * xc + i / ow % OH * xh + i % ow * step;
@@ -245,8 +245,9 @@ static void check_windows(void) {
         }
         for (int max = 0; max <= 1; max++)
             for (int k = 1; k <= 7; k += 2) {
-                check_pool(widths[i], max, k, 0);
-                for (int across = 2; across <= 4 && widths[i] >= LANES; across++) check_pool(widths[i], max, k, across);
+                check_pool(widths[i], max, k, 0, 1);
+                for (int step = 2; step <= 5 && widths[i] >= LANES; step++)
+                    for (int across = step == 2 ? 2 : 1; across <= 5; across++) check_pool(widths[i], max, k, across, step);
             }
         for (int max = 0; max <= 1; max++) check_pool_all(widths[i] * 2 - 1, max);
     }
