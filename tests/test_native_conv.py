@@ -221,6 +221,18 @@ def test_windows_apart_are_read_where_they_lie(isa: str, op: str, columns: int, 
                 assert np.array_equal(bound.run(y), bound.run(y, parts=2), equal_nan=True)
 
 
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
+def test_windows_that_cover_rows_are_one_row(isa: str, op: str) -> None:
+    rng = np.random.default_rng(0)
+    for height, width, columns, stride in [(40, 8, 4, 4), (70, 4, 2, 2), (33, 6, 2, 3), (64, 5, 1, 1), (50, 12, 3, 4)]:
+        attrs = {"kernel_shape": [1, columns], "strides": [1, stride]}
+        x = rng.standard_normal((2, 3, height, width)).astype(np.float32)
+        bound = Bound(isa)
+        y = bound.node(op, x, **attrs)
+        assert [step.op for step in bound.emitter.steps] == ["pool"]
+        np.testing.assert_allclose(bound.run(y), run_op(op, x.astype(np.float64), **attrs), rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("op", ["GlobalAveragePool", "GlobalMaxPool"])
 def test_global_pools(isa: str, op: str) -> None:
     for seed, n in enumerate((*SIZES, 200)):

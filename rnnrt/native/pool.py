@@ -11,7 +11,7 @@ from ..graph import Node
 from ..ops.arguments import integer
 from ..ops.windows import Windows
 from .emitter import FLOAT, Emitter, Word
-from .margin import MOST, MOST_STRIDE, planes_of, with_margin
+from .margin import MOST, MOST_STRIDE, Planes, planes_of, with_margin
 from .registry import native
 from .taps import SINGLE, Phase, distances, margins, plain
 from .tensor import Tensor
@@ -47,6 +47,8 @@ def windowed(emitter: Emitter, node: Node, x: Tensor, include: bool | None) -> T
     high, sides = margins((rows,), planes.h), margins((columns,), planes.w)
     if planes.n * planes.c * (planes.h + sum(high)) * (planes.w + sum(sides) + emitter.lanes) > MOST:
         return None
+    if not any((*high, *sides)):
+        planes, rows, columns = _as_one_row(planes, rows, columns)
     n_taps = rows.n_taps * columns.n_taps
     copy, across = columns.count < emitter.lanes or planes.strides[3] != 1, 0
     if _go_apart(columns) and not (copy or any((*high, *sides))):
@@ -68,6 +70,15 @@ def windowed(emitter: Emitter, node: Node, x: Tensor, include: bool | None) -> T
     words += [planes.strides[0], planes.strides[1], rows.stride * planes.strides[2], across, columns.stride]
     emitter.emit("pool", words, y.size * n_taps)
     return y
+
+
+def _as_one_row(planes: Planes, rows: Phase, columns: Phase) -> tuple[Planes, Phase, Phase]:
+    """Planes whose windows lie each in a row and cover it: one row of them all, which fills more lanes."""
+    apart = rows.n_taps == rows.stride == 1 and rows.start == 0 and rows.count == planes.h
+    if not apart or planes.strides[2:] != (planes.w, 1) or planes.w != columns.count * columns.stride:
+        return planes, rows, columns
+    longer = planes._replace(h=1, w=planes.h * planes.w)
+    return longer, SINGLE, columns._replace(count=planes.h * columns.count)
 
 
 def _go_apart(columns: Phase) -> bool:
