@@ -57,6 +57,22 @@ def test_products_are_of_floats(dtype: type, zero: str) -> None:
     assert left(b, (3, 5), (2, 4, 9)) == set()
 
 
+@pytest.mark.parametrize("others", ["none", "output", "cast"])
+def test_products_with_an_integer_bias(others: str) -> None:
+    """Added before the cast, as onnxruntime's quantizer of 2020 did; whoever else reads the integers keeps them."""
+    b = Written(9)
+    q, scale, point = b.node("DynamicQuantizeLinear", b.input("y", "B", 4, "T"), outputs=3)
+    whole = b.node("ConvInteger", q, b.constant(bytes_of(b, np.int8, 6, 4, 3)), point, pads=[1, 1])
+    bias = b.node("Floor", b.node("Div", b.constant(np.arange(6, dtype=np.float32).reshape(1, 6, 1)), scale))
+    summed = b.node("Add", b.node("Cast", bias, to=TensorProto.INT32), whole)
+    b.output(b.node("Mul", b.node("Cast", summed, to=FLOAT), scale))
+    if others == "output":
+        b.output(summed)
+    if others == "cast":
+        b.output(b.node("Cast", summed, to=TensorProto.INT64))
+    assert left(b, (2, 4, 9)) == (set() if others == "none" else {"ConvInteger"})
+
+
 def test_bytes_that_others_read_stay_bytes() -> None:
     b = Written(2)
     q, scale, point = b.node("DynamicQuantizeLinear", b.input("x", "B", 5), outputs=3)

@@ -1,7 +1,8 @@
 """Products of quantised tensors become products of the floats that hold the same whole numbers.
 
-* MatMulInteger and ConvInteger that are only cast to float: MatMul and Conv of ``a - a_zero_point`` and weights that
-  are centred once; as integers, their sums would be rounded to float32 after, not before they are added up
+* MatMulInteger and ConvInteger that are only cast to float, at once or with an integer bias added: MatMul and Conv of
+  ``a - a_zero_point`` and weights that are centred once; as integers, their sums would be rounded to float32 after, not
+  before they are added up
 * DynamicQuantizeLinear: ``clip(round(x / scale), -zero_point, 255 - zero_point)`` for such products, and for others
   bytes of it
 * QLinearMatMul and QLinearConv: QuantizeLinear of such a product; MatMulIntegerToFloat and DynamicQuantizeMatMul, which
@@ -13,6 +14,8 @@ So a step of float32 takes the place of several on bytes, and what is done to fl
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -49,8 +52,8 @@ def unquantise(graph: Graph, known: Known, names: Names | None = None) -> int:
 class _Pass:
     """One graph.
 
-    `floats` are the products by the names that they had as integers, `centred` what DynamicQuantizeLinear makes, less
-    its zero point, and the name of that, by the name of the bytes.
+    `floats` are the products, and sums of them with others, by the names that they had as integers, `centred` what
+    DynamicQuantizeLinear makes, less its zero point, and the name of that, by the name of the bytes.
     """
 
     def __init__(self, graph: Graph, known: Known, names: Names) -> None:
@@ -68,6 +71,9 @@ class _Pass:
             if id(node) in self.products:
                 self._product(node)
                 return True
+            if node.op == "Add" and not self.floats.keys().isdisjoint(node.inputs):
+                self._sum(node)
+                return True
             if node.op == "Cast" and node.inputs[0] in self.floats and node.attrs.get("to") == _FLOAT:
                 self.writer.node("Identity", [self.floats[node.inputs[0]]], node.outputs[0], node.outputs[0])
                 return True
@@ -84,13 +90,25 @@ class _Pass:
         return False
 
     def _is_product(self, node: Node) -> bool:
-        """Whether it is one of integers by known weights, all of whose users cast it to float."""
-        if node.domain or node.op not in _PRODUCTS or not node.output(0) or node.outputs[0] in self.outputs:
+        """Whether it is one of integers by known weights, all of whose users cast it to float, or a sum with it."""
+        if node.domain or node.op not in _PRODUCTS or not node.output(0):
             return False
         users = self.users.get(node.outputs[0], [])
-        if not all(u.op == "Cast" and not u.domain and u.attrs.get("to") == _FLOAT for u in users):
+        sums = [user for user in users if user.op == "Add" and not user.domain]
+        if not all(self._is_cast(sum_.outputs[0]) for sum_ in sums) or not self._is_cast(node.outputs[0], sums):
             return False
         return self._multiplies(node, _PRODUCTS[node.op], node.input(0), node.input(2), node.input(1), node.input(3))
+
+    def _is_cast(self, name: str, but: Sequence[Node] = ()) -> bool:
+        """Whether all users of a value, aside from some, cast it to float."""
+        users = [user for user in self.users.get(name, []) if all(user is not other for other in but)]
+        cast = all(u.op == "Cast" and not u.domain and u.attrs.get("to") == _FLOAT for u in users)
+        return cast and name not in self.outputs
+
+    def _sum(self, node: Node) -> None:
+        """Add with a product among its operands."""
+        given = [self.floats.get(name) or self.writer.node("Cast", [name], name, to=_FLOAT) for name in node.inputs]
+        self.floats[node.outputs[0]] = self.writer.node("Add", given, node.outputs[0])
 
     def _multiplies(self, node: Node, op: str, x: str, x_zero: str, w: str, w_zero: str) -> bool:
         """Whether `node` is known to be a product `op` of bytes by constant ones, and how to centre them."""
