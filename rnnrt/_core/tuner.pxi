@@ -3,8 +3,8 @@
 
 cdef enum:
     FIRST = 8                      # runs that look at both ways
-    TRY_OFTEN = 24                 # runs from one look at the slower way to the next
-    TRY_SELDOM = 512               # where it takes more than twice as long
+    TRY = 24                       # runs from one look at the slower way to the next, times how much slower it is: a 24th in all
+    TRY_SELDOM = 512               # but no more than these
 
 
 @cython.final
@@ -12,10 +12,12 @@ cdef class Tuner:
     """Whether the runs of a segment are faster with threads or without, by the time that they took."""
 
     cdef int64_t runs
+    cdef int64_t next              # run that looks at the slower way again: soon, as something may have held up the first ones
     cdef int64_t taken[2]          # nanoseconds without and with threads; 0: not known
 
     def __cinit__(self):
         self.runs = self.taken[0] = self.taken[1] = 0
+        self.next = 2 * FIRST
 
     cpdef bint shared(self):
         """Whether the next run is to use threads."""
@@ -24,9 +26,10 @@ cdef class Tuner:
         self.runs += 1
         if n < FIRST:
             return n % 3 != 2
-        if n % (TRY_SELDOM if self.taken[not faster] > 2 * self.taken[faster] else TRY_OFTEN) == 0:
-            return not faster
-        return faster
+        if n < self.next:
+            return faster
+        self.next = n + max(TRY, min(TRY_SELDOM, TRY * self.taken[not faster] // max(self.taken[faster], <int64_t> 1)))
+        return not faster
 
     cpdef int took(self, bint shared, int64_t ns) except -1:
         """Learn from a run; the first one, for which workers are hired, does not count.
