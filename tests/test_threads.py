@@ -28,6 +28,7 @@ SHAPES = {
     "units, uneven": {"T": 30, "B": 3, "I": 17, "H": 145},
     "directions": {"T": 30, "B": 2, "I": 40, "H": 96, "D": 2},
     "directions and rows": {"T": 12, "B": 17, "I": 30, "H": 70, "D": 2},
+    "directions in turn": {"T": 6, "B": 2, "I": 20, "H": 500, "D": 2},
     "too little": {"T": 2, "B": 1, "I": 3, "H": 4},
 }
 FORMS = {

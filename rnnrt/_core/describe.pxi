@@ -29,4 +29,6 @@ def choice_of(size_t function, size_t words):
     if s.n_threads > 1:
         split = "units" if first.n_parts > 1 else "rows" if team.n_jobs > s.n_directions else "directions"
         parts.append(f"{min(s.n_threads, team.n_jobs)} threads by {split}")
+        if team.n_jobs > s.n_threads:
+            parts.append("one direction after the other")
     return ", ".join(parts)

@@ -24,6 +24,7 @@ from rnnrt.errors import InputError, ModelError, UnsupportedError
 
 cdef extern from "cpu.h" nogil:
     bint rt_cpu_has(const char *isa)
+    long rt_l2_bytes()
     long rt_cached_bytes()
     uint64_t rt_fp_enter()
     void rt_fp_leave(uint64_t old)

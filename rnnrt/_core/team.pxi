@@ -50,6 +50,15 @@ cdef int useful_threads(const rt_kernels *kernels, const rt_layer *layers, int n
     return <int> max(1.0, min(<double> min(threads, MAX_MEMBERS), n_directions * (n_time * step + inputs) / THREAD_NS))
 
 
+cdef bint in_turn(const rt_kernels *kernels, const rt_layer *layer, int n_batch, int threads) noexcept nogil:
+    """Whether directions had better follow one another, each shared out by units: reading weights is what takes the time, and
+    those of a direction go into the threads' L2 caches together, but not into one."""
+    cdef double size = <double> layer.n_hidden * layer.w.n_gates * layer.n_hidden * kernels.element_size
+    if size <= rt_cached_bytes() or size > <double> threads * rt_l2_bytes():
+        return False
+    return multiply_ns(layer, layer.n_hidden, n_batch) < reading_ns(kernels, layer, layer.n_hidden)
+
+
 cdef void take_rows(rt_call *call, int first, int n_rows, int element_size) noexcept nogil:
     """Narrow a call to some rows of its batch."""
     call.n_batch = n_rows
@@ -105,11 +114,14 @@ cdef size_t plan_team(team_t *team, const rt_layer *layers, int n_directions, rt
     """The jobs of a call on that many threads, placed from address 0; returns the size of the workspace."""
     cdef size_t size = 0
     cdef int d
+    cdef int each = max(1, threads // n_directions)
+    if n_directions > 1 and in_turn(team.kernels, layers, calls[0].n_batch, threads):
+        each = threads                 # a member's jobs are of one direction after the other
     team.n_jobs = 0
     memset(team.barriers, 0, sizeof(team.barriers))
     for d in range(n_directions):
         calls[d].work = <char *> size
-        size += share_out(team, &layers[d], &calls[d], d, max(1, threads // n_directions))
+        size += share_out(team, &layers[d], &calls[d], d, each)
     return size
 
 
