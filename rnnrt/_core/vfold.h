@@ -61,7 +61,8 @@ static inline vi v_lanes(int n) {
 static inline vf v_load_every(const real *p, ptrdiff_t stride, int n) {
 #if defined(__AVX512F__)
     const __m512i u = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    if (n == LANES && stride < 1 << 24) return _mm512_i32gather_ps(_mm512_mullo_epi32(u, _mm512_set1_epi32((int)stride)), p, 4);
+    if (n == LANES && stride < 1 << 24 && stride > -(1 << 24))
+        return _mm512_i32gather_ps(_mm512_mullo_epi32(u, _mm512_set1_epi32((int)stride)), p, 4);
 #endif
     real t[LANES] = {0};
     for (int u = 0; u < n; u++) t[u] = p[u * stride];
