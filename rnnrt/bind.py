@@ -116,24 +116,20 @@ class Binding:
 
     def start(self, signature: Signature) -> program.Segment:
         """The first segment for inputs of these dtypes and shapes."""
-        place = _Place([], 1 + len(signature), len(signature))
-        values = self.plan.constants()
-        place.levels.append(_Level(self.plan, values))
-        for k, entry in enumerate(signature):
-            value = Opaque(k) if entry is None else _placed(entry, 1 + k)
-            values[1 + k] = self._counted(self.plan, 1 + k, value)
-        return self._segment(place)
+        return self._first(signature)
 
     def whole(self, entries: Sequence[tuple[np.dtype, tuple[int, ...]] | np.ndarray]) -> program.Segment | None:
         """The one segment for inputs of these dtypes and shapes, or of known arrays; None if there are several."""
+        segment = self._first(entries)
+        return segment if type(segment.terminal) is End else None
+
+    def _first(self, entries: Sequence[Any]) -> program.Segment:
         place = _Place([], 1 + len(entries), len(entries))
         values = self.plan.constants()
         place.levels.append(_Level(self.plan, values))
         for k, entry in enumerate(entries):
-            value = constant(entry) if isinstance(entry, np.ndarray) else _placed(entry, 1 + k)
-            values[1 + k] = self._counted(self.plan, 1 + k, value)
-        segment = self._segment(place)
-        return segment if type(segment.terminal) is End else None
+            values[1 + k] = self._counted(self.plan, 1 + k, _input(entry, k))
+        return self._segment(place)
 
     def _segment(self, place: _Place) -> program.Segment:
         """The segment of the steps that come next."""
@@ -301,6 +297,13 @@ class Binding:
         segment = program.Segment(emitter.steps, size, peak, base, n_bases, terminal, emitter.keep, drops, self.threads)
         after = _Place(place.levels, n_bases, place.n_objects + n_results, place.held.difference(drops))
         return segment, after
+
+
+def _input(entry: Any, k: int) -> Any:
+    """Input `k` as it is known: an array, one of a dtype and shape, or None for what is no array of numbers."""
+    if entry is None:
+        return Opaque(k)
+    return constant(entry) if isinstance(entry, np.ndarray) else _placed(entry, 1 + k)
 
 
 def _placed(entry: tuple[np.dtype, tuple[int, ...]], base: int) -> Tensor:

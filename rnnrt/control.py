@@ -220,16 +220,15 @@ class Scan(Repeated):
         if len(lengths) != 1:
             raise InputError(f"{label}: expected scanned inputs of one length, got {sorted(lengths)}")
         length = lengths.pop()
-        if length:
-            first = [*carried, *(np.asarray(value[0]) for value in scanned), *outer]
-            at_once = self.at_once(first, length, False, scanned, self.in_back)
-            if at_once is not None:
-                ordered = [s[::-1] if back else s for s, back in zip(at_once[1], self.out_back, strict=True)]
-                moved = (np.moveaxis(s, 0, axis) for s, axis in zip(ordered, self.out_axes, strict=True))
-                return [*at_once[0], *moved]
-        else:
+        if not length:
             first = [*carried, *(np.zeros(value.shape[1:], value.dtype) for value in scanned), *outer]
             return [*carried, *self.nothing(first, self.out_axes)]
+        first = [*carried, *(np.asarray(value[0]) for value in scanned), *outer]
+        at_once = self.at_once(first, length, False, scanned, self.in_back)
+        if at_once is not None:
+            ordered = [s[::-1] if back else s for s, back in zip(at_once[1], self.out_back, strict=True)]
+            moved = (np.moveaxis(s, 0, axis) for s, axis in zip(ordered, self.out_axes, strict=True))
+            return [*at_once[0], *moved]
         turned = [value[::-1] if back else value for value, back in zip(scanned, self.in_back, strict=True)]
         stacks: list[list[Any]] = [[] for _ in range(self.n_stacked)]
         for k in range(length):

@@ -3,6 +3,7 @@
 cdef extern from "ops.h" nogil:
     ctypedef struct rt_ref:
         int64_t base, offset
+    char *rt_at(char *const *values, rt_ref ref)
     enum:
         RT_OK, RT_BAD_LENGTH
 
@@ -21,12 +22,8 @@ cdef struct bound_t:                   # the words of a step
     placed_t x, h0, c0, y, y_h, y_c
 
 
-cdef inline char *address(char *const *values, rt_ref at) noexcept nogil:
-    return <char *> (<size_t> values[at.base] + <size_t> at.offset)
-
-
 cdef inline char *of_direction(char *const *values, const placed_t *a, int d, ptrdiff_t element) noexcept nogil:
-    cdef char *p = address(values, a.at)
+    cdef char *p = rt_at(values, a.at)
     return NULL if p == NULL else p + d * a.stride_d * element
 
 
@@ -36,7 +33,7 @@ cdef void fill_call(const bound_t *s, char *const *values, int d, rt_call *call)
     call.n_time, call.n_batch = <int> s.n_time, <int> s.n_batch
     call.reverse = s.reverse or d == 1
     call.x, call.ldx_t, call.ldx_b = of_direction(values, &s.x, d, element), s.x.stride_t, s.x.stride_b
-    call.lengths = <const int *> address(values, s.lengths)
+    call.lengths = <const int *> rt_at(values, s.lengths)
     call.h0, call.ldh0 = of_direction(values, &s.h0, d, element), s.h0.stride_b
     call.c0, call.ldc0 = of_direction(values, &s.c0, d, element), s.c0.stride_b
     call.y, call.ldy_t, call.ldy_b = of_direction(values, &s.y, d, element), s.y.stride_t, s.y.stride_b
@@ -48,8 +45,8 @@ cdef void fill_call(const bound_t *s, char *const *values, int d, rt_call *call)
 
 cdef int run_bound(const int64_t *words, char *const *values, int part, int n_parts) noexcept nogil:
     cdef const bound_t *s = <const bound_t *> words
-    cdef const int *lengths = <const int *> address(values, s.lengths)
-    cdef char *work = address(values, s.workspace)
+    cdef const int *lengths = <const int *> rt_at(values, s.lengths)
+    cdef char *work = rt_at(values, s.workspace)
     cdef rt_call calls[2]
     cdef int b, d
     if lengths != NULL:

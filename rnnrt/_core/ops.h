@@ -14,6 +14,8 @@ typedef struct {
 
 #define RT_AT(type, values, ref) ((type *)((uintptr_t)(values)[(ref).base] + (uintptr_t)(ref).offset))
 
+static inline char *rt_at(char *const *values, rt_ref ref) { return RT_AT(char, values, ref); }
+
 enum { RT_OK, RT_BAD_INDEX, RT_BAD_LENGTH, RT_BAD_DIVISOR }; /* program.pyx has the sentences for them */
 
 /* Runs part `part` of `n_parts` of a step (0 of 1 for the whole); returns RT_OK or what is wrong with the values. A step that

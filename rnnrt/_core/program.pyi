@@ -158,12 +158,10 @@ class Stepper:
 
 @final
 class RepeatedBody:
-    segment: Segment
     function: int
     address: int
     size: int
     threads: bool
-    n: int
     def __init__(
         self,
         body: Segment,

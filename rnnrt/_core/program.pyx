@@ -41,6 +41,7 @@ cdef extern from "ops.h" nogil:
     ctypedef int (*rt_op_run)(const int64_t *, char *const *, int, int) noexcept nogil
     ctypedef struct rt_ref:
         int64_t base, offset
+    char *rt_at(char *const *values, rt_ref ref)
     ctypedef struct rt_op:
         const char *name
         rt_op_run run

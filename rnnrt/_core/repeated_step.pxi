@@ -33,10 +33,6 @@ cdef char *lay_out(const body_t *body, char *work, repeat_t *r, char **arena, ch
     return work
 
 
-cdef inline char *at(char *const *values, rt_ref ref) noexcept nogil:
-    return <char *> (<size_t> values[ref.base] + <size_t> ref.offset)
-
-
 cdef void begin(const body_t *body, const rt_ref *given, char *const *values, repeat_t *r) noexcept nogil:
     """The addresses of the first iteration; but for what a Loop counts and asks, all are given."""
     cdef int first_in = 1 + 2 * body.counted
@@ -44,9 +40,9 @@ cdef void begin(const body_t *body, const rt_ref *given, char *const *values, re
     cdef int k
     r.values[0] = NULL
     for k in range(body.n_taken):
-        r.values[first_in + k] = at(values, given[k])
+        r.values[first_in + k] = rt_at(values, given[k])
     for k in range(body.n_made):
-        r.values[first_out + k] = at(values, given[body.n_taken + k])
+        r.values[first_out + k] = rt_at(values, given[body.n_taken + k])
     for k in range(body.n_carried):
         r.carried[k].taken, r.carried[k].given = first_in + k, first_out + k
     for k in range(body.n_slices):
@@ -65,7 +61,7 @@ cdef void aim_carried(const body_t *body, const repeat_t *r, const rt_ref *made,
     cdef char *place
     for k in range(body.n_carried):
         place = take_bytes(&spare, body.carried_bytes[k])
-        r.values[r.carried[k].given] = at(values, made[k]) if last else place
+        r.values[r.carried[k].given] = rt_at(values, made[k]) if last else place
 
 
 cdef int run_repeated(const int64_t *words, char *const *values, int part, int n_parts) noexcept nogil:
@@ -83,7 +79,7 @@ cdef int run_repeated(const int64_t *words, char *const *values, int part, int n
     cdef char *arena
     cdef char *spare
     memset(&r, 0, sizeof(r))
-    lay_out(body, at(values, refs[0]), &r, &arena, &spare)
+    lay_out(body, rt_at(values, refs[0]), &r, &arena, &spare)
     r.steps, r.n_steps, r.n_carried, r.n_slices = body.steps, body.n_steps, body.n_carried, body.n_slices
     begin(body, refs + 1, values, &r)
     r.values[body.arena_base] = arena
@@ -125,10 +121,9 @@ cdef class RepeatedBody:
     cdef body_t body
     cdef ptrdiff_t *moves
     cdef size_t *carried_bytes
-    cdef readonly Segment segment
+    cdef Segment segment               # which `body` points into
     cdef readonly size_t function, address, size
     cdef readonly bint threads
-    cdef readonly int64_t n
 
     def __cinit__(self):
         self.moves, self.carried_bytes = NULL, NULL
@@ -144,7 +139,7 @@ cdef class RepeatedBody:
         cdef char *arena
         cdef char *spare
         cdef int k
-        self.segment, self.n = body, n
+        self.segment = body
         b.steps, b.n_steps, b.n_bases = body.steps, body.n_steps, body.n_bases
         b.arena_base, b.first_base, b.arena_bytes = body.arena_base, body.first_base, body.arena_size
         b.n, b.n_carried, b.counted, b.n_scanned = n, n_carried, counted, <int> len(scanned)

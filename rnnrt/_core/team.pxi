@@ -26,9 +26,14 @@ cdef void run_jobs(void *arg, int member) noexcept nogil:
         k += team.n_members
 
 
+cdef double weight_bytes(const rt_kernels *kernels, const rt_layer *layer, int n_k) noexcept nogil:
+    """Of n_k inputs."""
+    return <double> n_k * layer.w.n_gates * layer.n_hidden * kernels.element_size
+
+
 cdef double reading_ns(const rt_kernels *kernels, const rt_layer *layer, int n_k) noexcept nogil:
     """About the time that reading the weights of n_k inputs takes."""
-    cdef double size = <double> n_k * layer.w.n_gates * layer.n_hidden * kernels.element_size
+    cdef double size = weight_bytes(kernels, layer, n_k)
     return size / (FAR_RATE if size > rt_cached_bytes() else NEAR_RATE)
 
 
@@ -53,7 +58,7 @@ cdef int useful_threads(const rt_kernels *kernels, const rt_layer *layers, int n
 cdef bint in_turn(const rt_kernels *kernels, const rt_layer *layer, int n_batch, int threads) noexcept nogil:
     """Whether directions had better follow one another, each shared out by units: reading weights is what takes the time, and
     those of a direction go into the threads' L2 caches together, but not into one."""
-    cdef double size = <double> layer.n_hidden * layer.w.n_gates * layer.n_hidden * kernels.element_size
+    cdef double size = weight_bytes(kernels, layer, layer.n_hidden)
     if size <= rt_cached_bytes() or size > <double> threads * rt_l2_bytes():
         return False
     return multiply_ns(layer, layer.n_hidden, n_batch) < reading_ns(kernels, layer, layer.n_hidden)

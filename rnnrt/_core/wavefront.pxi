@@ -35,8 +35,8 @@ cdef void run_chunk(const link_t *link, char *const *values, int chunk, int step
     cdef const bound_t *s = &link.bound
     cdef ptrdiff_t element = s.kernels.element_size
     cdef ptrdiff_t first = <ptrdiff_t> chunk * steps
-    cdef char *h = address(values, link.h)
-    cdef char *c = address(values, link.c)
+    cdef char *h = rt_at(values, link.h)
+    cdef char *c = rt_at(values, link.c)
     cdef rt_call call
     fill_call(s, values, 0, &call)
     call.n_time = <int> min(<ptrdiff_t> steps, s.n_time - first)
@@ -51,7 +51,7 @@ cdef void run_chunk(const link_t *link, char *const *values, int chunk, int step
         call.ldy_h = call.ldy_c = s.layers[0].n_hidden
     if s.layers[0].kind != RT_LSTM:
         call.c0, call.y_c = NULL, NULL
-    call.work = address(values, s.workspace)
+    call.work = rt_at(values, s.workspace)
     s.kernels.run(s.layers, &call)
 
 
@@ -80,7 +80,7 @@ cdef int run_wavefront(const int64_t *words, char *const *values, int part, int 
         links = <const link_t *> (words + sizeof(wavefront_t) // sizeof(int64_t))
         for k in range(<int> (<const wavefront_t *> words).n_layers):
             fill_call(&links[k].bound, values, 0, &call)
-            call.work = address(values, links[k].bound.workspace)
+            call.work = rt_at(values, links[k].bound.workspace)
             links[k].bound.kernels.run(links[k].bound.layers, &call)
         return RT_OK
     q.words, q.values = <const wavefront_t *> words, values

@@ -107,7 +107,8 @@ class _Repetition:
         entries += [t.value if t.value is not None else (t.dtype, t.shape) for t in self.outer]
         segment = self.what.body.binding.whole(entries)
         n_own = 1 if start else 0
-        if segment is None or not self._goes(segment, carried, n_own):
+        work = 0 if segment is None else self.n * (segment.work + _CALLING * segment.n_steps)
+        if segment is None or work > MOST_WORK or not _goes_on(segment, carried, n_own):
             return None
         taken = [emitter.contiguous(t.force(emitter)) for t in carried]
         taken += [s.first(emitter) for s in self.slices]
@@ -126,20 +127,11 @@ class _Repetition:
             *made,
             *(s.first(emitter) for s in stacks),
         ]
-        step = emitter.emit(body.function, words, self.n * (segment.work + _CALLING * segment.n_steps))
+        step = emitter.emit(body.function, words, work)
         step.name, step.body = "repeat", (segment, self.n)
         step.threads = emitter.threads if body.threads else 1
         emitter.keep.append(body)
         return (*made, *(s.tensor for s in stacks))
-
-    def _goes(self, segment: Segment, carried: list[Tensor], n_own: int) -> bool:
-        """Whether the body hands on what it takes, for as long as it is asked, in reasonable time."""
-        outputs = segment.terminal.outputs
-        if None in outputs or outputs[n_own : n_own + len(carried)] != [(t.dtype, t.shape) for t in carried]:
-            return False
-        if n_own and (segment.terminal.known[0] is None or not segment.terminal.known[0].all()):
-            return False
-        return self.n * (segment.work + _CALLING * segment.n_steps) <= MOST_WORK
 
     def _stack(self, emitter: Emitter, k: int, dtype: np.dtype, shape: Shape) -> _Slices:
         """The k-th stacked output, as the node has it."""
@@ -153,3 +145,11 @@ class _Repetition:
         slices = _Slices(moved, axis, back)
         slices.step = (-y.strides[0] if back else y.strides[0]) * dtype.itemsize
         return slices
+
+
+def _goes_on(segment: Segment, carried: list[Tensor], n_own: int) -> bool:
+    """Whether a body hands on what it takes, for as long as it is asked."""
+    outputs, known = segment.terminal.outputs, segment.terminal.known
+    if None in outputs or outputs[n_own : n_own + len(carried)] != [(t.dtype, t.shape) for t in carried]:
+        return False
+    return not n_own or (known[0] is not None and bool(known[0].all()))
