@@ -12,6 +12,7 @@ from ops_util import run_op
 from oracle import ACTIVATIONS
 
 import rnnrt.native.conv
+import rnnrt.native.conv_winograd
 import rnnrt.native.pool
 from rnnrt.native.taps import plain
 
@@ -109,6 +110,61 @@ def test_convolutions(isa: str, tiling: str, op: str, monkeypatch: pytest.Monkey
         assert np.array_equal(bound.run(y, parts=3), whole), "bits depend on the number of parts"
         tried += 1
     assert tried > 30
+
+
+PATCHED = list(
+    itertools.product((1, 2, 3), (1, 3, 17, 40), (2, 3, 4, 7), (2, 3, 5, 16, 17, 33, 70), (1, 7, 16, 17, 70))
+)
+"""Images, channels, rows and columns of outputs, output channels."""
+
+
+@pytest.mark.parametrize("room", [1 << 18, 1500, 20000])
+def test_patches(isa: str, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convolutions of 3x3 taps by patches, in one group and in many, whole and in parts."""
+    monkeypatch.setattr(rnnrt.native.conv, "sparing", lambda patches, sums: True)
+    monkeypatch.setattr(rnnrt.native.conv_winograd, "ROOM", room)
+    for seed, (n, c, height, width, m) in enumerate(PATCHED[room % 7 :: 7]):
+        rng = np.random.default_rng(seed)
+        pads = [int(p) for p in rng.integers(0, 3, 4)]
+        h, w = height + 2 - pads[0] - pads[2], width + 2 - pads[1] - pads[3]
+        if h < 3 or w < 3 or c == m == 1:
+            continue
+        x, weights = strided(rng, (n, c, h, w)), rng.standard_normal((m, c, 3, 3)).astype(np.float32)
+        b = rng.standard_normal(m).astype(np.float32) if seed % 3 else None
+        bound = Bound(isa, threads=3)
+        y = bound.node("Conv", x, weights, b, known=(1, 2), pads=pads)
+        assert [step.op for step in bound.steps] == ["conv_winograd"]
+        inputs = [x, weights, b]
+        whole = bound.run(y)
+        close(whole, expected("Conv", inputs, {"pads": pads}), inputs)
+        assert np.array_equal(bound.run(y, parts=3), whole), "bits depend on the number of parts"
+        y.producer.words[y.producer.epilogue] = ORDER.index("relu")
+        np.testing.assert_array_equal(bound.run(y), np.maximum(whole, 0))
+
+
+def test_patches_keep_what_is_not_finite_to_the_outputs_that_read_it(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where sums of finite inputs would overflow; weights that are not finite are left to sums over taps."""
+    rng = np.random.default_rng(7)
+    for bad in (np.nan, np.inf, -np.inf, 3.1e38):
+        x = rng.standard_normal((2, 5, 9, 23)).astype(np.float32)
+        w, b = rng.standard_normal((19, 5, 3, 3)).astype(np.float32) * 0.1, rng.standard_normal(19).astype(np.float32)
+        x[0, 2, 4, 6:8] = x[1, 4, 0, 22] = bad
+        found = []
+        for patches in (True, False):
+            monkeypatch.setattr(rnnrt.native.conv, "sparing", lambda a, b, patches=patches: patches)
+            bound = Bound(isa)
+            y = bound.node("Conv", x, w, b, known=(1, 2), pads=[1, 1, 1, 1])
+            assert (bound.steps[-1].op == "conv_winograd") == patches
+            found.append(bound.run(y))
+        np.testing.assert_array_equal(np.isnan(found[0]), np.isnan(found[1]))
+        np.testing.assert_array_equal(np.isinf(found[0]), np.isinf(found[1]))
+        np.testing.assert_allclose(found[0], found[1], 1e-5, 1e-5)
+    monkeypatch.setattr(rnnrt.native.conv, "sparing", lambda a, b: True)
+    for weight in (np.nan, np.inf, 1e37):
+        w[3, 1, 2, 0] = weight
+        bound = Bound(isa)
+        bound.node("Conv", x, w, b, known=(1, 2), pads=[1, 1, 1, 1])
+        assert bound.steps[-1].op != "conv_winograd"
 
 
 @pytest.mark.parametrize("height", [2, 3, 4, 7])

@@ -15,6 +15,7 @@
 #include "op_conv_pad.h"
 #include "op_conv_planes.h"
 #include "op_conv_positions.h"
+#include "op_conv_winograd.h"
 #include "op_pool.h"
 #include "op_move.h"
 #include "op_resample.h"
@@ -38,6 +39,7 @@ static const rt_op op_list[] = {
     {"integers", op_integers, 0, 1},
     {"conv_positions", op_conv_positions, 0, 1},
     {"conv_channels", op_conv_channels, 0, 1},
+    {"conv_winograd", op_conv_winograd, 0, 1},
     {"conv_planes", op_conv_planes, 0, 1},
     {"conv_pad", op_conv_pad, 0, 1},
     {"pool", op_pool, RT_WORDS(rt_pool_step), 1},

@@ -1,4 +1,4 @@
-"""Conv and ConvTranspose in one and two dimensions: op_conv_positions.h or op_conv_channels.h, by the shapes.
+"""Conv and ConvTranspose in one and two dimensions: op_conv_positions.h, _channels.h or _winograd.h, by the shapes.
 
 X is (N, C, *sizes), Y is (N, M, *out); weights are known before the run, float32 throughout.
 """
@@ -16,6 +16,7 @@ from ..graph import Node
 from ..ops.arguments import integer
 from ..ops.conv_transpose import Placement
 from ..ops.windows import Windows
+from . import conv_winograd
 from .conv_planes import convolve_planes
 from .emitter import FLOAT, Emitted, Emitter, Word
 from .margin import MOST, MOST_STRIDE, Margin, Planes, cropped, margin, planes_of, with_margin
@@ -123,7 +124,10 @@ def convolve(
         sums = sums._replace(rows=rows)
     if sums.m == 1 and sums.channels == 1:
         return convolve_planes(emitter, planes, w, b, sums, shape)
-    plan, sums = choose(emitter.lanes, sums, planes, any(across))
+    by_patches = conv_winograd.fits(sums) and conv_winograd.finite(emitter, w)
+    plan, sums = choose(emitter.lanes, sums, planes, any(across), by_patches)
+    if plan is None:
+        return convolve_patches(emitter, planes, w, b, sums, shape)
     copy = None
     source = planes
     if plan.wide:
@@ -150,14 +154,36 @@ def merged(sums: Sums, x: Planes) -> int | None:
     return rows.count * columns.count
 
 
-def choose(lanes: int, sums: Sums, x: Planes, padded: bool) -> tuple[Tiling, Sums]:
-    """The cheaper tiling, and the sums as it takes them; `padded`: rows get margins, so that they lie apart."""
-    blocks, block, _, panels, panel, widest, highest = _tiles(lanes, sums.m)
+def convolve_patches(
+    emitter: Emitter, x: Planes, w: Tensor, b: Tensor | None, sums: Sums, shape: tuple[int, ...]
+) -> Tensor:
+    """Emit the step for an output of `shape` by patches of it."""
+    lanes = emitter.lanes
+    *_, panels, panel, _, _ = _tiles(lanes, sums.m)
+
+    def make(value: np.ndarray) -> np.ndarray:
+        return conv_winograd.transformed(pack(value, sums, panel, lanes), sums.channels, sums.m, panel * lanes, lanes)
+
+    assert w.value is not None
+    weights = emitter.packed(("patches", lanes, panel), w.value, make)
+    y = emitter.empty(shape)
+    y.producer = conv_winograd.emit(emitter, x, b, weights, y, sums, panel, panels)
+    return y
+
+
+def choose(lanes: int, sums: Sums, x: Planes, padded: bool, by_patches: bool) -> tuple[Tiling | None, Sums]:
+    """The cheapest tiling, and the sums as it takes them; `padded`: rows get margins, so that they lie apart.
+
+    None says that patches are cheaper, if `by_patches` allows them.
+    """
+    blocks, block, vectors, panels, panel, widest, highest = _tiles(lanes, sums.m)
     wide, tall = _costs(lanes, sums, x, padded)
     fewer = inside(sums, x.h)
     if fewer is not None:
         less = _costs(lanes, fewer, x, padded)[1]
         fewer, tall = (fewer, less) if less < tall else (None, tall)
+    if by_patches and sparing(conv_winograd.cost(lanes, sums, panel, panels, vectors), min(wide, tall)):
+        return None, sums
     if cheaper(wide, tall):
         return Tiling(True, block, blocks, widest), sums
     return Tiling(False, panel, panels, highest), fewer or sums
@@ -202,6 +228,11 @@ def _tiles(lanes: int, m: int) -> tuple[int, int, int, int, int, int, int]:
 def cheaper(positions: float, channels: float) -> bool:
     """Whether positions in the lanes cost less."""
     return positions <= channels
+
+
+def sparing(patches: float, sums: float) -> bool:
+    """Whether patches cost less than sums over taps, by enough to be worth their rounding errors."""
+    return patches < 0.9 * sums
 
 
 def cycles(rows: float, vectors: float) -> float:

@@ -179,6 +179,52 @@ static void check_pad(int w, int stride) {
     end_case();
 }
 
+/* U of one channel's nine weights. */
+static void filter_taps(const real *g, double u[16]) {
+    static const double G[4][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
+    for (int f = 0; f < 16; f++) {
+        u[f] = 0;
+        for (int k = 0; k < 9; k++) u[f] += G[f / 4][k / 3] * G[f % 4][k % 3] * g[k];
+    }
+}
+
+/* By patches, in units of `run` rows and `slab` columns of them, some units a group; one input of some is infinite. */
+static void check_winograd(int w, int m, int block, int run_rows, int slab, int kind) {
+    rt_window v = window(w, m, 1);
+    v.dilation = 1, v.oh = v.h + v.top + 1 - 2, v.ow = w + v.left + 1 - 2;
+    const int vectors = (m + LANES - 1) / LANES, rows = (v.oh + 1) / 2, columns = (v.ow + 1) / 2, n_parts = 3;
+    begin_case("conv_winograd, w %d, m %d, block %d, units of %d by %d", w, m, block, run_rows, slab);
+    real *x = input(v.n * v.c * v.h * w);
+    const real *bias = input(m), *weights = input(m * v.c * 9);
+    real *packed = input(vectors * LANES * v.c * 16), *y = output(v.n * m * v.oh * v.ow);
+    if (m % 2) x[2] = INFINITY;
+    for (int j = 0; j < vectors * LANES; j++)
+        for (int c = 0; c < v.c; c++) {
+            const int begin = j / (block * LANES) * block * LANES;
+            const int own = vectors * LANES - begin < block * LANES ? vectors * LANES - begin : block * LANES;
+            double u[16] = {0};
+            if (j < m) filter_taps(weights + (j * v.c + c) * 9, u);
+            for (int f = 0; f < 16; f++) packed[(begin * 16 + f * own) * v.c + c * own + j - begin] = (real)u[f];
+        }
+    rt_winograd s = {.x = at(x), .y = at(y), .weights = at(packed), .bias = at(bias), .activation = kind, .alpha = 0.3};
+    s.beta = 0.7, s.n = v.n, s.c = v.c, s.h = v.h, s.w = w, s.xn = v.c * v.h * w, s.xc = v.h * w, s.xh = w, s.xw = 1;
+    s.top = v.top, s.left = v.left, s.m = m, s.oh = v.oh, s.ow = v.ow, s.yn = m * v.oh * v.ow, s.ym = v.oh * v.ow, s.yh = v.ow;
+    s.block = block, s.blocks = (vectors + block - 1) / block, s.run = run_rows < rows ? run_rows : rows;
+    s.slab = slab < columns ? slab : columns, s.bands = (rows + s.run - 1) / s.run, s.slabs = (columns + s.slab - 1) / s.slab;
+    s.join = s.bands * s.slabs == 1 ? 2 : 1, s.ld = (s.join * s.run * s.slab + LANES + 15) / 16 * 16;
+    s.copy = (2 * (2 * s.run + 2) * (s.slab + 1) + 2 * LANES + 15) / 16 * 16, s.v_f = v.c * s.ld + 16;
+    s.m_f = s.join * s.run * s.slab * block * LANES + 16, s.size = s.copy + 16 * (s.v_f + s.m_f);
+    s.scratch = at(output(n_parts * s.size));
+    run("conv_winograd", &s, n_parts);
+    for (int i = 0; i < v.n * m * v.oh * v.ow; i++) {
+        const int n = i / (m * v.oh * v.ow), j = i / (v.oh * v.ow) % m, h = i / v.ow % v.oh;
+        double want = bias[j];
+        for (int c = 0; c < v.c; c++) want += windowed(&v, x + (n * v.c + c) * v.h * w, weights + (j * v.c + c) * 9, h, i % v.ow);
+        check_near(label, y[i], activation(kind, (real)0.3, (real)0.7, want), 1e-5);
+    }
+    end_case();
+}
+
 static double larger(double a, double b) { return a >= b || isnan(a) ? a : b; }
 
 /* Of windows `step` elements apart, rows of them `across` wide, or one element apart where that is 0. */
@@ -243,6 +289,9 @@ static void check_windows(void) {
                 check_planes(w, stride, run_rows, kinds[run_rows % 4], run_rows % 4);
             check_pad(w, stride);
         }
+        for (int j = 0; j < 5; j++)
+            for (int block = 1; block <= 4; block++)
+                check_winograd(widths[i] + 3, channels[j], block, 1 + j, 2 + 9 * (block % 3), kinds[(j + block) % 2]);
         for (int max = 0; max <= 1; max++)
             for (int k = 1; k <= 7; k += 2) {
                 check_pool(widths[i], max, k, 0, 1);
