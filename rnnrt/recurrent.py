@@ -26,7 +26,7 @@ from .shared import shared_layer
 _WEIGHTS = (1, 2, 3, 7)
 _FORM = (
     "direction", "hidden_size", "activations", "activation_alpha", "activation_beta", "clip", "input_forget",
-    "linear_before_reset", "quantized",
+    "linear_before_reset",
 )  # fmt: skip
 
 Values = Mapping[int, Any]
@@ -100,11 +100,16 @@ def pack(node: Node, weights: Values, shared: Callable | None = None) -> tuple[e
 
     `shared` may put a layer that is there already in its place.
     """
-    dtype = weights[1].dtype
-    wide = np.dtype(np.float64 if dtype == np.float64 else np.float32)
-    arrays: list[Any] = [np.require(weights[k], wide, ["C", "A"]) if k in weights else None for k in _WEIGHTS]
-    w, r, b, p = arrays
     attrs = node.attrs
+    quantized = attrs.get("quantized")
+    dtype = np.dtype(np.float32) if quantized is not None else weights[1].dtype
+    wide = np.dtype(np.float64 if dtype == np.float64 else np.float32)
+    kept = (1, 2) if quantized is not None else ()
+    arrays: list[Any] = [
+        None if k not in weights else np.require(weights[k], weights[k].dtype if k in kept else wide, ["C", "A"])
+        for k in _WEIGHTS
+    ]
+    w, r, b, p = arrays
     try:
         layer = engine.Recurrent(
             node.op, w, r, b, p,
@@ -115,7 +120,7 @@ def pack(node: Node, weights: Values, shared: Callable | None = None) -> tuple[e
             clip=attrs["clip"],
             input_forget=attrs.get("input_forget", False),
             linear_before_reset=attrs.get("linear_before_reset", False),
-            quantized=attrs.get("quantized", False),
+            quantized=quantized,
         )  # fmt: skip
     except ValueError as error:
         raise type(error)(f"{node.label()}: {error}") from None

@@ -34,7 +34,7 @@ cdef bint reads_both(ptrdiff_t weights, int n_batch) noexcept nogil:
 cdef int steps_in_chunk(const rt_layer *layer, int n_time, int n_batch) noexcept nogil:
     """How many steps' inputs are projected at once; 0 where x and h are better taken in one pass over a panel."""
     cdef ptrdiff_t weights = <ptrdiff_t> layer.w.n_k * layer.w.n_gates * layer.n_hidden * sizeof(real)
-    if layer.kind == RT_GRU and not layer.linear_before_reset:
+    if layer.quantized or (layer.kind == RT_GRU and not layer.linear_before_reset):
         pass
     elif n_time == 1 or reads_both(weights, n_batch):
         return 0
@@ -58,7 +58,7 @@ cdef char *lay_out(run_t *q, const rt_layer *layer, char *work, int n_time, int 
     q.layer = layer
     q.ldh = <ptrdiff_t> layer.n_blocks * LANES
     q.chunk = steps_in_chunk(layer, n_time, n_batch)
-    q.far = <ptrdiff_t> layer.w.n_gates * layer.n_hidden * (layer.n_hidden + (0 if q.chunk else layer.n_in)) * <int> sizeof(
+    q.far = not layer.quantized and <ptrdiff_t> layer.w.n_gates * layer.n_hidden * (layer.n_hidden + (0 if q.chunk else layer.n_in)) * <int> sizeof(
         real) > rt_cached_bytes()
     state = n_batch * q.ldh * sizeof(real)
     rows = n_batch * <size_t> max(1, q.chunk)
@@ -75,6 +75,9 @@ cdef char *lay_out(run_t *q, const rt_layer *layer, char *work, int n_time, int 
     q.next_rows = <const real **> take(&work, n_batch * sizeof(void *))
     q.rh_rows = <const real **> take(&work, n_batch * sizeof(void *))
     q.y_rows = <real **> take(&work, n_parts * <size_t> n_batch * sizeof(void *)) + part * <size_t> n_batch
+    if layer.quantized:
+        work = lay_out_bytes(&q.x_bytes, rows, layer.n_in, work)
+        work = lay_out_bytes(&q.h_bytes, n_batch, layer.n_hidden, work)
     return work
 
 
@@ -136,6 +139,7 @@ cdef void finish_row(run_t *q, int row) noexcept nogil:
 
 
 include "across.pxi"
+include "bytes.pxi"
 
 
 cdef rt_choice choose(const rt_layer *layer, int n_time, int n_batch) noexcept nogil:
@@ -175,55 +179,12 @@ cdef int start_chunk(run_t *q) noexcept nogil:
                                       + q.order[row] * call.ldx_b)
             q.chunk_rows += 1
         step += 1
-    if q.chunk:
+    if q.layer.quantized:
+        project_bytes(q)
+    elif q.chunk:
         project(q)
         meet(q)
     return step - q.step
-
-
-cdef extern from *:
-    """
-    /* Adding it rounds to whole numbers, half to even, of which there are less than 2^22 or 2^51. */
-    #define ROUNDING (sizeof(real) == 4 ? 0x1.8p23 : 0x1.8p52)
-    """
-    double ROUNDING
-
-
-cdef void hold_bytes(run_t *q) noexcept nogil:
-    """rh = clip(round(h / scale), -zero, 255 - zero) * scale: h as DynamicQuantizeLinear stores it, all rows together.
-
-    scale = (high - low) / 255 and zero = round(-low / scale), where low <= 0 <= high bound the states of the running rows.
-    """
-    cdef vf low = v_set1(0)
-    cdef vf high = v_set1(0)
-    cdef real ends[SCRATCH_REALS]
-    cdef const real *h
-    cdef real scale, zero
-    cdef int row, u
-    cdef int units = q.layer.n_hidden
-    cdef vf x, step
-    for row in range(q.n_rows):
-        h = q.h_rows[row]
-        u = 0
-        while u < units:
-            x = v_load(h + u) if u + LANES <= units else v_load_n(h + u, units - u)
-            low, high = v_min(low, x), v_max(high, x)
-            u += LANES
-    v_store(ends, low)
-    v_store(ends + LANES, high)
-    for u in range(1, LANES):
-        ends[0], ends[LANES] = min(ends[0], ends[u]), max(ends[LANES], ends[LANES + u])
-    scale = (ends[LANES] - ends[0]) / 255
-    if scale == 0:
-        scale = 1
-    zero = min(<real> 255, (-ends[0] / scale + <real> ROUNDING) - <real> ROUNDING)
-    step = v_set1(scale)
-    for row in range(q.n_rows):
-        u = 0
-        while u < units:               # rows are padded to whole vectors, and what is past the units is not read
-            x = (v_load(q.h_rows[row] + u) / step + v_set1(<real> ROUNDING)) - v_set1(<real> ROUNDING)
-            v_store(q.rh + row * q.ldh + u, v_clamp(x, -zero, 255 - zero) * step)
-            u += LANES
 
 
 cdef void finish_rows(run_t *q, int step) noexcept nogil:
@@ -254,14 +215,15 @@ cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
     q.n_steps = q.length[0]
     q.step = 0
     q.turn = rt_turns(layer)
+    if layer.quantized:                # on one thread
+        q.fast = bytes_fast()
+        q.x_bytes.scale = bytes_scale(<const real *> call.x, call.ldx_t, call.n_time, call.ldx_b, call.n_batch, layer.n_in)
     while q.step < q.n_steps:
         finish_rows(&q, q.step)
         if steps_left == 0:
             steps_left = start_chunk(&q)
         if q.layer.quantized:
-            if call.part == 0:
-                hold_bytes(&q)
-            meet(&q)
+            hold_states(&q)
         take_step(&q)
         meet(&q)
         q.h, q.h_next = q.h_next, q.h

@@ -5,8 +5,10 @@
 # that are added are fused, in the one order written here. Cells of the default activations take their functions over many
 # blocks at once (gates.h), all others block by block.
 
+from libc.stdint cimport int32_t, uint8_t
+
 from rnnrt._core.kernels cimport (
-    RT_GRU, RT_LSTM, RT_RNN, rt_barrier_wait, rt_call, rt_choice, rt_kernels, rt_layer, rt_matrix, rt_turned, rt_turns,
+    RT_GRU, RT_LSTM, RT_RNN, rt_barrier_wait, rt_bytes, rt_call, rt_choice, rt_kernels, rt_layer, rt_matrix, rt_turned, rt_turns,
 )
 
 cdef extern from "vmath.h" nogil:
@@ -35,6 +37,34 @@ cdef extern from "gates.h" nogil:
     void tanhs(real *g, ptrdiff_t n, ptrdiff_t ld)
 
 
+cdef extern from "bytes.h" nogil:
+    enum:
+        BYTES_ROWS
+    ctypedef struct rt_byte_scale:
+        real scale, zero
+    ctypedef struct rt_bytes_tile:
+        const uint8_t *a
+        ptrdiff_t lda
+        const int32_t *row_sums
+        rt_byte_scale scale
+        const rt_bytes *m
+        int block
+        const real *init
+        ptrdiff_t ldinit
+        real *out
+    bint bytes_fast()
+    void bytes_run(bint fast, int rows, const rt_bytes_tile *t)
+    rt_byte_scale bytes_scale(const real *x, ptrdiff_t ld_outer, int n_outer, ptrdiff_t ld, int n_rows, int n)
+    int32_t bytes_row(rt_byte_scale s, const real *x, int n, uint8_t *out)
+
+
+cdef struct bytes_t:              # rows as bytes, where the weights are
+    uint8_t *rows                 # [n][ld]
+    ptrdiff_t ld
+    int32_t *sums                 # [n] of each row
+    rt_byte_scale scale
+
+
 cdef struct run_t:                # a call in progress; arrays are [B][ldh] unless said otherwise
     const rt_layer *layer
     const rt_call *call
@@ -53,13 +83,16 @@ cdef struct run_t:                # a call in progress; arrays are [B][ldh] unle
     real *h
     real *h_next
     real *c                       # LSTM: cell state; GRU without linear_before_reset: z
-    real *rh                      # GRU without linear_before_reset: r * h; a quantized LSTM: h as bytes hold it
+    real *rh                      # GRU without linear_before_reset: r * h
     real *pre                     # [panel][chunk_rows][per_panel][G][LANES] input projections of the chunk
     const real **x_rows           # [chunk_rows, or B], each thread's own
     const real **h_rows           # [B] rows of h
     const real **next_rows        # [B] rows of h_next
     const real **rh_rows          # [B] rows of rh
     real **y_rows                 # [B] rows of Y at this step, each thread's own
+    bint fast                     # how bytes are multiplied
+    bytes_t x_bytes               # a quantized LSTM: the inputs of the chunk
+    bytes_t h_bytes               # and the states of the step
 
 
 cdef inline int time_of(const run_t *q, int row, int step) noexcept nogil:

@@ -17,6 +17,7 @@ static inline int rt_cpu_has(const char *isa) {
     if (!strcmp(isa, "avx512"))
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+    if (!strcmp(isa, "avx512vnni")) return __builtin_cpu_supports("avx512vnni"); /* beside avx512: see bytes.h */
 #elif defined(__aarch64__)
     if (!strcmp(isa, "neon")) return 1;
 #endif

@@ -24,6 +24,8 @@ def choice_of(size_t function, size_t words):
         parts = [f"inputs of {choice.chunk} steps projected at once"]
     else:
         parts = ["x and h in one pass"]
+    if s.layers.quantized:
+        parts.append("x and h as bytes")
     if choice.far and parts != ["rows across lanes"]:
         parts.append("weights fetched ahead")
     if s.n_threads > 1:

@@ -6,11 +6,11 @@ A `Recurrent` is immutable and may be run by several threads at once; each run b
 
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
 from rnnrt._core.kernels cimport (
-    RT_GRU, RT_LSTM, RT_RNN, rt_barrier, rt_barrier_wait, rt_call, rt_choice, rt_kernels, rt_layer, rt_matrix, rt_pool,
+    RT_GRU, RT_LSTM, RT_RNN, rt_barrier, rt_barrier_wait, rt_bytes, rt_call, rt_choice, rt_kernels, rt_layer, rt_matrix, rt_pool,
     rt_team_acquire, rt_team_run,
 )
 
@@ -139,8 +139,9 @@ cdef class Recurrent:
         Lower-case names, LSTM 3 (f, g, h), GRU 2 (f, g), RNN 1 a direction. `alpha` and `beta` hold a number for each.
     clip : float
         Bound of every activation's input; 0 means none.
-    quantized : bool
-        LSTM: at each step, R is multiplied with h as DynamicQuantizeLinear stores it, all rows together. On one thread.
+    quantized : Quantized, optional
+        LSTM: W and R are int8, with these scales and zero points; X as a whole, and at each step h of all rows together, are
+        quantised as DynamicQuantizeLinear does it, and multiplied as bytes. On one thread.
     isa : str, optional
         Instruction set; the one in use by default. float64 has one for all.
 
@@ -159,19 +160,21 @@ cdef class Recurrent:
     cdef readonly str kind, direction, isa
     cdef readonly int num_directions, input_size, hidden_size
     cdef readonly object dtype
+    cdef readonly bint quantized
     cdef readonly size_t nbytes
     cdef double step_work                  # multiply-adds of one step of one row
 
     def __init__(self, str kind, W, R, B=None, P=None, *, str direction="forward", activations=None, alpha=None, beta=None,
-                 double clip=0.0, bint input_forget=False, bint linear_before_reset=False, bint quantized=False, isa=None):
+                 double clip=0.0, bint input_forget=False, bint linear_before_reset=False, quantized=None, isa=None):
         cdef int n, g, d
         if kind not in KINDS:
             raise ModelError(f"recurrent layer: expected LSTM, GRU or RNN, got {kind!r}")
-        check_weights(kind, direction, W, R, B, P)
+        check_weights(kind, direction, W, R, B, P, quantized)
         g, n = N_GATES[kind], N_FUNCTIONS[kind]
-        self.kind, self.direction, self.dtype = kind, direction, W.dtype
+        self.kind, self.direction, self.quantized = kind, direction, quantized is not None
+        self.dtype = np.dtype(np.float32) if self.quantized else W.dtype
         self.num_directions, self.hidden_size, self.input_size = W.shape[0], R.shape[2], W.shape[2]
-        self.kernels = table_of(isa, W.dtype)
+        self.kernels = table_of(isa, self.dtype)
         self.isa = self.kernels.isa.decode()
         self.blocks, self.workspaces, self.nbytes = [], [], 0
         self.step_work = <double> self.num_directions * g * self.hidden_size * (self.input_size + self.hidden_size)
@@ -186,9 +189,12 @@ cdef class Recurrent:
             self.layers[d].clip = clip
             self.layers[d].input_forget = input_forget
             self.layers[d].linear_before_reset = linear_before_reset
-            self.layers[d].quantized = quantized
+            self.layers[d].quantized = self.quantized
             self.layers[d].plain &= clip == 0 and P is None and not input_forget
             self.pack(&self.layers[d], W[d], R[d], None if B is None else B[d], None if P is None else P[d])
+            if self.quantized:
+                pack_bytes(self, &self.layers[d].w_bytes, W[d], quantized.w_scale[d], quantized.w_zero[d])
+                pack_bytes(self, &self.layers[d].r_bytes, R[d], quantized.r_scale[d], quantized.r_zero[d])
 
     cdef set_functions(self, rt_layer *layer, list names, list alpha, list beta):
         cdef int k
@@ -219,14 +225,16 @@ cdef class Recurrent:
         layer.kind, layer.n_in, layer.n_hidden = KINDS[self.kind], self.input_size, h
         layer.n_blocks = (h + lanes - 1) // lanes
         n_k = self.input_size + (0 if split else h)
-        self.matrix(&layer.w, n_k, g, 4 if self.kind == "RNN" else 1)
-        pack_panels(&layer.w, lanes, W, 0)
+        self.shape(&layer.w, n_k, g, 4 if self.kind == "RNN" else 1)
+        if not layer.quantized:
+            self.matrix(&layer.w, n_k, g, 4 if self.kind == "RNN" else 1)
+            pack_panels(&layer.w, lanes, W, 0)
         if split:
             self.matrix(&layer.r_gates, h, 2, 2)
             pack_panels(&layer.r_gates, lanes, R[:2 * h], 0)
             self.matrix(&layer.r_hidden, h, 1, 4)
             pack_panels(&layer.r_hidden, lanes, R[2 * h:], 0)
-        else:
+        elif not layer.quantized:
             pack_panels(&layer.w, lanes, R, self.input_size)
         bias = np.zeros((g, h), self.dtype)
         bias_h = np.zeros(h, self.dtype)
@@ -242,22 +250,28 @@ cdef class Recurrent:
         layer.bias_h = self.blocked(bias_h[None], lanes) if self.kind == "GRU" and not split else NULL
         layer.peephole = NULL if P is None else self.blocked(P.reshape(3, h), lanes)
 
-    cdef int matrix(self, rt_matrix *m, int n_k, int n_gates, int per_panel) except -1:
-        m.n_k, m.n_gates, m.per_panel = n_k, n_gates, per_panel
+    cdef void *kept(self, cnp.ndarray array) except NULL:
+        """A copy of a contiguous array, owned by this layer."""
+        cdef void *p = self.block((array.nbytes + self.kernels.element_size - 1) // self.kernels.element_size)
+        copy_bytes(p, array)
+        return p
+
+    cdef int shape(self, rt_matrix *m, int n_k, int n_gates, int per_panel) except -1:
+        m.n_k, m.n_gates, m.per_panel, m.data = n_k, n_gates, per_panel, NULL
         m.n_blocks = (self.hidden_size + self.kernels.lanes - 1) // self.kernels.lanes
+        return 0
+
+    cdef int matrix(self, rt_matrix *m, int n_k, int n_gates, int per_panel) except -1:
+        self.shape(m, n_k, n_gates, per_panel)
         m.data = self.block(<size_t> n_k * n_gates * m.n_blocks * self.kernels.lanes)
         return 0
 
     cdef void *blocked(self, vectors, int lanes) except NULL:
         """[V, H] as [n_blocks][V][lanes]."""
         v, h = vectors.shape
-        cdef size_t n = ((h + lanes - 1) // lanes) * lanes * v
-        padded = np.zeros((v, (h + lanes - 1) // lanes * lanes), self.dtype)
+        padded = np.zeros((v, (h + lanes - 1) // lanes * lanes), vectors.dtype)
         padded[:, :h] = vectors
-        cdef cnp.ndarray flat = np.ascontiguousarray(padded.reshape(v, -1, lanes).transpose(1, 0, 2))
-        cdef void *p = self.block(n)
-        copy_bytes(p, flat)
-        return p
+        return self.kept(np.ascontiguousarray(padded.reshape(v, -1, lanes).transpose(1, 0, 2)))
 
     def run(self, x, sequence_lens, initial_h, initial_c, y, y_h, y_c, trace=None, int threads=1):
         """Run the layer.
@@ -325,7 +339,7 @@ cdef class Recurrent:
                 call.y_c, call.ldy_c = data_at(y_c, 0, d), stride(y_c, 1)
             if trace is not None:
                 call.trace, call.ldtrace_t, call.ldtrace_b = data_at(trace, 1, d), stride(trace, 0), stride(trace, 2)
-        run_team(self, calls, 1 if self.layers[0].quantized else threads)
+        run_team(self, calls, 1 if self.quantized else threads)
 
     def bound(self, int n_time, int n_batch, int threads=1):
         """What a bound step needs of the layer (bound.pxi).
@@ -346,7 +360,7 @@ cdef class Recurrent:
         cdef rt_call calls[2]
         cdef double work = self.step_work * n_time * n_batch
         cdef int wanted = useful_threads(self.kernels, self.layers, self.num_directions, n_time, n_batch,
-                                         1 if self.layers[0].quantized else threads)
+                                         1 if self.quantized else threads)
         cdef int d
         memset(calls, 0, sizeof(calls))
         for d in range(self.num_directions):
@@ -378,19 +392,9 @@ cdef class Recurrent:
         return np.ascontiguousarray(lengths, dtype=np.int32)
 
 
+include "pack_bytes.pxi"
 include "team.pxi"
 include "bound.pxi"
 include "wavefront.pxi"
 include "describe.pxi"
 include "same.pxi"
-
-
-cdef void *data_at(cnp.ndarray a, int axis, int index):
-    """Address of a's first element, or of that of a[index] along `axis`."""
-    cdef char *p = <char *> cnp.PyArray_DATA(a)
-    return p if axis < 0 else p + index * cnp.PyArray_STRIDES(a)[axis]
-
-
-cdef ptrdiff_t stride(cnp.ndarray a, int axis):
-    """Stride in elements."""
-    return cnp.PyArray_STRIDES(a)[axis] // cnp.PyArray_ITEMSIZE(a)

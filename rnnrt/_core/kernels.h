@@ -6,6 +6,7 @@
 #ifndef RT_KERNELS_H
 #define RT_KERNELS_H
 #include <stddef.h>
+#include <stdint.h>
 
 #include "threads.h"
 
@@ -19,6 +20,15 @@ typedef struct {
     int n_k, n_gates, per_panel, n_blocks;
 } rt_matrix;
 
+/* A matrix of signed bytes in panels of a block, where an LSTM's weights are quantised (bytes.h). */
+typedef struct {
+    const int8_t *data;          /* [n_blocks][n_k4][G][lanes][4], n_k4 = ceil(K/4) */
+    const int32_t *sums,
+        *zeros; /* [n_blocks][G][lanes]: an output's weights less their zero point, added up; zero points, or NULL */
+    const float *scales;         /* [n_blocks][G][lanes] */
+    int n_k4;
+} rt_bytes;
+
 /* One direction of a layer. Immutable once packed.
  *   LSTM, RNN and GRU with linear_before_reset: `w` holds [W; R], n_k = I + H. Other GRUs: `w` holds W, `r_gates` the z and r
  *   rows of R, `r_hidden` its h rows. */
@@ -27,10 +37,11 @@ typedef struct {
     int linear_before_reset, input_forget;
     int plain;       /* sigmoid and tanh, and none of clip, peepholes, input_forget: the short path through a cell */
     int activation[3];
-    int quantized;   /* LSTM: h is multiplied as bytes hold it: see hold_bytes in call.pxi */
+    int quantized;   /* LSTM: x and h are multiplied as bytes; its weights are w_bytes and r_bytes, and `w` has no data */
     double alpha[3], beta[3];
     double clip;     /* 0: none */
     rt_matrix w, r_gates, r_hidden;
+    rt_bytes w_bytes, r_bytes;
     void *bias;      /* [n_blocks][G][lanes]: Wb + Rb, but Wbh alone for the h gate where linear_before_reset */
     void *bias_h;    /* [n_blocks][lanes]: Rbh where linear_before_reset, else NULL */
     void *peephole;  /* [n_blocks][3][lanes]: i, o, f; or NULL */

@@ -1,5 +1,7 @@
 # The declarations of kernels.h; its comments say what each field means.
 
+from libc.stdint cimport int8_t, int32_t
+
 cdef extern from "threads.h" nogil:
     ctypedef struct rt_barrier:
         int n_members
@@ -19,6 +21,13 @@ cdef extern from "kernels.h" nogil:
         void *data
         int n_k, n_gates, per_panel, n_blocks
 
+    ctypedef struct rt_bytes:
+        const int8_t *data
+        const int32_t *sums
+        const int32_t *zeros
+        const float *scales
+        int n_k4
+
     ctypedef struct rt_layer:
         int kind, n_in, n_hidden, n_blocks
         int linear_before_reset, input_forget
@@ -29,6 +38,7 @@ cdef extern from "kernels.h" nogil:
         double beta[3]
         double clip
         rt_matrix w, r_gates, r_hidden
+        rt_bytes w_bytes, r_bytes
         void *bias
         void *bias_h
         void *peephole

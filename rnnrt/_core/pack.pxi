@@ -20,6 +20,17 @@ cdef void copy_bytes(void *to, cnp.ndarray source):
     memcpy(to, cnp.PyArray_DATA(source), source.nbytes)
 
 
+cdef void *data_at(cnp.ndarray a, int axis, int index):
+    """Address of a's first element, or of that of a[index] along `axis`."""
+    cdef char *p = <char *> cnp.PyArray_DATA(a)
+    return p if axis < 0 else p + index * cnp.PyArray_STRIDES(a)[axis]
+
+
+cdef ptrdiff_t stride(cnp.ndarray a, int axis):
+    """Stride in elements."""
+    return cnp.PyArray_STRIDES(a)[axis] // cnp.PyArray_ITEMSIZE(a)
+
+
 cdef void fill_panels(const rt_matrix *m, int lanes, int n_hidden, int k0, const element[:, ::1] weights,
                       element *out) noexcept nogil:
     """Columns k0 ... of every panel from weights [G*H, K].
@@ -64,13 +75,16 @@ cdef pack_panels(rt_matrix *m, int lanes, weights, int k0):
             fill_panels(m, lanes, n_hidden, k0, double_, <double *> m.data)
 
 
-def check_weights(str kind, str direction, W, R, B, P):
+cdef check_weights(str kind, str direction, W, R, B, P, quantized=None):
     """Raise ModelError unless the weights' shapes and dtypes agree with each other."""
     g = N_GATES[kind]
     directions = {"forward": 1, "reverse": 1, "bidirectional": 2}.get(direction)
     if directions is None:
         raise ModelError(f"{kind}: direction: expected forward, reverse or bidirectional, got {direction!r}")
-    if W.dtype not in (np.float32, np.float64):
+    real = np.dtype(np.float32) if quantized is not None else W.dtype
+    if quantized is not None:
+        check_quantized(kind, W, R, quantized)
+    elif W.dtype not in (np.float32, np.float64):
         raise ModelError(f"{kind}: W: expected float32 or float64, got {W.dtype}")
     if R.ndim != 3 or R.shape[2] == 0:
         raise ModelError(f"{kind}: R: expected shape ({directions}, {g}*H, H), got {R.shape}")
@@ -83,7 +97,7 @@ def check_weights(str kind, str direction, W, R, B, P):
             continue
         if array.shape != shape:
             raise ModelError(f"{kind}: {name}: expected shape {shape} for hidden size {h}, got {array.shape}")
-        if array.dtype != W.dtype:
-            raise ModelError(f"{kind}: {name}: expected {W.dtype} as W, got {array.dtype}")
+        if array.dtype != (W.dtype if name == "R" else real) and name != "W":
+            raise ModelError(f"{kind}: {name}: expected {W.dtype if name == 'R' else real} as W, got {array.dtype}")
     if P is not None and kind != "LSTM":
         raise ModelError(f"{kind}: peepholes belong to LSTM alone")

@@ -29,9 +29,8 @@ cdef struct split_t:              # rows cut into tiles of nearly equal height
     int n_tiles, height, n_taller
 
 
-cdef inline split_t split_rows(int n_rows, int nv) noexcept nogil:
+cdef inline split_t split_rows(int n_rows, int most) noexcept nogil:
     cdef split_t s
-    cdef int most = panel_rows(nv, n_rows)
     s.n_tiles, s.height, s.n_taller = 1, n_rows, 0
     if n_rows > most:                  # dividing takes as long as a tile of few rows
         s.n_tiles = (n_rows + most - 1) // most
@@ -112,7 +111,7 @@ cdef void project(run_t *q) noexcept nogil:
         for v in range(nv):
             t.init[v] = bias + (panel * m.per_panel * m.n_gates + v) * LANES
             t.ldinit[v] = 0
-        cut = split_rows(q.chunk_rows, nv)
+        cut = split_rows(<int> q.chunk_rows, panel_rows(nv, q.chunk_rows))
         row = 0
         for i in range(cut.n_tiles):
             height = cut.height + (i < cut.n_taller)
@@ -148,7 +147,7 @@ cdef void aim(const run_t *q, int panel, int next, const split_t *cut, int tile,
     t.w1 = panel_data(m, panel)
     t.w2 = t.w1 + <ptrdiff_t> q.layer.n_in * nv * LANES
     t.a1 = q.x_rows + row
-    t.a2 = (q.rh_rows if q.layer.quantized else q.h_rows) + row
+    t.a2 = q.h_rows + row
     t.out = out
     t.ahead = ahead(q, m, next, q.layer.n_in - <int> t.k1, <int> (t.k1 + t.k2), tile, cut.n_tiles)
 
@@ -188,7 +187,7 @@ cdef void lstm_cells(const run_t *q, real *sums, int p, int n, int row, int heig
 
 cdef void lstm_step(run_t *q) noexcept nogil:
     cdef real sums[SCRATCH_REALS]
-    cdef split_t cut = split_rows(q.n_rows, 4)
+    cdef split_t cut = split_rows(q.n_rows, panel_rows(4, q.n_rows))
     cdef int first = part_start(q, q.layer.n_blocks, 0)
     cdef int end = part_start(q, q.layer.n_blocks, 1)
     cdef int at_once = panels_at_once(q)
@@ -224,7 +223,7 @@ cdef void rnn_step(run_t *q) noexcept nogil:
     for p in range(first, end):
         panel = turn(q, p, first, end)
         blocks = panel_blocks(m, panel)
-        cut = split_rows(q.n_rows, blocks)
+        cut = split_rows(q.n_rows, panel_rows(blocks, q.n_rows))
         row = 0
         for i in range(cut.n_tiles):
             height = cut.height + (i < cut.n_taller)
@@ -306,7 +305,7 @@ cdef void gru_cells(const run_t *q, const real *x_sums, real *sums, int p, int n
 cdef void gru_step(run_t *q) noexcept nogil:
     cdef real sums[SCRATCH_REALS]
     cdef real x_sums[SCRATCH_REALS]
-    cdef split_t cut = split_rows(q.n_rows, 3)
+    cdef split_t cut = split_rows(q.n_rows, panel_rows(3, q.n_rows))
     cdef int first = part_start(q, q.layer.n_blocks, 0)
     cdef int end = part_start(q, q.layer.n_blocks, 1)
     cdef int at_once = panels_at_once(q)
@@ -350,7 +349,7 @@ cdef void gru_half(run_t *q, const rt_matrix *m, const real **rows, int gate) no
         blocks = panel_blocks(m, panel)
         nv = blocks * m.n_gates
         t.w1 = t.w2 = panel_data(m, panel)
-        cut = split_rows(q.n_rows, nv)
+        cut = split_rows(q.n_rows, panel_rows(nv, q.n_rows))
         row = 0
         for i in range(cut.n_tiles):
             height = cut.height + (i < cut.n_taller)
@@ -386,7 +385,9 @@ cdef void find_outputs(run_t *q) noexcept nogil:
 
 cdef void take_step(run_t *q) noexcept nogil:
     find_outputs(q)
-    if q.layer.kind == RT_LSTM:
+    if q.layer.quantized:
+        bytes_step(q)
+    elif q.layer.kind == RT_LSTM:
         lstm_step(q)
     elif q.layer.kind == RT_RNN:
         rnn_step(q)

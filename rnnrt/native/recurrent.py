@@ -69,7 +69,7 @@ class RecurrentBinder:
         made = [self._made(emitter, k, (n_time, *state) if k == 0 else state) for k in range(3)]
         for k, tensor in enumerate(made):
             words += _ABSENT if tensor is None else [tensor, *((0, *tensor.strides) if k else tensor.strides)[:3]]
-        if self.threads > 1 and layer.direction == "forward" and 4 not in given:
+        if self.threads > 1 and layer.direction == "forward" and 4 not in given and not layer.quantized:
             link = Link(layer, words, work, threads, self.label, x, [t for t in states if t is not None], made)
             wavefront.emit(emitter, function, link, self.threads)
         else:

@@ -355,6 +355,8 @@ def _conv(node: Node, flow: Flow) -> None:
 @_rule("LSTM", "GRU", "RNN", domain="rnnrt")
 def _recurrent(node: Node, flow: Flow) -> None:
     steps, batch, features = _given(node, 0, flow)
+    if "quantized" in node.attrs:
+        raise NotPointwise(f"{node.label()} quantises all rows together")
     flow.mix([features], node.label())
     units: Axis = (node.attrs["hidden_size"],)
     directions: Axis = (2 if node.attrs["direction"] == "bidirectional" else 1,)

@@ -11,7 +11,7 @@ activation_alpha, _beta  a float for each activation: its own, or the default of
 clip                     bound on what activations see, 0.0 for none
 input_forget             bool (LSTM)
 linear_before_reset      bool (GRU)
-quantized                True (LSTM) where h is multiplied as bytes hold it; missing otherwise
+quantized                `Quantized` (LSTM) where x and h are multiplied as bytes, by int8 W and R; missing otherwise
 in_views                 input number -> views (:mod:`rnnrt.rewrite.views`) that make the canonical array: X [T, B, I],
                          initial_h and initial_c [D, B, H]
 out_axes                 output number -> how its axes are made of those of Y [T, D, B, H], Y_h and Y_c [D, B, H]
@@ -33,6 +33,7 @@ from ..errors import ModelError
 from ..graph import Graph, Node
 from ..records import record
 from .known import Known
+from .quantised import Quantized
 from .views import Size
 
 
@@ -126,8 +127,9 @@ def lowered(node: Node, known: Known) -> Node:
         "in_views": {},
         "out_axes": {},
     }
-    if attrs.get("quantized") is True:
-        result["quantized"] = True
+    quantized = isinstance(attrs.get("quantized"), Quantized)
+    if quantized:
+        result["quantized"] = attrs["quantized"]
     for name in ("input_forget",) if node.op == "LSTM" else ("linear_before_reset",) if node.op == "GRU" else ():
         if name == "input_forget" and attrs.get(name, 0) not in (0, 1):
             _wrong(node, name, "0 or 1", attrs[name])
@@ -163,7 +165,7 @@ def _choice(node: Node, name: str, value: Any, choices: Sequence[Any]) -> Any:
 
 def _check_names(node: Node, cell: Cell) -> None:
     own = {"LSTM": {"input_forget"}, "GRU": {"linear_before_reset"}, "RNN": set()}[node.op]
-    if node.attrs.get("quantized") is True:  # of :mod:`.quantised`: what a file says is no Python bool
+    if isinstance(node.attrs.get("quantized"), Quantized):  # of :mod:`.quantised`, not what a file says
         own.add("quantized")
     unknown = sorted(node.attrs.keys() - _COMMON - own)
     if unknown:
@@ -220,7 +222,10 @@ def _times(number: int, units: Size | None) -> Any:
 
 def _check_types(node: Node, known: Known) -> None:
     first = None
+    bytes_ = (1, 2) if "quantized" in node.attrs else ()
     for k, name in enumerate(INPUT_NAMES):
+        if k in bytes_:
+            continue
         dtype = known.dtype(node.input(k)) if node.input(k) else None
         if dtype is None:
             continue

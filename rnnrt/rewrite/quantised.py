@@ -7,7 +7,7 @@
   bytes of it
 * QLinearMatMul and QLinearConv: QuantizeLinear of such a product; MatMulIntegerToFloat and DynamicQuantizeMatMul, which
   onnxruntime makes of it and its surroundings: scaled
-* DynamicQuantizeLSTM: the LSTM of its dequantised weights, X as bytes hold it, with the attribute ``quantized``
+* DynamicQuantizeLSTM: the LSTM whose weights are bytes, with the attribute ``quantized``, which holds their scales
 * DequantizeLinear of what QuantizeLinear made with the same parameters: ``clip(round(x / scale), low, high) * scale``
 
 So a step of float32 takes the place of several on bytes, and what is done to floats elsewhere is done to them, too.
@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..graph import Graph, Node
+from ..records import record
 from .edit import NEWEST
 from .known import Known
 from .names import Names
@@ -32,6 +33,19 @@ _SCALED = {"QLinearMatMul": "MatMul", "QLinearConv": "Conv"}
 _MICROSOFT = (_LSTM, "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
 _OPERATORS = frozenset((*_PRODUCTS, *_SCALED, *_MICROSOFT, "DequantizeLinear", "DynamicQuantizeLinear"))
 _BYTES = (np.dtype(np.uint8), np.dtype(np.int8))
+
+
+@record
+class Quantized:
+    """Scales and zero points, (D, 4H), of an LSTM's int8 weights, which stand for ``(q - zero) * scale``."""
+
+    w_scale: np.ndarray
+    w_zero: np.ndarray
+    r_scale: np.ndarray
+    r_zero: np.ndarray
+
+    def __repr__(self) -> str:
+        return f"Quantized({id(self)})"  # nodes are compared by the texts of their attributes
 
 
 def unquantise(graph: Graph, known: Known, names: Names | None = None) -> int:
@@ -219,17 +233,19 @@ class _Pass:
 
     def _lstm(self, node: Node) -> bool:
         known, writer = self.known, self.writer
-        weights = [_dequantised(*(known.constant(node.input(k)) for k in (k, first, first + 1))) for k, first in _PARTS]
-        if node.input(4) or not node.input(0) or any(w is None for w in weights) or len(node.inputs) > 12:
+        parts = [_signed(*(known.constant(node.input(k)) for k in (k, first, first + 1))) for k, first in _PARTS]
+        if node.input(4) or not node.input(0) or len(node.inputs) > 12:
             return False
         if any(node.input(k) and known.constant(node.input(k)) is None for k in (9, 11)):
             return False
-        centred, scale, _ = quantised_dynamically(writer, node.inputs[0])
-        inputs = [writer.node("Mul", [centred, scale], node.inputs[0])]
-        for k, w in zip((1, 2), weights, strict=True):
-            inputs.append(writer.constant(w, (_LSTM, node.inputs[k], node.input(6 + 2 * k)), "dequantised"))  # type: ignore[arg-type]
+        (w, r) = parts
+        if w is None or r is None:
+            return False
+        inputs = [node.inputs[0]]
+        for k, part in zip((1, 2), (w, r), strict=True):
+            inputs.append(writer.constant(part[0], (_LSTM, node.inputs[k], node.input(6 + 2 * k)), "signed"))
         inputs += [node.input(k) for k in range(3, 8)]
-        attrs = {**node.attrs, "quantized": True}
+        attrs = {**node.attrs, "quantized": Quantized(*w[1:], *r[1:])}
         writer.nodes.append(Node("LSTM", inputs, list(node.outputs), attrs, version=NEWEST, name=node.name))
         return True
 
@@ -260,21 +276,30 @@ class _Pass:
         return True
 
 
+MOST_TERMS = 1 << 14
+"""BYTES_MOST of bytes.h."""
+
 _PARTS = ((1, 8), (2, 10))
 """W and R of a DynamicQuantizeLSTM, and where their scales are, before their zero points."""
 
 
-def _dequantised(q: np.ndarray | None, scale: np.ndarray | None, zero: np.ndarray | None) -> np.ndarray | None:
-    """``(q - zero) * scale`` of weights (D, K, 4H) as an LSTM has them, (D, 4H, K); None if they do not fit."""
+def _signed(
+    q: np.ndarray | None, scale: np.ndarray | None, zero: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Weights (D, K, 4H) as int8 (D, 4H, K), their scales and zero points (D, 4H); None if they do not fit."""
     if q is None or scale is None or q.ndim != 3 or q.dtype not in _BYTES or scale.dtype != np.float32:
         return None
     shapes = (q.shape[:1], (q.shape[0], q.shape[2]))
     if scale.shape not in shapes or (zero is not None and (zero.shape not in shapes or zero.dtype != q.dtype)):
         return None
-    y = q.astype(np.float32)
-    if zero is not None:
-        y -= zero.astype(np.float32).reshape(q.shape[0], 1, -1)
-    return np.ascontiguousarray((y * scale.reshape(q.shape[0], 1, -1)).transpose(0, 2, 1))
+    if q.shape[1] > MOST_TERMS:
+        return None
+    points = np.zeros(shapes[1], np.int32)
+    points += 0 if zero is None else zero.astype(np.int32).reshape(q.shape[0], -1)
+    if q.dtype == np.uint8:
+        q, points = (q ^ np.uint8(128)).view(np.int8), points - 128
+    scales = np.array(np.broadcast_to(scale.reshape(q.shape[0], -1), shapes[1]))
+    return np.ascontiguousarray(q.transpose(0, 2, 1)), scales, points.astype(np.int32)
 
 
 def _centred(op: str, w: np.ndarray | None, zero: np.ndarray | None) -> np.ndarray | None:

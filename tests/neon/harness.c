@@ -2,12 +2,13 @@
  *
  * Compile with -DSIMD='"simd_neon.h"' and -I of the core; exits with 1 if anything is off. Checked are every tile shape of
  * panel.h (values, the same bits in tiles of any height, nothing written past the end), exp, tanh and sigmoid over all
- * exponents with the bounds that vmath.h states, the eleven activations, and the flushing of denormals. */
+ * exponents with the bounds that vmath.h states, the eleven activations, the flushing of denormals, and products of bytes. */
 #include SIMD
 #include "vmath.h"
 #include "panel.h"
 #include "check.h"
 #include "cpu.h"
+#include "quantised.h"
 
 enum { MAX_K = 131 };
 
@@ -141,6 +142,7 @@ int main(void) {
     check_word("sigmoid", v_sigmoid, sigmoid, 3);
     check_activations();
     check_parts_of_a_register();
+    check_quantised();
     printf("%s: %d checks, %d failed\n", RT_ISA, n_checks, n_failed);
     return n_failed != 0;
 }
