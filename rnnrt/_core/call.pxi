@@ -58,8 +58,8 @@ cdef char *lay_out(run_t *q, const rt_layer *layer, char *work, int n_time, int 
     q.layer = layer
     q.ldh = <ptrdiff_t> layer.n_blocks * LANES
     q.chunk = steps_in_chunk(layer, n_time, n_batch)
-    q.far = not layer.quantized and <ptrdiff_t> layer.w.n_gates * layer.n_hidden * (layer.n_hidden + (0 if q.chunk else layer.n_in)) * <int> sizeof(
-        real) > rt_cached_bytes()
+    q.far = not layer.quantized and <ptrdiff_t> layer.w.n_gates * layer.n_hidden * (
+        layer.n_hidden + (0 if q.chunk else layer.n_in)) * <int> sizeof(real) > rt_cached_bytes()
     state = n_batch * q.ldh * sizeof(real)
     rows = n_batch * <size_t> max(1, q.chunk)
     q.order = <int *> take(&work, n_batch * sizeof(int))
