@@ -160,11 +160,21 @@ def test_patches_keep_what_is_not_finite_to_the_outputs_that_read_it(isa: str, m
         np.testing.assert_array_equal(np.isinf(found[0]), np.isinf(found[1]))
         np.testing.assert_allclose(found[0], found[1], 1e-5, 1e-5)
     monkeypatch.setattr(rnnrt.native.conv, "sparing", lambda a, b: True)
-    for weight in (np.nan, np.inf, 1e37):
-        w[3, 1, 2, 0] = weight
+    for weights in (np.where(w > 0.3, bad, w) for bad in (np.nan, np.inf, 1e37)):
         bound = Bound(isa)
-        bound.node("Conv", x, w, b, known=(1, 2), pads=[1, 1, 1, 1])
+        bound.node("Conv", x, weights.astype(np.float32), b, known=(1, 2), pads=[1, 1, 1, 1])
         assert bound.steps[-1].op != "conv_winograd"
+
+
+def test_whole_numbers_are_summed_exactly(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products of quantised numbers, which are of whole floats, never go by patches."""
+    monkeypatch.setattr(rnnrt.native.conv, "sparing", lambda a, b: True)
+    rng = np.random.default_rng(8)
+    x, w = (rng.integers(-255, 256, s).astype(np.float32) for s in ((1, 20, 12, 19), (33, 20, 3, 3)))
+    bound = Bound(isa)
+    y = bound.node("Conv", x, w, known=(1,), pads=[1, 1, 1, 1])
+    assert bound.steps[-1].op != "conv_winograd"
+    np.testing.assert_array_equal(bound.run(y), expected("Conv", [x, w], {"pads": [1, 1, 1, 1]}))
 
 
 @pytest.mark.parametrize("height", [2, 3, 4, 7])

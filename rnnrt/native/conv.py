@@ -124,7 +124,7 @@ def convolve(
         sums = sums._replace(rows=rows)
     if sums.m == 1 and sums.channels == 1:
         return convolve_planes(emitter, planes, w, b, sums, shape)
-    by_patches = conv_winograd.fits(sums) and conv_winograd.finite(emitter, w)
+    by_patches = conv_winograd.fits(sums) and conv_winograd.suits(emitter, w)
     plan, sums = choose(emitter.lanes, sums, planes, any(across), by_patches)
     if plan is None:
         return convolve_patches(emitter, planes, w, b, sums, shape)

@@ -61,11 +61,17 @@ def _three(phase: Phase) -> bool:
     return phase.n_taps == 3 and phase.stride == phase.start_step == phase.tap_step == 1 and phase.count > 1
 
 
-def finite(emitter: Emitter, w: Tensor) -> bool:
-    """Whether all weights are finite, and small enough for their sums to be so."""
+def suits(emitter: Emitter, w: Tensor) -> bool:
+    """Whether weights are finite, with some room for their sums, and no whole numbers.
+
+    Those stand for quantised ones, whose sums over taps are exact, and have to be.
+    """
+
+    def found(value: np.ndarray) -> np.ndarray:
+        return np.array(bool(np.abs(value).max() < LARGEST) and not np.array_equal(value, np.rint(value)))
+
     assert w.value is not None
-    found = emitter.packed("finite", w.value, lambda value: np.array(bool(np.abs(value).max() < LARGEST)))
-    return bool(found.value)
+    return bool(emitter.packed("suits patches", w.value, found).value)
 
 
 def patches(sums: Sums, width: int) -> Patches:
