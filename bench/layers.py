@@ -152,6 +152,7 @@ def main(
     only: Annotated[str, typer.Option(help="Only rows whose name contains this.")] = "",
     quick: Annotated[bool, typer.Option("--quick", help="The cheapest rows of each group, briefly.")] = False,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of turns.")] = Pace.rounds,
+    patience: Annotated[int, typer.Option(min=1, help="Times as many where a row's ratios are restless.")] = 3,
     isa: Annotated[str, typer.Option(help="Instruction set of the floor; the one in use by default.")] = "",
     python: Annotated[list[str], typer.Option(metavar="NAME=PATH", help="A contender's interpreter.")] = [],  # noqa: B006
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE")] = None,
@@ -167,7 +168,7 @@ def main(
     measured = [one for one in limits if one]
     tables = [limits_table(measured)] if measured else []
     results: list[Result] = []
-    pace = QUICK if quick else Pace(rounds)
+    pace = QUICK if quick else Pace(rounds, patience=patience)
 
     def stored() -> dict[str, Any]:
         return {

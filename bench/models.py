@@ -173,6 +173,7 @@ def main(
     load: Annotated[bool, typer.Option("--load", help="Time to the first answer, and memory.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Few and short rounds.")] = False,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of turns.")] = Pace.rounds,
+    patience: Annotated[int, typer.Option(min=1, help="Times as many where a case's ratios are restless.")] = 3,
     python: Annotated[list[str], typer.Option(metavar="NAME=PATH", help="A contender's interpreter.")] = [],  # noqa: B006
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE")] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="FILE")] = None,
@@ -194,7 +195,7 @@ def main(
         tables = [load_table(rows, list(versions))]
         stored["load"] = rows
     else:
-        results = _run(cases, list(versions), pythons, QUICK if quick else Pace(rounds))
+        results = _run(cases, list(versions), pythons, QUICK if quick else Pace(rounds, patience=patience))
         labels = [*versions, STEP] if any(case.streaming for case in cases) else list(versions)
         tables = [times_table(results, labels, peers), means_table(results, peers)]
         stored["cases"] = [_plain(result, peers) for result in results]

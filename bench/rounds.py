@@ -1,14 +1,16 @@
 """Contenders in processes of their own, timed by turns.
 
 In each round every contender gets a short turn, in an order that rotates; a turn's figure is the least of its
-repetitions, a contender's the median over the rounds, and a ratio the median of the rounds' ratios. Between turns a
-process is stopped, so that no thread that spins or parks late takes time from the next one.
+repetitions, a contender's the median over the rounds, and a ratio the median of the rounds' ratios. Where the ratios
+do not agree yet, whatever they say, more rounds follow. Between turns a process is stopped, so that no thread that
+spins or parks late takes time from the next one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import statistics
@@ -16,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,12 +154,25 @@ class Timing:
         return statistics.median(mine / its for mine, its in zip(self.turns, other.turns, strict=True))
 
 
+SETTLED = 0.015
+"""Uncertainty of a median ratio, as a share of it, that ends the rounds."""
+
+
+def uncertainty(ratios: Sequence[float]) -> float:
+    """How far off the median of so many may be, as a share of it: their middle half's width over their number's root."""
+    if len(ratios) < 2:
+        return math.inf
+    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return (high - low) / middle / math.sqrt(len(ratios))
+
+
 @dataclass(frozen=True)
 class Pace:
-    """How long to measure: rounds, and seconds of one turn."""
+    """How long to measure: rounds, so many times as many where times are restless, and seconds of one turn."""
 
     rounds: int = 11
     turn: float = 0.04
+    patience: int = 1
 
     def times(self, seconds: float) -> tuple[int, int]:
         """Statements in a repetition, and repetitions in a turn, for a statement of so many seconds."""
@@ -181,7 +196,10 @@ def interleave(
     failed: dict[str, ContenderError] = {}
     labels = list(turns)
     slow = any(reply["seconds"] * reply["calls"] > 0.5 for _, reply in opened.values())
-    for k in range(min(pace.rounds, 3) if slow else pace.rounds):
+    rounds = min(pace.rounds, 3) if slow else pace.rounds
+    for k in range(rounds * pace.patience):
+        if k >= rounds and _settled([turns[label] for label in opened if label not in failed]):
+            break
         for label in labels[k % len(labels) :] + labels[: k % len(labels)]:
             if label in failed:
                 continue
@@ -190,6 +208,12 @@ def interleave(
             except ContenderError as error:
                 failed[label] = error
     return {label: failed.get(label) or Timing(tuple(values)) for label, values in turns.items()}
+
+
+def _settled(turns: Sequence[Sequence[float]]) -> bool:
+    """Whether the ratios of all contenders' times to the first one's agree from round to round."""
+    ratios = ([its / first for its, first in zip(each, turns[0], strict=True)] for each in turns[1:])
+    return all(uncertainty(each) <= SETTLED for each in ratios)
 
 
 def _turn(contender: Contender, reply: dict[str, Any], pace: Pace) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 from dataclasses import replace
@@ -16,9 +17,9 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 pytest.importorskip("typer")
 pytest.importorskip("rich")
 
-from bench import cases, layers, limits, models, problems, report, rows, summary
+from bench import cases, layers, limits, models, problems, report, rounds, rows, summary
 from bench.floors import floor
-from bench.rounds import Contender, ContenderError, Pace, Timing, interleave
+from bench.rounds import Contender, ContenderError, Pace, Timing, interleave, uncertainty
 
 BRIEF = Pace(2, 0.001)
 LIMITS = limits.Limits(
@@ -152,6 +153,23 @@ def test_ratios_are_taken_round_by_round():
     result = layers.Result(row(), 1, fast, {"rnnrt": fast, "openvino": slow, "torch": Timing((9.0,) * 4)})
     assert result.ahead == 2.0
     assert result.over_floor == 1.0
+
+
+def test_rounds_go_on_while_ratios_are_restless(monkeypatch):
+    assert uncertainty([2.0, 2.0, 2.0]) == 0
+    assert uncertainty([1.0]) == math.inf
+    assert uncertainty([1.0, 2.0, 3.0, 4.0]) == pytest.approx(1.5 / 2.5 / 2)
+    replies = {name: (name, {"seconds": 0.001, "calls": 1}) for name in ("ours", "peer")}
+    for peer, wanted in ((lambda k: 2.0, 4), (lambda k: 2.0 if k > 3 else 1.0 + k, 9), (lambda k: 1.0 + k % 5, 12)):
+        taken = {"ours": 0, "peer": 0}
+
+        def turn(name, reply, pace, taken=taken, peer=peer):
+            taken[name] += 1
+            return 1.0 if name == "ours" else peer(taken[name] - 1)
+
+        monkeypatch.setattr(rounds, "_turn", turn)
+        timings = interleave(replies, Pace(4, patience=3))
+        assert {len(timing.turns) for timing in timings.values()} == {wanted}
 
 
 def test_row_summary_and_stores(tmp_path, ours):
