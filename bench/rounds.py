@@ -159,7 +159,7 @@ SETTLED = 0.015
 
 
 def uncertainty(ratios: Sequence[float]) -> float:
-    """How far off the median of so many may be, as a share of it: their middle half's width over their number's root."""
+    """How far off their median may be, as a share of it: the middle half's width over the root of their number."""
     if len(ratios) < 2:
         return math.inf
     low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
