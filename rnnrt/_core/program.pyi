@@ -10,6 +10,8 @@ from rnnrt.errors import InputError as InputError
 WRONG: tuple[str, ...]
 LANES: int
 MOST_ROOTS: int
+MOST_BYTES: int
+FEW_ROOTS: int
 MOST_SEGMENTS: int
 
 def operators() -> dict[str, int]: ...
@@ -99,6 +101,7 @@ class Segment:
     arena_base: int
     n_bases: int
     arena_size: int
+    n_bytes: int
     peak: int
     work: float
     labels: list[str]

@@ -112,14 +112,15 @@ cdef class Program:
     """
 
     cdef object bind
-    cdef readonly dict roots
+    cdef readonly dict roots           # by signature, the one that was used last at the end
     cdef readonly int n_segments
+    cdef size_t n_bytes                # of the roots
     cdef Segment last
 
     def __init__(self, bind):
         self.bind = bind
         self.roots = {}
-        self.n_segments = 0
+        self.n_segments = self.n_bytes = 0
         self.last = None
 
     def run(self, values):
@@ -216,15 +217,24 @@ cdef class Program:
             else:
                 signature.append(None)
         key = tuple(signature)
-        root = self.roots.get(key)
+        root = self.roots.pop(key, None)
         if root is None:
             root = self.bind(key)
             root.remember(key)
-            if len(self.roots) >= MOST_ROOTS:
-                del self.roots[next(iter(self.roots))]
-            self.roots[key] = root
+            self.forget(key)           # another thread may have bound the same
+            self.n_bytes += root.n_bytes
+        self.roots[key] = root         # the last, as it was used last
+        while len(self.roots) > (FEW_ROOTS if self.n_bytes > MOST_BYTES else MOST_ROOTS):
+            self.forget(next(iter(self.roots)))
         self.last = root
         return root
+
+    cdef int forget(self, key) except -1:
+        """Drop the segment of a signature, if there is one."""
+        cdef Segment root = self.roots.pop(key, None)
+        if root is not None:
+            self.n_bytes -= root.n_bytes
+        return 0
 
     cdef list run_from(self, Segment root, list given, list taken):
         cdef Segment segment = root
@@ -269,7 +279,7 @@ cdef class Program:
         if child is None:
             if self.n_segments >= MOST_SEGMENTS:
                 self.roots.clear()
-                self.n_segments = 0
+                self.n_segments = self.n_bytes = 0
                 segment.children.clear()
             self.n_segments += 1
             child = segment.terminal.next(key)
@@ -277,7 +287,9 @@ cdef class Program:
         return child
 
 
-MOST_ROOTS = 32
+MOST_ROOTS = 256
+MOST_BYTES = 64 << 20                  # of bound segments that are kept, unless they are few
+FEW_ROOTS = 8
 MOST_SEGMENTS = 1024
 
 

@@ -9,6 +9,7 @@ cdef struct step_t:
 
 cdef enum:
     MOST_IDLE = 4                  # frames kept by a segment
+    STEP_BYTES = 400               # of objects that tell about a step
 
 
 cdef inline int64_t nanoseconds() noexcept nogil:
@@ -43,6 +44,7 @@ cdef class Segment:
     cdef int64_t *words
     cdef readonly int n_steps, arena_base, n_bases
     cdef readonly size_t arena_size, peak
+    cdef readonly size_t n_bytes    # that it keeps, its arena included: roughly
     cdef readonly double work
     cdef bint releases
     cdef Tuner tuner                # None where no step may use threads
@@ -110,6 +112,7 @@ cdef class Segment:
             self.names.append(op)
             self.works.append(work)
             self.traffic.append(traffic)
+        self.n_bytes = arena_size + n_words * sizeof(int64_t) + len(steps) * STEP_BYTES
         self.releases = self.work >= GIL_WORK
         self.kind, self.first_base = terminal.kind, terminal.first_base
         self.outputs = terminal.outputs

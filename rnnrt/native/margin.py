@@ -32,20 +32,15 @@ class Planes(NamedTuple):
     piece: int = 1
     apart: int = 0
 
-    def row(self, h: int) -> int:
-        """Distance of row `h` from the first."""
-        return (h + self.top) * self.strides[2]
-
-    def column(self, w: int) -> int:
-        """Distance of element `w` of a row from the row's beginning."""
-        w += self.left
-        return w % self.piece * self.apart + w // self.piece if self.piece > 1 else w * self.strides[3]
-
     def taps(self, channels: int, rows: Phase, columns: Phase) -> Table:
         """Where all taps of a phase lie, for `distances`."""
-        down = [self.row(rows.start + t * rows.start_step) for t in range(rows.n_taps)]
-        right = [self.column(columns.start + t * columns.start_step) for t in range(columns.n_taps)]
-        return channels, self.strides[1], tuple(down), tuple(right)
+        _, apart, down, right = self.strides
+        first, step, piece = rows.start + self.top, rows.start_step, self.piece
+        vertical = [(first + t * step) * down for t in range(rows.n_taps)]
+        first, step = columns.start + self.left, columns.start_step
+        across = [first + t * step for t in range(columns.n_taps)]
+        across = [w % piece * self.apart + w // piece for w in across] if piece > 1 else [w * right for w in across]
+        return channels, apart, tuple(vertical), tuple(across)
 
 
 def planes_of(x: Tensor) -> Planes:
