@@ -263,16 +263,28 @@ def test_threads_are_used_where_they_pay_and_now_and_then_tried():
     tuner = program.Tuner()
     slower = tuned(tuner, 3000, lambda k, shared: 10_000 if shared else 1000)
     assert slower[:8] == [True, True, False, True, True, False, True, True]
-    assert slower[16], "soon once more"
-    assert sum(slower[17:]) in range(11, 14), "ten times slower: tried once in 240 runs"
+    assert slower[16:18] == [True, True], "soon once more"
+    assert sum(slower[18:]) in range(10, 15), "ten times slower: two runs in 480"
     faster = tuned(tuner, 3000, lambda k, shared: 500 if shared else 1000)
-    assert sum(not share for share in faster[600:]) in range(45, 55), "faster from then on: one run in 48 without"
+    assert sum(not share for share in faster[1100:]) in range(36, 46), "faster from then on: two runs in 96 without"
 
 
 def test_threads_that_something_held_up_at_first_are_soon_used():
     shares = tuned(program.Tuner(), 200, lambda k, shared: (5000 if k < 8 else 550) if shared else 1000)
-    assert all(shares[17:30])
-    assert sum(shares[17:]) > 175
+    assert all(shares[18:30])
+    assert sum(shares[18:]) > 175
+
+
+def test_workers_that_have_to_be_woken_are_given_a_second_run():
+    """The first run with threads after some without takes longer than one without."""
+    last = [False]
+
+    def cost(k, shared):
+        woken, last[0] = shared and not last[0], shared
+        return (6000 if k < 9 else 2000 if woken else 600) if shared else 1000
+
+    shares = tuned(program.Tuner(), 2000, cost)
+    assert sum(shares[20:]) > 1900
 
 
 def test_a_slow_run_now_and_then_changes_nothing():

@@ -3,8 +3,9 @@
 
 cdef enum:
     FIRST = 8                      # runs that look at both ways
-    TRY = 24                       # runs from one look at the slower way to the next, times how much slower it is: a 24th in all
-    TRY_SELDOM = 512               # but no more than these
+    LOOK = 2                       # runs of a later look: the first may have to wake workers, which takes longer than many a run
+    TRY = 48                       # runs from one look at the slower way to the next, times how much slower it is: a 24th in all
+    TRY_SELDOM = 1024              # but no more than these
 
 
 @cython.final
@@ -13,10 +14,12 @@ cdef class Tuner:
 
     cdef int64_t runs
     cdef int64_t next              # run that looks at the slower way again: soon, as something may have held up the first ones
+    cdef int64_t left              # runs to come of the look at hand
+    cdef bint other                # the way that it looks at
     cdef int64_t taken[2]          # nanoseconds without and with threads; 0: not known
 
     def __cinit__(self):
-        self.runs = self.taken[0] = self.taken[1] = 0
+        self.runs = self.left = self.taken[0] = self.taken[1] = 0
         self.next = 2 * FIRST
 
     cpdef bint shared(self):
@@ -26,10 +29,14 @@ cdef class Tuner:
         self.runs += 1
         if n < FIRST:
             return n % 3 != 2
+        if self.left:
+            self.left -= 1
+            return self.other
         if n < self.next:
             return faster
         self.next = n + max(TRY, min(TRY_SELDOM, TRY * self.taken[not faster] // max(self.taken[faster], <int64_t> 1)))
-        return not faster
+        self.left, self.other = LOOK - 1, not faster
+        return self.other
 
     cpdef int took(self, bint shared, int64_t ns) except -1:
         """Learn from a run; the first one, for which workers are hired, does not count.
