@@ -7,6 +7,7 @@ measures instead, in fresh processes, the time from opening a model to its first
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import tempfile
@@ -28,8 +29,8 @@ from .rounds import QUICK, Contender, ContenderError, Pace, Timing, interleave
 
 MODEL_PEERS = ("onnxruntime", "openvino")
 STEP = "rnnrt Stream.step"
-FRESH = 3
-"""Fresh processes a figure of ``--load``."""
+FRESH = 9
+"""Fresh processes a contender for a figure of ``--load``, by turns."""
 TARGETED, ALL, STREAMING, WORST = "onnxruntime", 1.5, 2.0, 1.0
 """Wanted of this peer / rnnrt: geometric means over all cases and over streams, and the least."""
 
@@ -128,35 +129,50 @@ def means_table(results: Sequence[Result], peers: Sequence[str]) -> report.Table
 
 
 def load_row(case: Case, versions: Sequence[str], pythons: dict[str, str]) -> dict[str, dict[str, float]]:
-    """Medians over fresh processes, by contender: seconds of import and to the first answer, bytes resident then."""
-    figures: dict[str, dict[str, float]] = {}
+    """Medians over fresh processes, by contender: seconds of import and to the first answer, bytes resident then.
+
+    And `ahead`, the median over the turns of the contender's time to the first answer over rnnrt's.
+    """
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in versions}
     with tempfile.TemporaryDirectory(prefix="rnnrt-bench-") as folder:
         job = case.write(Path(folder, "job"), "session" if case.streaming else "run")
-        for name in versions:
-            runs = []
-            for _ in range(FRESH):
-                with Contender(name, 1, pythons.get(name)) as contender:
-                    try:
-                        about = contender.ask("about")
-                        runs.append({**about, **contender.ask("first", folder=str(job))})
-                    except ContenderError as failure:
-                        report.say(f"{case.name}: {name}: {failure}")
-            if runs:
-                keys = ("import_seconds", "first_seconds", "resident")
-                figures[name] = {key: statistics.median(run[key] for run in runs) for key in keys}
+        for name in [name for _ in range(FRESH) for name in versions]:
+            with Contender(name, 1, pythons.get(name)) as contender:
+                try:
+                    about = contender.ask("about")
+                    runs[name].append({**about, **contender.ask("first", folder=str(job))})
+                except ContenderError as failure:
+                    report.say(f"{case.name}: {name}: {failure}")
+    figures = {}
+    keys = ("import_seconds", "first_seconds", "resident")
+    for name, turns in runs.items():
+        if turns:
+            figures[name] = {key: statistics.median(run[key] for run in turns) for key in keys}
+            pairs = [
+                (its["first_seconds"], ours["first_seconds"]) for its, ours in zip(turns, runs["rnnrt"], strict=False)
+            ]
+            figures[name]["ahead"] = statistics.median(its / ours for its, ours in pairs) if pairs else math.nan
     return figures
 
 
 def load_table(rows: dict[str, dict[str, dict[str, float]]], names: Sequence[str]) -> report.Table:
     """Load to first answer, and memory."""
-    columns = ["model", *(f"{name} first answer" for name in names), *(f"{name} resident" for name in names)]
+    peers = [name for name in names if name != "rnnrt"]
+    columns = ["model", *(f"{name} first answer" for name in names), *(f"{name} / rnnrt" for name in peers)]
+    columns += [f"{name} resident" for name in names]
     cells = []
     for model, figures in rows.items():
         first = [report.seconds(figures.get(name, {}).get("first_seconds")) for name in names]
         memory = [f"{figures[name]['resident'] / 1e6:.0f} MB" if name in figures else "–" for name in names]
-        cells.append([model, *first, *memory])
+        ahead = [report.times(figures.get(name, {}).get("ahead")) for name in peers]
+        cells.append([model, *first, *ahead, *memory])
     imports = {n: [f[n]["import_seconds"] for f in rows.values() if n in f] for n in names}
-    lines = [f"import of {n} before that: {report.seconds(statistics.median(v))}" for n, v in imports.items() if v]
+    lines = []
+    for name in peers:
+        ratios = [f[name]["ahead"] for f in rows.values() if name in f]
+        later = sum(ratio < 1 for ratio in ratios)
+        lines.append(f"first answer before {name}'s, or with it: {len(ratios) - later} of {len(ratios)}")
+    lines += [f"import of {n} before that: {report.seconds(statistics.median(v))}" for n, v in imports.items() if v]
     return report.Table("load to first answer, fresh processes", columns, cells, lines)
 
 
