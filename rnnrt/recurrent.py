@@ -104,10 +104,9 @@ def pack(node: Node, weights: Values, shared: Callable | None = None) -> tuple[e
     quantized = attrs.get("quantized")
     dtype = np.dtype(np.float32) if quantized is not None else weights[1].dtype
     wide = np.dtype(np.float64 if dtype == np.float64 else np.float32)
-    kept = (1, 2) if quantized is not None else ()
+    dtypes = {} if quantized is None else {1: np.int8, 2: np.int8}
     arrays: list[Any] = [
-        None if k not in weights else np.require(weights[k], weights[k].dtype if k in kept else wide, ["C", "A"])
-        for k in _WEIGHTS
+        np.require(weights[k], dtypes.get(k, wide), ["C", "A"]) if k in weights else None for k in _WEIGHTS
     ]
     w, r, b, p = arrays
     try:

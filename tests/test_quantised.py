@@ -16,7 +16,7 @@ import rnnrt
 from rnnrt._core import engine
 from rnnrt.errors import ModelError
 from rnnrt.rewrite import rewrite
-from rnnrt.rewrite.quantised import Quantized, _signed
+from rnnrt.rewrite.quantised import Quantized, signed_bytes
 
 FLOAT = 1
 
@@ -188,7 +188,7 @@ def test_the_layer_multiplies_bytes(isa: str, shape: tuple[int, ...], signed: bo
             args[k] = (args[k] + rng.integers(-20, 20, args[k].shape)).astype(args[k].dtype)
     x, w, r, bias, _, h0, c0, p, *scales = args
     want = run_op("DynamicQuantizeLSTM", *args, outputs=3, domain="com.microsoft")
-    parts = [_signed(w, *scales[:2]), _signed(r, *scales[2:])]
+    parts = [signed_bytes(w, *scales[:2]), signed_bytes(r, *scales[2:])]
     assert None not in parts
     layer = engine.Recurrent(
         "LSTM", parts[0][0], parts[1][0], bias, p, quantized=Quantized(*parts[0][1:], *parts[1][1:]), isa=isa
@@ -207,8 +207,8 @@ def test_the_layer_multiplies_bytes(isa: str, shape: tuple[int, ...], signed: bo
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_cannot_be_quantised(isa: str, bad: float) -> None:
     x, w, r, bias, _, h0, c0, _, *scales = arguments(4, 3, 5, 17)
-    w, *w_rest = _signed(w, *scales[:2])
-    r, *r_rest = _signed(r, *scales[2:])
+    w, *w_rest = signed_bytes(w, *scales[:2])
+    r, *r_rest = signed_bytes(r, *scales[2:])
     layer = engine.Recurrent("LSTM", w, r, bias, quantized=Quantized(*w_rest, *r_rest), isa=isa)
     y = np.zeros((4, 1, 3, 17), np.float32)
     x[2, 1, 4] = bad
@@ -222,8 +222,8 @@ def test_what_is_not_finite_cannot_be_quantised(isa: str, bad: float) -> None:
 
 def test_the_layer_says_what_does_not_fit() -> None:
     _, w, r, bias, _, _, _, _, *scales = arguments(1, 1, 3, 4)
-    w, *w_rest = _signed(w, *scales[:2])
-    r, *r_rest = _signed(r, *scales[2:])
+    w, *w_rest = signed_bytes(w, *scales[:2])
+    r, *r_rest = signed_bytes(r, *scales[2:])
     good = Quantized(*w_rest, *r_rest)
     with pytest.raises(ModelError, match="int8"):
         engine.Recurrent("LSTM", w.astype(np.int16), r, bias, quantized=good)

@@ -5,7 +5,7 @@
  *     out[r][v][u] = init[v][u] + scale scales[v][u] sum_k (a[r][k] - zero) (w[k][v][u] - zeros[v][u])
  * The sum is one of whole numbers and exact, so its bits depend on nothing:
  *     sum_k a w - zero sums[v][u] - zeros[v][u] sum_k a,   sums[v][u] = sum_k (w - zeros[v][u])
- * The caller guarantees: K <= BYTES_MOST, rows <= BYTES_ROWS, and rows of a readable, zeros from K on, up to a multiple of 4.
+ * The caller guarantees: K <= RT_BYTES_MOST, rows <= BYTES_ROWS, and rows of a readable, zeros from K on, up to a multiple of 4.
  *
  * Activations are quantised as DynamicQuantizeLinear does it: scale = (high - low)/255, zero = round(-low/scale), where
  * low <= 0 <= high bound the numbers. Where one of them is not finite, scale is NaN, and so is all that is made with it. */
@@ -18,7 +18,7 @@
 #include "kernels.h"
 #include "panel.h"
 
-enum { BYTES_MOST = 1 << 14, BYTES_GATES = 4 };
+enum { BYTES_GATES = 4 };
 
 typedef struct {
     real scale, zero;
@@ -48,6 +48,13 @@ static inline int32_t bytes_row(rt_byte_scale s, const real *x, int n, uint8_t *
     return (void)s, (void)x, (void)n, (void)out, 0;
 }
 #else
+#include "vfold.h"
+
+static inline int32_t four_bytes(const uint8_t *a) {
+    int32_t four;
+    memcpy(&four, a, 4);
+    return four;
+}
 
 /* Weights of a vector of outputs and four k, and the inputs that go with them, as v_dot wants them:
  *     v_dot(s, x, w) = s + sum over j < 4 of x[j] w[u][j] */
@@ -80,8 +87,7 @@ static inline v_quads v_weights(const int8_t *w) {
     return (v_quads){V_BYTES(srai_epi16)(V_BYTES(slli_epi16)(x, 8), 8), V_BYTES(srai_epi16)(x, 8)};
 }
 static inline v_quads v_inputs(const uint8_t *a) {
-    int32_t four;
-    memcpy(&four, a, 4);
+    const int32_t four = four_bytes(a);
     return (v_quads){V_BYTES(set1_epi32)(four & 0xFF00FF), V_BYTES(set1_epi32)((four >> 8) & 0xFF00FF)};
 }
 static inline vi v_dot(vi s, v_quads x, v_quads w) {
@@ -118,13 +124,8 @@ static inline vi v_dot(vi s, v_quads x, v_quads w) {
 #define BYTES(name) fast_##name
 #define V_QUADS __m512i
 #define V_WEIGHTS(w) _mm512_loadu_si512(w)
-#define V_INPUTS(a) v_four(a)
+#define V_INPUTS(a) _mm512_set1_epi32(four_bytes(a))
 #define V_DOT(s, x, w) (vi) _mm512_dpbusd_epi32((__m512i)(s), x, w)
-static inline __m512i v_four(const uint8_t *a) {
-    int32_t four;
-    memcpy(&four, a, 4);
-    return _mm512_set1_epi32(four);
-}
 #include "bytes_tile.h"
 static inline int bytes_fast(void) { return rt_cpu_has("avx512vnni"); }
 #else
@@ -148,16 +149,11 @@ static rt_byte_scale bytes_scale(const real *x, ptrdiff_t ld_outer, int n_outer,
                 low = v_min(low, at), high = v_max(high, at), infinite = infinite + (at - at);
             }
         }
-    real least[LANES], most[LANES];
-    v_store(least, low), v_store(most, high);
-    for (int u = 1; u < LANES; u++) {
-        least[0] = least[u] < least[0] ? least[u] : least[0];
-        most[0] = most[u] > most[0] ? most[u] : most[0];
-    }
-    rt_byte_scale s = {(most[0] - least[0]) / 255, 0};
     if (v_any_nan(infinite)) return (rt_byte_scale){NAN, 0};
+    const real least = v_low(low);
+    rt_byte_scale s = {(v_top(high) - least) / 255, 0};
     if (s.scale == 0) s.scale = 1;
-    s.zero = (-least[0] / s.scale + ROUNDING) - ROUNDING;
+    s.zero = (-least / s.scale + ROUNDING) - ROUNDING;
     if (s.zero > 255) s.zero = 255;
     return s;
 }

@@ -32,9 +32,9 @@ BYTES_TARGET RT_INLINE void BYTES(tile)(const int mr, const rt_bytes_tile *t) {
     }
     const vi zero = (vi)v_set1(0) + (int32_t)(t->scale.zero);
     RT_UNROLL
-    for (int r = 0; r < mr; r++) RT_UNROLL
-    for (int v = 0; v < BYTES_GATES; v++) {
-        vi sums, zeros, s = acc[r * BYTES_GATES + v];
+    for (int i = 0; i < mr * BYTES_GATES; i++) {
+        const int r = i / BYTES_GATES, v = i % BYTES_GATES;
+        vi sums, zeros, s = acc[i];
         if (phases == 2) s += acc[BYTES_GATES + v];
         memcpy(&sums, m->sums + at + v * LANES, sizeof sums);
         s -= zero * sums;
@@ -44,7 +44,7 @@ BYTES_TARGET RT_INLINE void BYTES(tile)(const int mr, const rt_bytes_tile *t) {
         }
         const vf scale = v_set1(t->scale.scale) * v_load(m->scales + at + v * LANES);
         const vf init = v_load(t->init + r * t->ldinit + v * LANES);
-        v_store(t->out + (r * BYTES_GATES + v) * LANES, v_fma(__builtin_convertvector(s, vf), scale, init));
+        v_store(t->out + i * LANES, v_fma(__builtin_convertvector(s, vf), scale, init));
     }
 }
 

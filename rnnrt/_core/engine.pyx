@@ -10,8 +10,8 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
 from rnnrt._core.kernels cimport (
-    RT_GRU, RT_LSTM, RT_RNN, rt_barrier, rt_barrier_wait, rt_bytes, rt_call, rt_choice, rt_kernels, rt_layer, rt_matrix, rt_pool,
-    rt_team_acquire, rt_team_run,
+    RT_BYTES_MOST, RT_GRU, RT_LSTM, RT_RNN, rt_barrier, rt_barrier_wait, rt_bytes, rt_call, rt_choice, rt_kernels, rt_layer,
+    rt_matrix, rt_pool, rt_team_acquire, rt_team_run,
 )
 
 import os
@@ -218,24 +218,24 @@ cdef class Recurrent:
 
     cdef pack(self, rt_layer *layer, W, R, B, P):
         """Put one direction's weights into panels (kernels.h)."""
-        cdef int lanes = self.kernels.lanes
-        cdef int g = N_GATES[self.kind]
-        cdef int h = self.hidden_size
+        cdef int lanes = self.kernels.lanes, g = N_GATES[self.kind], h = self.hidden_size
         cdef bint split = self.kind == "GRU" and not layer.linear_before_reset
+        cdef int per_panel = 4 if self.kind == "RNN" else 1
         layer.kind, layer.n_in, layer.n_hidden = KINDS[self.kind], self.input_size, h
         layer.n_blocks = (h + lanes - 1) // lanes
         n_k = self.input_size + (0 if split else h)
-        self.shape(&layer.w, n_k, g, 4 if self.kind == "RNN" else 1)
-        if not layer.quantized:
-            self.matrix(&layer.w, n_k, g, 4 if self.kind == "RNN" else 1)
+        if layer.quantized:            # its weights are packed as bytes
+            self.shape(&layer.w, n_k, g, per_panel)
+        else:
+            self.matrix(&layer.w, n_k, g, per_panel)
             pack_panels(&layer.w, lanes, W, 0)
+            if not split:
+                pack_panels(&layer.w, lanes, R, self.input_size)
         if split:
             self.matrix(&layer.r_gates, h, 2, 2)
             pack_panels(&layer.r_gates, lanes, R[:2 * h], 0)
             self.matrix(&layer.r_hidden, h, 1, 4)
             pack_panels(&layer.r_hidden, lanes, R[2 * h:], 0)
-        elif not layer.quantized:
-            pack_panels(&layer.w, lanes, R, self.input_size)
         bias = np.zeros((g, h), self.dtype)
         bias_h = np.zeros(h, self.dtype)
         if B is not None:

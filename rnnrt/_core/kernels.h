@@ -20,12 +20,14 @@ typedef struct {
     int n_k, n_gates, per_panel, n_blocks;
 } rt_matrix;
 
+enum { RT_BYTES_MOST = 1 << 14 }; /* inputs of a matrix of bytes: sums of so many products of bytes fit 32 bits */
+
 /* A matrix of signed bytes in panels of a block, where an LSTM's weights are quantised (bytes.h). */
 typedef struct {
-    const int8_t *data;          /* [n_blocks][n_k4][G][lanes][4], n_k4 = ceil(K/4) */
-    const int32_t *sums,
-        *zeros; /* [n_blocks][G][lanes]: an output's weights less their zero point, added up; zero points, or NULL */
-    const float *scales;         /* [n_blocks][G][lanes] */
+    const int8_t *data;   /* [n_blocks][n_k4][G][lanes][4], n_k4 = ceil(K/4) */
+    const int32_t *sums;  /* [n_blocks][G][lanes]: an output's weights less their zero point, added up */
+    const int32_t *zeros; /* [n_blocks][G][lanes]: zero points; or NULL: all 0 */
+    const float *scales;  /* [n_blocks][G][lanes] */
     int n_k4;
 } rt_bytes;
 

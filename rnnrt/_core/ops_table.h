@@ -39,7 +39,7 @@ static const rt_op op_list[] = {
     {"integers", op_integers, 0, 1},
     {"conv_positions", op_conv_positions, 0, 1},
     {"conv_channels", op_conv_channels, 0, 1},
-    {"conv_winograd", op_conv_winograd, 0, 1},
+    {"conv_winograd", op_conv_winograd, RT_WORDS(rt_winograd), 1},
     {"conv_planes", op_conv_planes, 0, 1},
     {"conv_pad", op_conv_pad, 0, 1},
     {"pool", op_pool, RT_WORDS(rt_pool_step), 1},

@@ -90,14 +90,14 @@ cdef check_weights(str kind, str direction, W, R, B, P, quantized=None):
         raise ModelError(f"{kind}: R: expected shape ({directions}, {g}*H, H), got {R.shape}")
     h = R.shape[2]
     i = W.shape[2] if W.ndim == 3 else "I"
-    expected = {"W": (W, (directions, g * h, i)), "R": (R, (directions, g * h, h)), "B": (B, (directions, 2 * g * h)),
-                "P": (P, (directions, 3 * h))}
-    for name, (array, shape) in expected.items():
+    expected = {"W": (W, W.dtype, (directions, g * h, i)), "R": (R, W.dtype, (directions, g * h, h)),
+                "B": (B, real, (directions, 2 * g * h)), "P": (P, real, (directions, 3 * h))}
+    for name, (array, dtype, shape) in expected.items():
         if array is None:
             continue
         if array.shape != shape:
             raise ModelError(f"{kind}: {name}: expected shape {shape} for hidden size {h}, got {array.shape}")
-        if array.dtype != (W.dtype if name == "R" else real) and name != "W":
-            raise ModelError(f"{kind}: {name}: expected {W.dtype if name == 'R' else real} as W, got {array.dtype}")
+        if array.dtype != dtype:
+            raise ModelError(f"{kind}: {name}: expected {dtype} as W, got {array.dtype}")
     if P is not None and kind != "LSTM":
         raise ModelError(f"{kind}: peepholes belong to LSTM alone")

@@ -1,20 +1,12 @@
 # Weights of quantised LSTMs into panels of bytes: the layout stands in kernels.h. Included by engine.pyx.
 
-cdef extern from *:
-    """
-    #define BYTES_MOST (1 << 14) /* as bytes.h has it: sums of so many products of bytes fit 32 bits */
-    """
-    enum:
-        BYTES_MOST
-
-
 cdef check_quantized(str kind, W, R, quantized):
     """Raise ModelError unless weights, scales and zero points are those of a quantised LSTM."""
     if kind != "LSTM":
         raise ModelError(f"{kind}: quantized: expected an LSTM")
     for name, q, scale, zero in (("W", W, quantized.w_scale, quantized.w_zero), ("R", R, quantized.r_scale, quantized.r_zero)):
-        if q.dtype != np.int8 or q.ndim != 3 or q.shape[2] > BYTES_MOST:
-            raise ModelError(f"{kind}: {name}: expected int8 of at most {BYTES_MOST} columns, got {q.dtype} {q.shape}")
+        if q.dtype != np.int8 or q.ndim != 3 or q.shape[2] > RT_BYTES_MOST:
+            raise ModelError(f"{kind}: {name}: expected int8 of at most {RT_BYTES_MOST} columns, got {q.dtype} {q.shape}")
         for what, array, dtype in (("scale", scale, np.float32), ("zero point", zero, np.int32)):
             if array.shape != q.shape[:2] or array.dtype != dtype:
                 raise ModelError(f"{kind}: {what} of {name}: expected {np.dtype(dtype)} {q.shape[:2]}, "

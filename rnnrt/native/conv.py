@@ -23,7 +23,7 @@ from .margin import MOST, MOST_STRIDE, Margin, Planes, cropped, margin, planes_o
 from .registry import native
 from .sums import Sums, inside, taken
 from .taps import SINGLE, Phases, distances, margins, plain, transposed
-from .tensor import Tensor, c_strides, memory
+from .tensor import Tensor, c_strides, memory, whole_lines
 
 ROWS_OF_VECTORS = {16: (8, 8, 8, 8, 6), 8: (8, 8, 6, 4, 3), 4: (8, 8, 6, 4, 3)}
 """Rows of a tile by its vectors, as TILE_ROWS of the simd headers has them; too few is no harm."""
@@ -124,8 +124,7 @@ def convolve(
         sums = sums._replace(rows=rows)
     if sums.m == 1 and sums.channels == 1:
         return convolve_planes(emitter, planes, w, b, sums, shape)
-    by_patches = conv_winograd.fits(sums) and conv_winograd.suits(emitter, w)
-    plan, sums = choose(emitter.lanes, sums, planes, any(across), by_patches)
+    plan, sums = choose(emitter, sums, planes, w, any(across))
     if plan is None:
         return convolve_patches(emitter, planes, w, b, sums, shape)
     copy = None
@@ -171,19 +170,22 @@ def convolve_patches(
     return y
 
 
-def choose(lanes: int, sums: Sums, x: Planes, padded: bool, by_patches: bool) -> tuple[Tiling | None, Sums]:
+def choose(emitter: Emitter, sums: Sums, x: Planes, w: Tensor, padded: bool) -> tuple[Tiling | None, Sums]:
     """The cheapest tiling, and the sums as it takes them; `padded`: rows get margins, so that they lie apart.
 
-    None says that patches are cheaper, if `by_patches` allows them.
+    None says that patches are cheaper.
     """
+    lanes = emitter.lanes
     blocks, block, vectors, panels, panel, widest, highest = _tiles(lanes, sums.m)
     wide, tall = _costs(lanes, sums, x, padded)
     fewer = inside(sums, x.h)
     if fewer is not None:
         less = _costs(lanes, fewer, x, padded)[1]
         fewer, tall = (fewer, less) if less < tall else (None, tall)
-    if by_patches and sparing(conv_winograd.cost(lanes, sums, panel, panels, vectors), min(wide, tall)):
-        return None, sums
+    if conv_winograd.fits(sums):
+        patches = conv_winograd.cost(lanes, sums, panel, panels, vectors)
+        if sparing(patches, min(wide, tall)) and conv_winograd.suits(emitter, w):
+            return None, sums
     if cheaper(wide, tall):
         return Tiling(True, block, blocks, widest), sums
     return Tiling(False, panel, panels, highest), fewer or sums
@@ -293,7 +295,7 @@ def emit(
     words: list[Word] = [source, y, packed]
     words += [0, 0] if b is None else [emitter.contiguous(b)]
     words.append(distances(tuple(tables), sums.packed is not None))
-    size = 0 if copy is None else -(-(sums.groups * sums.channels * copy.size + lanes) // 16) * 16
+    size = 0 if copy is None else whole_lines(sums.groups * sums.channels * copy.size + lanes)
     words += [0, 0] if copy is None else [emitter.scratch(4 * size * emitter.threads)]
     epilogue = len(words)
     xw = 1 if wide else stride_w * x.strides[3]

@@ -11,7 +11,7 @@ from .emitter import Emitter, Word
 from .margin import Planes, margin
 from .sums import Sums, taken
 from .taps import Phase, distances
-from .tensor import Tensor, aligned, c_strides
+from .tensor import Tensor, aligned, c_strides, whole_lines
 
 LINE = 1024
 """Elements of a line of several rows, at most: with a plane's rows it stays in the first-level cache."""
@@ -69,10 +69,10 @@ def convolve_planes(
         weights += sums.groups * n_taps
         at += n_taps
     y = emitter.empty(shape)
-    apart = 0 if copy is None else whole(copy.size + lanes)
+    apart = 0 if copy is None else whole_lines(copy.size + lanes)
     batch = min(max(BATCH // apart, 1), 64) if apart else sums.n * sums.groups
     start = batch * apart if apart else 0
-    size = start + whole(longest + lanes)
+    size = start + whole_lines(longest + lanes)
     words: list[Word] = [x.tensor, y, emitter.packed(pack_key(sums), w.value, lambda value: pack(value, sums))]
     words += [0, 0] if b is None else [emitter.contiguous(b)]
     words += [distances(tuple(tables), False), emitter.scratch(4 * size * emitter.threads)]
@@ -89,11 +89,6 @@ def convolve_planes(
     step_of_y.epilogue = epilogue
     y.producer = step_of_y
     return y
-
-
-def whole(n: int) -> int:
-    """`n` floats rounded up to whole cache lines."""
-    return -(-n // 16) * 16
 
 
 def pack_key(sums: Sums) -> tuple:

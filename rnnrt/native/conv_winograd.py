@@ -12,7 +12,7 @@ from .emitter import Emitted, Emitter, Word
 from .margin import Planes
 from .sums import Sums
 from .taps import Phase
-from .tensor import Tensor, c_strides, memory
+from .tensor import Tensor, c_strides, memory, whole_lines
 
 KINDS = 16
 """Products of a patch and a channel."""
@@ -66,12 +66,17 @@ def suits(emitter: Emitter, w: Tensor) -> bool:
 
     Those stand for quantised ones, whose sums over taps are exact, and have to be.
     """
-
-    def found(value: np.ndarray) -> np.ndarray:
-        return np.array(bool(np.abs(value).max() < LARGEST) and not np.array_equal(value, np.rint(value)))
-
     assert w.value is not None
-    return bool(emitter.packed("suits patches", w.value, found).value)
+    return bool(emitter.packed("suits patches", w.value, _suit).value)
+
+
+def _suit(w: np.ndarray) -> np.ndarray:
+    moderate = w.min() > -LARGEST and w.max() < LARGEST
+    return np.array(bool(moderate) and not (_whole(w[:1]) and _whole(w)))  # a channel tells of nearly all
+
+
+def _whole(w: np.ndarray) -> bool:
+    return np.array_equal(w, np.rint(w))
 
 
 def patches(sums: Sums, width: int) -> Patches:
@@ -139,8 +144,8 @@ def emit(
     """Emit the step for output `y`, with `weights` for panels of `block` vectors."""
     width, n, c = block * emitter.lanes, sums.n, sums.channels
     p = patches(sums, width)
-    ld = _lines(p.most + emitter.lanes)
-    copy = _lines(2 * (2 * p.run + 2) * (p.slab + 1) + 2 * emitter.lanes)
+    ld = whole_lines(p.most + emitter.lanes)
+    copy = whole_lines(2 * (2 * p.run + 2) * (p.slab + 1) + 2 * emitter.lanes)
     apart = c * ld + LINE, p.most * width + LINE
     size = copy + KINDS * sum(apart)
     words: list[Word] = [x.tensor, y, weights]
@@ -154,8 +159,3 @@ def emit(
     step = emitter.emit("conv_winograd", words, math.prod(y.shape) * sums.taps())
     step.epilogue = epilogue
     return step
-
-
-def _lines(n: int) -> int:
-    """`n` floats rounded up to whole cache lines."""
-    return -(-n // LINE) * LINE

@@ -42,6 +42,11 @@ def memory(size: int, dtype: np.dtype | type = np.float32) -> np.ndarray:
     return room[skip : skip + size]
 
 
+def whole_lines(n: int) -> int:
+    """`n` floats rounded up to whole cache lines."""
+    return -(-n // 16) * 16
+
+
 def aligned(array: np.ndarray) -> np.ndarray:
     """A contiguous copy that begins at a cache line."""
     copy = memory(array.size, array.dtype).reshape(array.shape)

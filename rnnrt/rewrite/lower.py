@@ -127,8 +127,7 @@ def lowered(node: Node, known: Known) -> Node:
         "in_views": {},
         "out_axes": {},
     }
-    quantized = isinstance(attrs.get("quantized"), Quantized)
-    if quantized:
+    if "quantized" in attrs:
         result["quantized"] = attrs["quantized"]
     for name in ("input_forget",) if node.op == "LSTM" else ("linear_before_reset",) if node.op == "GRU" else ():
         if name == "input_forget" and attrs.get(name, 0) not in (0, 1):

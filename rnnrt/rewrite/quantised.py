@@ -233,17 +233,16 @@ class _Pass:
 
     def _lstm(self, node: Node) -> bool:
         known, writer = self.known, self.writer
-        parts = [_signed(*(known.constant(node.input(k)) for k in (k, first, first + 1))) for k, first in _PARTS]
+        w, r = (signed_bytes(*(known.constant(node.input(k)) for k in (k, first, first + 1))) for k, first in _PARTS)
         if node.input(4) or not node.input(0) or len(node.inputs) > 12:
             return False
         if any(node.input(k) and known.constant(node.input(k)) is None for k in (9, 11)):
             return False
-        (w, r) = parts
         if w is None or r is None:
             return False
         inputs = [node.inputs[0]]
         for k, part in zip((1, 2), (w, r), strict=True):
-            inputs.append(writer.constant(part[0], (_LSTM, node.inputs[k], node.input(6 + 2 * k)), "signed"))
+            inputs.append(writer.constant(part[0], (_LSTM, node.inputs[k]), "signed"))
         inputs += [node.input(k) for k in range(3, 8)]
         attrs = {**node.attrs, "quantized": Quantized(*w[1:], *r[1:])}
         writer.nodes.append(Node("LSTM", inputs, list(node.outputs), attrs, version=NEWEST, name=node.name))
@@ -277,13 +276,13 @@ class _Pass:
 
 
 MOST_TERMS = 1 << 14
-"""BYTES_MOST of bytes.h."""
+"""RT_BYTES_MOST of kernels.h."""
 
 _PARTS = ((1, 8), (2, 10))
 """W and R of a DynamicQuantizeLSTM, and where their scales are, before their zero points."""
 
 
-def _signed(
+def signed_bytes(
     q: np.ndarray | None, scale: np.ndarray | None, zero: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Weights (D, K, 4H) as int8 (D, 4H, K), their scales and zero points (D, 4H); None if they do not fit."""

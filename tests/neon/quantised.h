@@ -78,5 +78,5 @@ static void check_quantised(void) {
         for (int rows = 1; rows <= 3; rows++)
             for (int sign = -1; sign <= 1; sign++) check_scale(rows, n[i], sign);
     }
-    for (int fast = 0; fast <= bytes_fast(); fast++) check_bytes(fast, 1, BYTES_MOST, 1);
+    for (int fast = 0; fast <= bytes_fast(); fast++) check_bytes(fast, 1, RT_BYTES_MOST, 1);
 }
