@@ -68,7 +68,7 @@ cdef void turn_weights(const rt_matrix *m, int gate, int unit, int first, int n,
     cdef int block = unit // LANES
     cdef int panel = block // m.per_panel
     cdef ptrdiff_t step = <ptrdiff_t> panel_blocks(m, panel) * m.n_gates * LANES
-    cdef const real *w = panel_data(m, panel) + (block % m.per_panel * m.n_gates + gate) * LANES + unit % LANES
+    cdef const real *w = panel_data(m, panel, 0) + (block % m.per_panel * m.n_gates + gate) * LANES + unit % LANES
     cdef int k
     for k in range(n):
         to[k] = w[(first + k) * step]
@@ -106,22 +106,18 @@ cdef void multiply(const across_t *a, int row, int n, ptrdiff_t n_x, ptrdiff_t n
     A row's init lies ldinit reals after the last one's, a vector's `between` reals.
     """
     cdef rt_tile t
-    cdef split_t cut = split_rows(n, a.nv)
-    cdef int i, v, height
+    cdef split_t cut = split_panel(n, a.nv)
+    cdef int tile = 0
+    cdef int v
     t.k1, t.w1, t.k2, t.w2 = n_x, a.x, n_h, h
     t.ahead = <const char *> h
     for v in range(a.nv):
         t.init[v] = init + v * between
         t.ldinit[v] = ldinit
-    for i in range(cut.n_tiles):
-        height = cut.height + (i < cut.n_taller)
-        t.a1, t.a2 = a.w_rows + row, a.r_rows + row
-        t.out = out
-        panel_run(0, a.nv, height, &t)
-        row += height
-        out += height * a.width
-        for v in range(a.nv):
-            t.init[v] += height * ldinit
+    t.a1, t.a2 = a.w_rows + row, a.r_rows + row
+    t.out = out
+    while tile < cut.n_tiles:
+        sum_tile(0, a.nv, &cut, &tile, &t)
 
 
 cdef void lstm_across(across_t *a) noexcept nogil:

@@ -1,5 +1,5 @@
 # A call: set up in its workspace, it walks over chunks of steps, projects a chunk's inputs at once, and takes the steps one by
-# one, with fewer rows as sequences end. Included by cells_<isa>.pyx after steps.pxi.
+# one, with fewer rows as sequences end. Included by cells_<isa>.pyx after steps_gru.pxi.
 
 from libc.string cimport memcpy, memset
 
@@ -17,6 +17,7 @@ cdef extern from *:
 cdef extern from "cpu.h" nogil:
     long rt_l2_bytes()
     long rt_cached_bytes()
+    int rt_reads_ahead()
 
 
 cdef ptrdiff_t step_bytes(const rt_layer *layer, int n_batch) noexcept nogil:
@@ -29,6 +30,13 @@ cdef bint reads_both(ptrdiff_t weights, int n_batch) noexcept nogil:
     if n_batch >= STREAM_ROWS:
         return weights <= n_batch // (STREAM_ROWS // 2) * rt_l2_bytes()      # not many times it: rows may end early
     return n_batch >= MAX_ROWS and weights <= rt_cached_bytes()
+
+
+cdef bint fetches_ahead(ptrdiff_t weights, int n_batch) noexcept nogil:
+    """Whether tiles ask for the weights of a step before they need them: from beyond the L2 cache, where the processor does not."""
+    if rt_reads_ahead():
+        return 1 < n_batch < STREAM_ROWS and weights > 8 * rt_l2_bytes()
+    return weights > rt_cached_bytes()
 
 
 cdef int steps_in_chunk(const rt_layer *layer, int n_time, int n_batch) noexcept nogil:
@@ -58,8 +66,8 @@ cdef char *lay_out(run_t *q, const rt_layer *layer, char *work, int n_time, int 
     q.layer = layer
     q.ldh = <ptrdiff_t> layer.n_blocks * LANES
     q.chunk = steps_in_chunk(layer, n_time, n_batch)
-    q.far = not layer.quantized and <ptrdiff_t> layer.w.n_gates * layer.n_hidden * (
-        layer.n_hidden + (0 if q.chunk else layer.n_in)) * <int> sizeof(real) > rt_cached_bytes()
+    q.far = not layer.quantized and fetches_ahead(
+        <ptrdiff_t> layer.w.n_gates * layer.n_hidden * (layer.n_hidden + (0 if q.chunk else layer.n_in)) * sizeof(real), n_batch)
     state = n_batch * q.ldh * sizeof(real)
     rows = n_batch * <size_t> max(1, q.chunk)
     q.order = <int *> take(&work, n_batch * sizeof(int))

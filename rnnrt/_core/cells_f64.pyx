@@ -5,6 +5,8 @@ cdef extern from "simd_f64.h":
     pass
 
 include "cells.pxi"
+include "tiles.pxi"
 include "steps.pxi"
+include "steps_gru.pxi"
 include "call.pxi"
 include "table.pxi"

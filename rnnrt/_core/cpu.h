@@ -39,6 +39,16 @@ static inline long rt_l2_bytes(void) {
 #endif
 }
 
+/* Whether the processor brings what is read in order from the L3 cache in time by itself, so that asking for it only costs
+ * instructions: AMD's do (README.md). */
+static inline int rt_reads_ahead(void) {
+#if defined(__x86_64__)
+    return __builtin_cpu_is("amd");
+#else
+    return 0;
+#endif
+}
+
 /* Bytes of weights, read once a step, that stay in the L2 cache beside all else. */
 static inline long rt_cached_bytes(void) { return rt_l2_bytes() / 4 * 3; }
 

@@ -4,8 +4,8 @@
  *     panel[k][v][u]                           k < K inputs, v < NV vectors, u < LANES
  * A tile is MR rows of inputs against one panel, the sums in registers:
  *     out[r][v][u] = init[v][r*ldinit[v] + u] + sum_k a1[r][k] w1[k][v][u] + sum_k a2[r][k] w2[k][v][u]
- * Each of the two sums over k is cut into blocks of SUM_TERMS terms: a block starts from 0, takes its terms with k ascending,
- * one fused multiply-add a term, and is then added to `out`, blocks ascending. That is the same in every tile shape, so the
+ * Each of the two sums over k is cut into blocks of SUM_TERMS terms: a block starts with its first product, takes the others with k
+ * ascending, one fused multiply-add a term, and is then added to `out`, blocks ascending. That is the same in every tile shape, so the
  * bits of a row do not depend on the rows computed with it, and a sum may stop after w1, be stored, and go on with w2 later.
  * (Rounding errors grow with the length of a chain: blocks of 64 give a third of the error of one chain of 512.)
  *
@@ -32,9 +32,24 @@ typedef struct {
 
 static const int rt_tile_rows[MAX_NV + 1] = TILE_ROWS;
 
-/* One term of a block. What is fewer, rows or vectors, stays in registers, the other passes through one; V_KEEP stops the
- * compiler from reading a vector of weights anew for each row. */
-RT_INLINE void panel_term(const int mr, const int nv, const real *const *a, ptrdiff_t k, const real *w, vf *acc) {
+/* A simd header may say otherwise: what stands before the loop over a block's terms, and how many tiles of a panel of three or
+ * four vectors go together. */
+#ifndef RT_UNROLL_TERMS
+#define RT_UNROLL_TERMS
+#endif
+#ifndef RT_TILES_AT_ONCE
+#define RT_TILES_AT_ONCE 1
+#endif
+
+RT_INLINE vf panel_product(const int first, vf x, vf b, vf acc) {
+    if (first) return x * b;
+    return v_fma(x, b, acc);
+}
+
+/* One term of a block, the first of it or another. What is fewer, rows or vectors, stays in registers, the other passes through
+ * one; V_KEEP stops the compiler from reading a vector of weights anew for each row. */
+RT_INLINE void panel_term(const int mr, const int nv, const int first, const real *const *a, ptrdiff_t k, const real *w,
+                          vf *acc) {
     vf x[MAX_ROWS], b[MAX_NV];
     if (mr < nv) {
         RT_UNROLL
@@ -44,7 +59,7 @@ RT_INLINE void panel_term(const int mr, const int nv, const real *const *a, ptrd
             b[v] = v_load(w + v * LANES);
             if (mr > 1) V_KEEP(b[v]);
             RT_UNROLL
-            for (int r = 0; r < mr; r++) acc[r * nv + v] = v_fma(x[r], b[v], acc[r * nv + v]);
+            for (int r = 0; r < mr; r++) acc[r * nv + v] = panel_product(first, x[r], b[v], acc[r * nv + v]);
         }
     } else {
         RT_UNROLL
@@ -56,9 +71,19 @@ RT_INLINE void panel_term(const int mr, const int nv, const real *const *a, ptrd
         for (int r = 0; r < mr; r++) {
             x[r] = v_set1(a[r][k]);
             RT_UNROLL
-            for (int v = 0; v < nv; v++) acc[r * nv + v] = v_fma(x[r], b[v], acc[r * nv + v]);
+            for (int v = 0; v < nv; v++) acc[r * nv + v] = panel_product(first, x[r], b[v], acc[r * nv + v]);
         }
     }
+}
+
+/* What a tile fetches beside the weights at w: those PREFETCH_BYTES ahead (1), and a line of the next panel (2). */
+RT_INLINE void panel_fetch(const int nv, const int prefetch, const real *w, const char *ahead) {
+    if (prefetch) {
+        RT_UNROLL
+        for (int v = 0; v < nv; v++)
+            if (v * sizeof(vf) % 64 == 0) __builtin_prefetch((const char *)(w + v * LANES) + PREFETCH_BYTES);
+    }
+    if (prefetch == 2) __builtin_prefetch(ahead, 0, 2);
 }
 
 /* a + b; but if the one is inf and the other -inf, a: blocks of finite terms may overflow to either side. */
@@ -67,51 +92,59 @@ RT_INLINE vf panel_join(const int safe, vf a, vf b) {
     return safe ? v_where((vi)(sum == sum), sum, v_where((vi)(a == a) & (vi)(b == b), a, sum)) : sum;
 }
 
-/* Add a sum over n_k terms to `out`, or to `init` if nothing has been added yet; returns whether something has. */
-RT_INLINE int panel_sum(const int mr, const int nv, const int of, const int prefetch, const int safe, const real *const *rows,
-                        const real *w, ptrdiff_t n_k, const rt_tile *t, const char *ahead, int begun) {
+/* Add a block, the terms from k to end, to `out`, or to `init` if nothing has been added yet: for mr rows from the r0-th on. */
+RT_INLINE void panel_block(const int mr, const int r0, const int nv, const int of, const int prefetch, const int safe,
+                           const real *const *rows, const real *w, ptrdiff_t k, ptrdiff_t end, const rt_tile *t,
+                           const char *ahead, int begun) {
     const real *a[MAX_ROWS];
-    real *out = t->out;
+    real *out = t->out + r0 * of * LANES;
+    vf acc[MAX_ROWS * MAX_NV];
     RT_UNROLL
-    for (int r = 0; r < mr; r++) a[r] = rows[r];
-    for (ptrdiff_t k = 0; k < n_k;) {
-        const ptrdiff_t end = n_k - k < SUM_TERMS ? n_k : k + SUM_TERMS;
-        vf acc[MAX_ROWS * MAX_NV];
-        RT_UNROLL
-        for (int i = 0; i < mr * nv; i++) acc[i] = v_set1(0);
-        for (; k < end; k++) {
-            if (prefetch) {
-                RT_UNROLL
-                for (int v = 0; v < nv; v++)
-                    if (v * sizeof(vf) % 64 == 0) __builtin_prefetch((const char *)(w + (k * of + v) * LANES) + PREFETCH_BYTES);
-            }
-            if (prefetch == 2) __builtin_prefetch(ahead + 64 * k, 0, 2);
-            panel_term(mr, nv, a, k, w + k * of * LANES, acc);
-        }
-        if (begun) {
-            RT_UNROLL
-            for (int i = 0; i < mr * nv; i++) {
-                real *o = out + (i / nv * of + i % nv) * LANES;
-                v_store(o, panel_join(safe, v_load(o), acc[i]));
-            }
-        } else {
-            RT_UNROLL
-            for (int i = 0; i < mr * nv; i++) {
-                const vf init = v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]);
-                v_store(out + (i / nv * of + i % nv) * LANES, panel_join(safe, init, acc[i]));
-            }
-        }
-        begun = 1;
+    for (int r = 0; r < mr; r++) a[r] = rows[r0 + r];
+    panel_fetch(nv, prefetch, w + k * of * LANES, ahead + 64 * k);
+    panel_term(mr, nv, 1, a, k, w + k * of * LANES, acc);
+    __asm__("" : "+r"(k)); /* a k that the compiler knows: it would step each pointer by itself */
+    RT_UNROLL_TERMS
+    for (k++; k < end; k++) {
+        panel_fetch(nv, prefetch, w + k * of * LANES, ahead + 64 * k);
+        panel_term(mr, nv, 0, a, k, w + k * of * LANES, acc);
     }
-    return begun;
+    if (begun) {
+        RT_UNROLL
+        for (int i = 0; i < mr * nv; i++) {
+            real *o = out + (i / nv * of + i % nv) * LANES;
+            v_store(o, panel_join(safe, v_load(o), acc[i]));
+        }
+    } else {
+        RT_UNROLL
+        for (int i = 0; i < mr * nv; i++) {
+            const vf init = v_load(t->init[i % nv] + (r0 + i / nv) * t->ldinit[i % nv]);
+            v_store(out + (i / nv * of + i % nv) * LANES, panel_join(safe, init, acc[i]));
+        }
+    }
 }
 
-RT_INLINE void panel_sums(const int mr, const int nv, const int of, const int prefetch, const int safe, const rt_tile *t) {
-    int begun = panel_sum(mr, nv, of, prefetch, safe, t->a1, t->w1, t->k1, t, t->ahead, 0);
-    begun = panel_sum(mr, nv, of, prefetch, safe, t->a2, t->w2, t->k2, t, t->ahead + 64 * t->k1, begun);
+/* Both sums, for mr rows and, taking each block of weights by turns with them, so that it comes from far once, for the `more`
+ * rows below. */
+RT_INLINE void panel_sums(const int mr, const int more, const int nv, const int of, const int prefetch, const int safe,
+                          const rt_tile *t) {
+    const char *ahead = t->ahead;
+    int begun = 0;
+    for (int s = 0; s < 2; s++) {
+        const real *const *rows = s ? t->a2 : t->a1;
+        const real *w = s ? t->w2 : t->w1;
+        const ptrdiff_t n_k = s ? t->k2 : t->k1;
+        for (ptrdiff_t k = 0; k < n_k; k += SUM_TERMS) {
+            const ptrdiff_t end = n_k - k < SUM_TERMS ? n_k : k + SUM_TERMS;
+            panel_block(mr, 0, nv, of, prefetch, safe, rows, w, k, end, t, ahead, begun);
+            if (more) panel_block(more, mr, nv, of, 0, safe, rows, w, k, end, t, ahead, begun);
+            begun = 1;
+        }
+        ahead += 64 * n_k;
+    }
     if (!begun) {
         RT_UNROLL
-        for (int i = 0; i < mr * nv; i++)
+        for (int i = 0; i < (mr + more) * nv; i++)
             v_store(t->out + (i / nv * of + i % nv) * LANES, v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]));
     }
 }
@@ -124,7 +157,7 @@ RT_INLINE void panel_sums(const int mr, const int nv, const int of, const int pr
             rt_tile one = *t; \
             one.a1 += r, one.a2 += r, one.out += r * of * LANES; \
             for (int v = 0; v < nv; v++) one.init[v] += r * t->ldinit[v]; \
-            panel_sums(1, nv, of, 0, 1, &one); \
+            panel_sums(1, 0, nv, of, 0, 1, &one); \
         } \
     }
 RT_SAFE(1, 1)
@@ -133,22 +166,33 @@ RT_SAFE(3, 3)
 RT_SAFE(4, 4)
 RT_SAFE(2, 4)
 
-RT_INLINE void panel_tile(const int mr, const int nv, const int of, const int prefetch, const rt_tile *t) {
-    panel_sums(mr, nv, of, prefetch, 0, t);
+RT_INLINE void panel_tile(const int mr, const int more, const int nv, const int of, const int prefetch, const rt_tile *t) {
+    panel_sums(mr, more, nv, of, prefetch, 0, t);
     /* A NaN shows in a sum of products of two, which may also overflow to one: the safe way is only slower. */
+    const int n = (mr + more) * nv;
     vf nans[4] = {v_set1(0), v_set1(0), v_set1(0), v_set1(0)};
     RT_UNROLL
-    for (int i = 0; i < mr * nv; i += 2) {
-        const int j = i + 1 < mr * nv ? i + 1 : i;
+    for (int i = 0; i < n; i += 2) {
+        const int j = i + 1 < n ? i + 1 : i;
         const vf a = v_load(t->out + (i / nv * of + i % nv) * LANES), b = v_load(t->out + (j / nv * of + j % nv) * LANES);
         nans[i / 2 % 4] = v_fma(a, b, nans[i / 2 % 4]);
     }
     if (__builtin_expect(v_any_nan((nans[0] + nans[1]) + (nans[2] + nans[3])), 0)) {
-        if (nv == 1) panel_safe_1_1(t, mr);
-        if (nv == 2 && of == 2) panel_safe_2_2(t, mr);
-        if (nv == 3) panel_safe_3_3(t, mr);
-        if (nv == 4) panel_safe_4_4(t, mr);
-        if (nv == 2 && of == 4) panel_safe_2_4(t, mr);
+        if (nv == 1) panel_safe_1_1(t, mr + more);
+        if (nv == 2 && of == 2) panel_safe_2_2(t, mr + more);
+        if (nv == 3) panel_safe_3_3(t, mr + more);
+        if (nv == 4) panel_safe_4_4(t, mr + more);
+        if (nv == 2 && of == 4) panel_safe_2_4(t, mr + more);
+    }
+}
+
+RT_INLINE void pair_term(const int nv, const int prefetch, const int first, vf x, const real *w0, const real *w1, vf *acc) {
+    panel_fetch(nv, prefetch, w0, 0);
+    panel_fetch(nv, prefetch, w1, 0);
+    RT_UNROLL
+    for (int i = 0; i < 2 * nv; i++) {
+        const vf b = v_load((i < nv ? w0 : w1) + i % nv * LANES);
+        acc[i] = panel_product(first, x, b, acc[i]);
     }
 }
 
@@ -159,17 +203,9 @@ RT_INLINE int pair_sum(const int nv, const int prefetch, const real *a, const re
     for (ptrdiff_t k = 0; k < n_k;) {
         const ptrdiff_t end = n_k - k < SUM_TERMS ? n_k : k + SUM_TERMS;
         vf acc[2 * MAX_NV];
-        RT_UNROLL
-        for (int i = 0; i < 2 * nv; i++) acc[i] = v_set1(0);
-        for (; k < end; k++) {
-            const vf x = v_set1(a[k]);
-            RT_UNROLL
-            for (int i = 0; i < 2 * nv; i++) {
-                const real *w = (i < nv ? w0 : w1) + (k * nv + i % nv) * LANES;
-                if (prefetch && i % nv * sizeof(vf) % 64 == 0) __builtin_prefetch((const char *)w + PREFETCH_BYTES);
-                acc[i] = v_fma(x, v_load(w), acc[i]);
-            }
-        }
+        pair_term(nv, prefetch, 1, v_set1(a[k]), w0 + k * nv * LANES, w1 + k * nv * LANES, acc);
+        RT_UNROLL_TERMS
+        for (k++; k < end; k++) pair_term(nv, prefetch, 0, v_set1(a[k]), w0 + k * nv * LANES, w1 + k * nv * LANES, acc);
         RT_UNROLL
         for (int i = 0; i < 2 * nv; i++) {
             const rt_tile *t = &pair[i / nv];
@@ -202,31 +238,48 @@ RT_INLINE void panel_pair_of(const int nv, const int prefetch, const rt_tile *pa
  * few rows are bound by loading and decoding: there even the first pays only for such far weights. */
 /* clang-format off */
 #define RT_TILE(mr, nv) \
-    static void panel_##mr##x##nv(const rt_tile *t) { panel_tile(mr, nv, nv, mr > 4, t); }
+    static void panel_##mr##x##nv(const rt_tile *t) { panel_tile(mr, 0, nv, nv, mr > 4, t); }
 #define RT_FAR_TILE(mr, nv) \
-    static void panel_far_##mr##x##nv(const rt_tile *t) { panel_tile(mr, nv, nv, 1 + (mr > 3), t); }
+    static void panel_far_##mr##x##nv(const rt_tile *t) { panel_tile(mr, 0, nv, nv, 1 + (mr > 3), t); }
 #define RT_TILES(nv) \
     RT_TILE(1, nv) RT_TILE(2, nv) RT_TILE(3, nv) RT_TILE(4, nv) RT_TILE(5, nv) RT_TILE(6, nv) RT_TILE(7, nv) RT_TILE(8, nv) \
     RT_FAR_TILE(1, nv) RT_FAR_TILE(2, nv) RT_FAR_TILE(3, nv) RT_FAR_TILE(4, nv) RT_FAR_TILE(5, nv) RT_FAR_TILE(6, nv) \
     RT_FAR_TILE(7, nv) RT_FAR_TILE(8, nv)
 RT_TILES(1) RT_TILES(2) RT_TILES(3) RT_TILES(4)
-#define RT_HALF(mr) \
-    static void panel_half_##mr(const rt_tile *t) { panel_tile(mr, 2, 4, 1, t); } \
-    static void panel_far_half_##mr(const rt_tile *t) { panel_tile(mr, 2, 4, 2, t); }
-RT_HALF(4) RT_HALF(5) RT_HALF(6) RT_HALF(7) RT_HALF(8)
 
 typedef void (*panel_fn)(const rt_tile *);
 #define RT_ROW(kind, nv) \
     {0, kind##1x##nv, kind##2x##nv, kind##3x##nv, kind##4x##nv, kind##5x##nv, kind##6x##nv, kind##7x##nv, kind##8x##nv}
 #define RT_SHAPES(kind) {{0}, RT_ROW(kind, 1), RT_ROW(kind, 2), RT_ROW(kind, 3), RT_ROW(kind, 4)}
 static const panel_fn rt_tiles[2][MAX_NV + 1][MAX_ROWS + 1] = {RT_SHAPES(panel_), RT_SHAPES(panel_far_)};
+
+#if RT_TILES_AT_ONCE == 2
+/* Two tiles of the same panel, the upper one as high as the other or a row higher. */
+#define RT_TWO(mr, more, nv) \
+    static void panel_two_##mr##_##more##x##nv(const rt_tile *t) { panel_tile(mr, more, nv, nv, 0, t); } \
+    static void panel_far_two_##mr##_##more##x##nv(const rt_tile *t) { panel_tile(mr, more, nv, nv, 2, t); }
+RT_TWO(2, 2, 4) RT_TWO(3, 2, 4) RT_TWO(3, 3, 4) RT_TWO(3, 2, 3) RT_TWO(3, 3, 3) RT_TWO(4, 3, 3) RT_TWO(4, 4, 3)
+#define RT_TWO_ROWS(kind) \
+    {{0, 0, 0, 0, 0, kind##3_2x3, kind##3_3x3, kind##4_3x3, kind##4_4x3}, \
+     {0, 0, 0, 0, kind##2_2x4, kind##3_2x4, kind##3_3x4, 0, 0}}
+static const panel_fn rt_two_tiles[2][2][MAX_ROWS + 1] = {RT_TWO_ROWS(panel_two_), RT_TWO_ROWS(panel_far_two_)};
+#else
+/* Four vectors, two by two. */
+#define RT_HALF(mr) \
+    static void panel_half_##mr(const rt_tile *t) { panel_tile(mr, 0, 2, 4, 1, t); } \
+    static void panel_far_half_##mr(const rt_tile *t) { panel_tile(mr, 0, 2, 4, 2, t); }
+RT_HALF(4) RT_HALF(5) RT_HALF(6) RT_HALF(7) RT_HALF(8)
 #define RT_HALVES(kind) {0, 0, 0, 0, kind##4, kind##5, kind##6, kind##7, kind##8}
 static const panel_fn rt_halves[2][MAX_ROWS + 1] = {RT_HALVES(panel_half_), RT_HALVES(panel_far_half_)};
+#endif
 /* clang-format on */
+
+/* How many tiles of a panel go together. */
+static inline int panel_takes(int nv) { return nv >= 3 ? RT_TILES_AT_ONCE : 1; }
 
 /* How many rows a tile may have. Four vectors may be taken two by two, with as many rows as go with two. */
 static inline int panel_rows(int nv, ptrdiff_t n_rows) {
-    return nv == 4 && n_rows <= rt_tile_rows[2] ? rt_tile_rows[2] : rt_tile_rows[nv];
+    return RT_TILES_AT_ONCE == 1 && nv == 4 && n_rows <= rt_tile_rows[2] ? rt_tile_rows[2] : rt_tile_rows[nv];
 }
 
 static void panel_pair_3(const rt_tile *pair) { panel_pair_of(3, 0, pair); }
@@ -242,16 +295,23 @@ static inline void panel_pair(int far, int nv, const rt_tile *pair) {
         (far ? panel_far_pair_4 : panel_pair_4)(pair);
 }
 
-/* Run one tile of `rows` rows and `nv` vectors. */
+/* Run one tile of `rows` rows and `nv` vectors, or two tiles of so many rows together. */
 static inline void panel_run(int far, int nv, int rows, const rt_tile *t) {
-    if (rows <= rt_tile_rows[nv]) {
-        rt_tiles[far][nv][rows](t);
+#if RT_TILES_AT_ONCE == 2
+    if (rows > rt_tile_rows[nv]) {
+        rt_two_tiles[far][nv - 3][rows](t);
         return;
     }
-    rt_tile half = *t;
-    rt_halves[far][rows](&half);
-    half.w1 += 2 * LANES, half.w2 += 2 * LANES, half.out += 2 * LANES, half.ahead += 64 * (t->k1 + t->k2);
-    for (int v = 0; v < 2; v++) half.init[v] = t->init[v + 2], half.ldinit[v] = t->ldinit[v + 2];
-    rt_halves[far][rows](&half);
+#else
+    if (nv == 4 && rows > rt_tile_rows[4]) {
+        rt_tile half = *t;
+        rt_halves[far][rows](&half);
+        half.w1 += 2 * LANES, half.w2 += 2 * LANES, half.out += 2 * LANES, half.ahead += 64 * (t->k1 + t->k2);
+        for (int v = 0; v < 2; v++) half.init[v] = t->init[v + 2], half.ldinit[v] = t->ldinit[v + 2];
+        rt_halves[far][rows](&half);
+        return;
+    }
+#endif
+    rt_tiles[far][nv][rows](t);
 }
 #endif

@@ -134,7 +134,7 @@ int main(void) {
     check_flushing();
     rt_fp_enter(); /* as in every call of the engine */
     for (int nv = 1; nv <= MAX_NV; nv++)
-        for (int rows = 1; rows <= panel_rows(nv, rows); rows++)
+        for (int rows = 1; rows <= panel_takes(nv) * panel_rows(nv, rows); rows++)
             for (int i = 0; i < n_k; i++)
                 for (int j = 0; j < n_k; j++) check_tile(nv, rows, k[i], k[j]);
     check_word("exp", v_exp, exp, 3.1);

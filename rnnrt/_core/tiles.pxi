@@ -1,0 +1,139 @@
+# Tiles: how rows and panels are cut into them, and where each finds its weights. Included by cells_<isa>.pyx after cells.pxi.
+
+cdef extern from "panel.h" nogil:
+    enum:
+        MAX_ROWS, MAX_NV
+    ctypedef struct rt_tile:
+        const real **a1
+        const real **a2
+        const real *w1
+        const real *w2
+        ptrdiff_t k1, k2
+        const real *init[4]
+        ptrdiff_t ldinit[4]
+        real *out
+        const char *ahead
+    int panel_rows(int nv, ptrdiff_t n_rows)
+    int panel_takes(int nv)
+    void panel_run(int far, int nv, int rows, const rt_tile *t)
+    void panel_pair(int far, int nv, const rt_tile *pair)
+
+cdef extern from *:
+    """
+    #define SCRATCH_REALS (MAX_ROWS * MAX_NV * LANES)
+    """
+    enum:
+        SCRATCH_REALS
+
+
+cdef struct split_t:              # rows cut into tiles of nearly equal height, one or two of which go together
+    int n_tiles, height, n_taller, together
+
+
+cdef inline split_t split_rows(int n_rows, int most) noexcept nogil:
+    cdef split_t s
+    s.n_tiles, s.height, s.n_taller, s.together = 1, n_rows, 0, 1
+    if n_rows > most:                  # dividing takes as long as a tile of few rows
+        s.n_tiles = (n_rows + most - 1) // most
+        s.height = n_rows // s.n_tiles
+        s.n_taller = n_rows - s.n_tiles * s.height
+    return s
+
+
+cdef inline split_t split_panel(int n_rows, int nv) noexcept nogil:
+    """The tiles of a panel of nv vectors."""
+    cdef split_t s = split_rows(n_rows, panel_rows(nv, n_rows))
+    s.together = panel_takes(nv)
+    return s
+
+
+cdef inline int panel_blocks(const rt_matrix *m, int panel) noexcept nogil:
+    return min(m.per_panel, m.n_blocks - panel * m.per_panel)
+
+
+cdef inline int n_panels(const rt_matrix *m) noexcept nogil:
+    return (m.n_blocks + m.per_panel - 1) // m.per_panel
+
+
+cdef inline const real *panel_data(const rt_matrix *m, int panel, int k) noexcept nogil:
+    """The weights of a panel's k-th input."""
+    return (<const real *> m.data + <ptrdiff_t> panel * m.n_k * m.per_panel * m.n_gates * LANES
+            + <ptrdiff_t> k * panel_blocks(m, panel) * m.n_gates * LANES)
+
+
+cdef inline int part_start(const run_t *q, int n, int next) noexcept nogil:
+    """The first of n panels that belong to this thread, or with next = 1 to the one after it."""
+    if q.call.n_parts == 1:
+        return n * next
+    return <int> (<ptrdiff_t> n * (q.call.part + next) // q.call.n_parts)
+
+
+cdef inline int turn(const run_t *q, int i, int first, int end) noexcept nogil:
+    """The i-th panel to take: every other step goes backwards, so that it begins with what the caches still hold.
+
+    That goes on from call to call: a stream's steps are calls.
+    """
+    return first + end - 1 - i if (q.turn + <unsigned> q.step) & 1 else i
+
+
+cdef inline void meet(const run_t *q) noexcept nogil:
+    """Wait for the other threads of this layer."""
+    if q.call.n_parts > 1:
+        rt_barrier_wait(q.call.barrier)
+
+
+cdef inline real *projection(const run_t *q, int block, ptrdiff_t row) noexcept nogil:
+    """Where the projection of a row's inputs for a block of its own panel lies."""
+    cdef const rt_matrix *m = &q.layer.w
+    cdef int panel, width
+    if m.per_panel == 1:
+        return q.pre + (block * q.chunk_rows + row) * m.n_gates * LANES
+    panel = block // m.per_panel
+    width = panel_blocks(m, panel)
+    return q.pre + (panel * m.per_panel * q.chunk_rows + row * width + block % m.per_panel) * m.n_gates * LANES
+
+
+cdef int sum_tile(int far, int nv, const split_t *cut, int *tile, rt_tile *t) noexcept nogil:
+    """The sums of a panel for the next tile, or two that go together; returns how many rows, and leaves t aimed below them.
+
+    A far tile brings into the L2 cache its share of the panel that comes next: a line of each row of weights, or nothing.
+    """
+    cdef int lines = nv * LANES * <int> sizeof(real) // 64
+    cdef int end = min(tile[0] + cut.together, cut.n_tiles)
+    cdef int height = (end - tile[0]) * cut.height + max(0, min(end, cut.n_taller) - tile[0])
+    cdef int v
+    panel_run(far, nv, height, t)
+    t.a1 += height
+    t.a2 += height
+    t.out += height * nv * LANES
+    for v in range(nv):
+        t.init[v] += height * t.ldinit[v]
+    if far and cut.n_tiles - end < lines * cut.together:
+        t.ahead += 64 * (t.k1 + t.k2)
+    tile[0] = end
+    return height
+
+
+cdef void project(run_t *q) noexcept nogil:
+    """pre = X W + bias for the rows of a chunk."""
+    cdef const rt_matrix *m = &q.layer.w
+    cdef const real *bias = <const real *> q.layer.bias
+    cdef rt_tile t
+    cdef split_t cut
+    cdef int panel, nv, v, tile
+    cdef int end = part_start(q, n_panels(m), 1)
+    t.k1 = q.layer.n_in
+    t.k2 = 0
+    for panel in range(part_start(q, n_panels(m), 0), end):
+        nv = panel_blocks(m, panel) * m.n_gates
+        t.w1 = t.w2 = panel_data(m, panel, 0)
+        for v in range(nv):
+            t.init[v] = bias + (panel * m.per_panel * m.n_gates + v) * LANES
+            t.ldinit[v] = 0
+        t.ahead = <const char *> panel_data(m, min(panel + 1, end - 1), 0)
+        t.a1 = t.a2 = q.x_rows
+        t.out = projection(q, panel * m.per_panel, 0)
+        cut = split_panel(<int> q.chunk_rows, nv)
+        tile = 0
+        while tile < cut.n_tiles:
+            sum_tile(q.far, nv, &cut, &tile, &t)
