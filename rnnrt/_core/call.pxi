@@ -33,9 +33,9 @@ cdef bint reads_both(ptrdiff_t weights, int n_batch) noexcept nogil:
 
 
 cdef bint fetches_ahead(ptrdiff_t weights, int n_batch) noexcept nogil:
-    """Whether tiles ask for the weights of a step before they need them: from beyond the L2 cache, where the processor does not."""
+    """Whether tiles ask for the weights of a step early, as they come from beyond the L2 cache and the processor does not."""
     if rt_reads_ahead():
-        return 1 < n_batch < STREAM_ROWS and weights > 8 * rt_l2_bytes()
+        return 1 < n_batch < STREAM_ROWS and weights > 16 * rt_l2_bytes()
     return weights > rt_cached_bytes()
 
 

@@ -282,13 +282,86 @@ static inline int panel_rows(int nv, ptrdiff_t n_rows) {
     return RT_TILES_AT_ONCE == 1 && nv == 4 && n_rows <= rt_tile_rows[2] ? rt_tile_rows[2] : rt_tile_rows[nv];
 }
 
+/* Whether two panels are taken together for so many rows: a single one, whose sums of one panel are too few chains, and four of four
+ * vectors, which are more than registers hold, and as two and two use weights too fast for those to come. */
+static inline int panel_pairs(int nv, int n_rows) {
+    return nv >= 3 && (n_rows == 1 || (RT_TILES_AT_ONCE == 2 && nv == 4 && n_rows == 4));
+}
+
+#if RT_TILES_AT_ONCE == 2
+RT_INLINE void four_term(const int first, const real *const *rows, ptrdiff_t k, const real *w0, const real *w1, vf *acc) {
+    vf b0 = v_load(w0), b1 = v_load(w1);
+    V_KEEP(b0);
+    V_KEEP(b1);
+    RT_UNROLL
+    for (int r = 0; r < 4; r++) {
+        const vf x = v_set1(rows[r][k]);
+        acc[2 * r] = panel_product(first, x, b0, acc[2 * r]);
+        acc[2 * r + 1] = panel_product(first, x, b1, acc[2 * r + 1]);
+    }
+}
+
+/* The last vectors of two panels of four, for four rows: a block, as panel_block has it. */
+RT_INLINE void four_block(const real *const *rows, const real *w0, const real *w1, ptrdiff_t k, ptrdiff_t end,
+                          const rt_tile *pair, int begun) {
+    const real *a[4] = {rows[0], rows[1], rows[2], rows[3]};
+    vf acc[8];
+    four_term(1, a, k, w0 + (4 * k + 3) * LANES, w1 + (4 * k + 3) * LANES, acc);
+    __asm__("" : "+r"(k));
+    RT_UNROLL_TERMS
+    for (k++; k < end; k++) four_term(0, a, k, w0 + (4 * k + 3) * LANES, w1 + (4 * k + 3) * LANES, acc);
+    RT_UNROLL
+    for (int i = 0; i < 8; i++) {
+        const rt_tile *t = &pair[i % 2];
+        real *out = t->out + (i / 2 * 4 + 3) * LANES;
+        v_store(out, v_load(begun ? out : t->init[3] + i / 2 * t->ldinit[3]) + acc[i]);
+    }
+}
+
+/* Four rows against two panels of four vectors: three of the one, three of the other, and the last of both. */
+RT_INLINE void panel_four_of(const int prefetch, const rt_tile *pair) {
+    int begun = 0;
+    for (int s = 0; s < 2; s++) {
+        const real *const *rows = s ? pair->a2 : pair->a1;
+        const real *w[2] = {s ? pair[0].w2 : pair[0].w1, s ? pair[1].w2 : pair[1].w1};
+        const ptrdiff_t n_k = s ? pair->k2 : pair->k1;
+        for (ptrdiff_t k = 0; k < n_k; k += SUM_TERMS) {
+            const ptrdiff_t end = n_k - k < SUM_TERMS ? n_k : k + SUM_TERMS;
+            for (int i = 0; i < 2; i++)
+                panel_block(4, 0, 3, 4, prefetch, 0, rows, w[i], k, end, &pair[i], pair[i].ahead + (s ? 64 * pair->k1 : 0),
+                            begun);
+            four_block(rows, w[0], w[1], k, end, pair, begun);
+            begun = 1;
+        }
+    }
+    for (int i = 0; i < 2; i++) {
+        const rt_tile *t = &pair[i];
+        vf nan = v_set1(0);
+        if (!begun)
+            for (int j = 0; j < 16; j++) v_store(t->out + j * LANES, v_load(t->init[j % 4] + j / 4 * t->ldinit[j % 4]));
+        for (int j = 0; j < 16; j += 2) nan = v_fma(v_load(t->out + j * LANES), v_load(t->out + (j + 1) * LANES), nan);
+        if (__builtin_expect(v_any_nan(nan), 0)) panel_safe_4_4(t, 4);
+    }
+}
+
+static void panel_four(const rt_tile *pair) { panel_four_of(0, pair); }
+static void panel_far_four(const rt_tile *pair) { panel_four_of(2, pair); }
+#endif
+
 static void panel_pair_3(const rt_tile *pair) { panel_pair_of(3, 0, pair); }
 static void panel_pair_4(const rt_tile *pair) { panel_pair_of(4, 0, pair); }
 static void panel_far_pair_3(const rt_tile *pair) { panel_pair_of(3, 1, pair); }
 static void panel_far_pair_4(const rt_tile *pair) { panel_pair_of(4, 1, pair); }
 
-/* Run two tiles of the same row, of three or four vectors, against two panels. */
-static inline void panel_pair(int far, int nv, const rt_tile *pair) {
+/* Run two tiles of the same rows against two panels, where these go together. */
+static inline void panel_pair(int far, int nv, int rows, const rt_tile *pair) {
+#if RT_TILES_AT_ONCE == 2
+    if (rows == 4) {
+        (far ? panel_far_four : panel_four)(pair);
+        return;
+    }
+#endif
+    (void)rows;
     if (nv == 3)
         (far ? panel_far_pair_3 : panel_pair_3)(pair);
     else

@@ -1,4 +1,4 @@
-# A step: for each panel and some tiles of rows the sums of all gates, then the cells. Included by cells_<isa>.pyx after tiles.pxi.
+# A step: for each panel and tile of rows the sums of all gates, then the cells. Included by cells_<isa>.pyx after tiles.pxi.
 
 
 cdef inline int panels_at_once(const run_t *q) noexcept nogil:
@@ -30,15 +30,15 @@ cdef void aim(const run_t *q, int panel, int next, rt_tile *t) noexcept nogil:
     t.ahead = <const char *> panel_data(m, next, q.layer.n_in - <int> t.k1)
 
 
-cdef inline int pair_of(int n_rows, int j, int n) noexcept nogil:
-    """How many panels to sum together from the j-th of n on: a single row takes two."""
-    return 2 if n_rows == 1 and j + 2 <= n else 1
+cdef inline int pair_of(const run_t *q, int nv, int j, int n) noexcept nogil:
+    """How many panels to sum together from the j-th of n on."""
+    return 2 if j + 2 <= n and panel_pairs(nv, q.n_rows) else 1
 
 
 cdef inline void run_few(const run_t *q, int nv, int together, const rt_tile *t) noexcept nogil:
-    """The tile of one panel, or the two of a pair, for one or two rows."""
+    """The tile of one panel, or the two of a pair, for all rows."""
     if together == 2:
-        panel_pair(q.far, nv, t)
+        panel_pair(q.far, nv, q.n_rows, t)
     else:
         panel_run(q.far, nv, q.n_rows, t)
 
@@ -64,13 +64,13 @@ cdef void lstm_cells(const run_t *q, real *sums, int p, int n, int row, int heig
 
 
 cdef void lstm_few(const run_t *q, int p, int n, int first, int end) noexcept nogil:
-    """n panels from the p-th on, for one or two rows: all their sums, then their cells."""
+    """n panels from the p-th on, for few rows: all their sums, then their cells."""
     cdef real sums[SCRATCH_REALS]
     cdef rt_tile t[2]
     cdef int j = 0
     cdef int k, together
     while j < n:
-        together = pair_of(q.n_rows, j, n)
+        together = pair_of(q, 4, j, n)
         for k in range(together):
             aim(q, turn(q, p + j + k, first, end), turn(q, min(p + j + k + 1, end - 1), first, end), &t[k])
             t[k].out = sums + 4 * (j + k) * q.n_rows * LANES
@@ -84,7 +84,7 @@ cdef void lstm_step(run_t *q) noexcept nogil:
     cdef split_t cut = split_panel(q.n_rows, 4)
     cdef int first = part_start(q, q.layer.n_blocks, 0)
     cdef int end = part_start(q, q.layer.n_blocks, 1)
-    cdef int at_once = panels_at_once(q)
+    cdef int at_once = 2 if q.n_rows > 2 and panel_pairs(4, q.n_rows) else panels_at_once(q)
     cdef int p = first
     cdef int tile, row, height
     cdef rt_tile t

@@ -16,7 +16,8 @@ cdef extern from "panel.h" nogil:
     int panel_rows(int nv, ptrdiff_t n_rows)
     int panel_takes(int nv)
     void panel_run(int far, int nv, int rows, const rt_tile *t)
-    void panel_pair(int far, int nv, const rt_tile *pair)
+    bint panel_pairs(int nv, int n_rows)
+    void panel_pair(int far, int nv, int rows, const rt_tile *pair)
 
 cdef extern from *:
     """
