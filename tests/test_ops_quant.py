@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ops_util import run_op, run_reference
-from ort_util import run_onnxruntime
+from ort_util import most_weight, run_onnxruntime
 
 from rnnrt.errors import InputError, ModelError, UnsupportedError
 
@@ -22,6 +22,10 @@ def floats(*shape: int, dtype: type = np.float32, scale: float = 1.0) -> np.ndar
 def bytes_of(dtype: type, *shape: int) -> np.ndarray:
     info = np.iinfo(dtype)
     return rng.integers(info.min, info.max, shape, endpoint=True).astype(dtype)
+
+
+def weights(*shape: int) -> np.ndarray:
+    return rng.integers(-most_weight(), most_weight(), shape, endpoint=True).astype(np.int8)
 
 
 def steps(*shape: int, low: float = 0.01, high: float = 0.05) -> np.ndarray:
@@ -107,7 +111,7 @@ def test_dynamic_quantize_linear(shape: tuple, scale: int) -> None:
 @pytest.mark.parametrize("k", [4, 400])
 @pytest.mark.parametrize("batch", [(), (2, 3)])
 def test_products(batch: tuple, k: int, per_column: bool) -> None:
-    a, b, b8 = bytes_of(np.uint8, *batch, 5, k), bytes_of(np.uint8, k, 6), bytes_of(np.int8, k, 6)
+    a, b, b8 = bytes_of(np.uint8, *batch, 5, k), bytes_of(np.uint8, k, 6), weights(k, 6)
     of_b = (6,) if per_column else ()
     b_zero = np.full(of_b, 7, np.uint8)
     assert_same("MatMulInteger", a, b, zero(np.uint8), b_zero)
@@ -149,7 +153,7 @@ def test_qgemm(case: int) -> None:
         a,
         steps(),
         zero(np.uint8),
-        bytes_of(np.int8, 4, 5),
+        weights(4, 5),
         scale,
         np.zeros(scale.shape, np.int8),
         np.arange(5, dtype=np.int32),
@@ -163,7 +167,7 @@ def test_qgemm(case: int) -> None:
 )
 @pytest.mark.parametrize("group", [1, 2, 4])
 def test_convolutions(group: int, attrs: dict) -> None:
-    x, w = bytes_of(np.uint8, 2, 4, 7, 6), bytes_of(np.int8, 8, 4 // group, 3, 2)
+    x, w = bytes_of(np.uint8, 2, 4, 7, 6), weights(8, 4 // group, 3, 2)
     attrs = {**attrs, "group": group}
     assert_same("ConvInteger", x, bytes_of(np.uint8, *w.shape), zero(np.uint8), zero(np.uint8), **attrs)
     for of_w in ((), (8,)):
