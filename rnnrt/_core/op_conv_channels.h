@@ -27,6 +27,7 @@ RT_INLINE void column_tile(const int mr, const int nv, const rt_column_tile *t) 
     RT_UNROLL
     for (int i = 0; i < mr * nv; i++) acc[i] = v_load(t->init + i / nv * t->ldinit + i % nv * LANES);
     const int32_t *at = t->at;
+    RT_UNROLL_TERMS
     for (const int32_t *end = at + t->k; at < end; at++, w += nv * LANES) {
         const ptrdiff_t o = *at;
         if (mr > 4) __builtin_prefetch((const char *)(a[0] + at[CONV_AHEAD]));

@@ -141,6 +141,7 @@ RT_INLINE void patch_tile(const int mr, const int nv, const rt_patch_tile *t) {
         RT_UNROLL
         for (int i = 0; i < mr * nv; i++) acc[i] = v_load(t->out + i * LANES);
     }
+    RT_UNROLL_TERMS
     for (const real *end = w + t->k * nv * LANES; w < end; v += t->ld, w += nv * LANES, next += 64) {
         vf b[MAX_NV];
         __builtin_prefetch(next, 0, 2);

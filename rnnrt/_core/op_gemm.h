@@ -88,6 +88,7 @@ RT_INLINE void gemm_tile(const int mr, const int nv, const rt_gemm_tile *t) {
         for (int i = 0; i < sums; i++) acc[i] = v_load(t->init + i / nv * t->ldinit + i % nv * LANES);
     }
     ptrdiff_t k = t->k, at = 0;
+    RT_UNROLL_TERMS
     for (; k >= phases; k -= phases) {
         RT_UNROLL
         for (int q = 0; q < phases; q++, at += a_k, w += ldw) gemm_term(mr, nv, a, at, w, acc + q * sums);
