@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 
 import numpy as np
@@ -213,13 +212,12 @@ def test_describe_tells_how_a_layer_goes():
     for steps, batch, way in ((1, 1, "x and h in one pass"), (4, 64, "rows across lanes")):
         model.run(feeds(steps, batch))
         assert way in model.describe()
-    wide = parsed(STREAMING.replace("5", "600"), **lstm(units=600))  # 6 MB, more than an L2 cache
+    wide = parsed(STREAMING.replace("5", "1100"), **lstm(units=1100))  # 19 MB: too much for any to fetch unasked
     model = rnnrt.load(wide, threads=2)
     rng = np.random.default_rng(0)
-    states = {name: rng.standard_normal((1, 2, 600), F) for name in ("h_in", "c_in")}
+    states = {name: rng.standard_normal((1, 2, 1100), F) for name in ("h_in", "c_in")}
     model.run({"x": rng.standard_normal((50, 2, 3), F), **states})
-    way = "x and h in one pass,( weights fetched ahead,)? 2 threads by units"  # some processors fetch by themselves
-    assert re.search(way, model.describe())
+    assert "x and h in one pass, weights fetched ahead, 2 threads by units" in model.describe()
 
 
 # Repeated calls

@@ -25,7 +25,7 @@ def bytes_of(dtype: type, *shape: int) -> np.ndarray:
 
 
 def weights(*shape: int) -> np.ndarray:
-    return rng.integers(-most_weight(), most_weight(), shape, endpoint=True).astype(np.int8)
+    return rng.integers(-most_weight() - 1, most_weight(), shape, endpoint=True).astype(np.int8)
 
 
 def steps(*shape: int, low: float = 0.01, high: float = 0.05) -> np.ndarray:

@@ -166,10 +166,10 @@ RT_SAFE(3, 3)
 RT_SAFE(4, 4)
 RT_SAFE(2, 4)
 
-RT_INLINE void panel_tile(const int mr, const int more, const int nv, const int of, const int prefetch, const rt_tile *t) {
-    panel_sums(mr, more, nv, of, prefetch, 0, t);
-    /* A NaN shows in a sum of products of two, which may also overflow to one: the safe way is only slower. */
-    const int n = (mr + more) * nv;
+/* Look for NaNs among the sums of some rows, and compute them again if there are any. One shows in a sum of products of two, which
+ * may also overflow to one: the safe way is only slower. */
+RT_INLINE void panel_mend(const int rows, const int nv, const int of, const rt_tile *t) {
+    const int n = rows * nv;
     vf nans[4] = {v_set1(0), v_set1(0), v_set1(0), v_set1(0)};
     RT_UNROLL
     for (int i = 0; i < n; i += 2) {
@@ -178,12 +178,17 @@ RT_INLINE void panel_tile(const int mr, const int more, const int nv, const int 
         nans[i / 2 % 4] = v_fma(a, b, nans[i / 2 % 4]);
     }
     if (__builtin_expect(v_any_nan((nans[0] + nans[1]) + (nans[2] + nans[3])), 0)) {
-        if (nv == 1) panel_safe_1_1(t, mr + more);
-        if (nv == 2 && of == 2) panel_safe_2_2(t, mr + more);
-        if (nv == 3) panel_safe_3_3(t, mr + more);
-        if (nv == 4) panel_safe_4_4(t, mr + more);
-        if (nv == 2 && of == 4) panel_safe_2_4(t, mr + more);
+        if (nv == 1) panel_safe_1_1(t, rows);
+        if (nv == 2 && of == 2) panel_safe_2_2(t, rows);
+        if (nv == 3) panel_safe_3_3(t, rows);
+        if (nv == 4) panel_safe_4_4(t, rows);
+        if (nv == 2 && of == 4) panel_safe_2_4(t, rows);
     }
+}
+
+RT_INLINE void panel_tile(const int mr, const int more, const int nv, const int of, const int prefetch, const rt_tile *t) {
+    panel_sums(mr, more, nv, of, prefetch, 0, t);
+    panel_mend(mr + more, nv, of, t);
 }
 
 RT_INLINE void pair_term(const int nv, const int prefetch, const int first, vf x, const real *w0, const real *w1, vf *acc) {
@@ -318,7 +323,8 @@ RT_INLINE void four_block(const real *const *rows, const real *w0, const real *w
     }
 }
 
-/* Four rows against two panels of four vectors: three of the one, three of the other, and the last of both. */
+/* Four rows against two panels of four vectors: three of the one, three of the other, and the last of both. There is a term, as a
+ * layer has a hidden unit. */
 RT_INLINE void panel_four_of(const int prefetch, const rt_tile *pair) {
     int begun = 0;
     for (int s = 0; s < 2; s++) {
@@ -334,14 +340,7 @@ RT_INLINE void panel_four_of(const int prefetch, const rt_tile *pair) {
             begun = 1;
         }
     }
-    for (int i = 0; i < 2; i++) {
-        const rt_tile *t = &pair[i];
-        vf nan = v_set1(0);
-        if (!begun)
-            for (int j = 0; j < 16; j++) v_store(t->out + j * LANES, v_load(t->init[j % 4] + j / 4 * t->ldinit[j % 4]));
-        for (int j = 0; j < 16; j += 2) nan = v_fma(v_load(t->out + j * LANES), v_load(t->out + (j + 1) * LANES), nan);
-        if (__builtin_expect(v_any_nan(nan), 0)) panel_safe_4_4(t, 4);
-    }
+    for (int i = 0; i < 2; i++) panel_mend(4, 4, 4, &pair[i]);
 }
 
 static void panel_four(const rt_tile *pair) { panel_four_of(0, pair); }

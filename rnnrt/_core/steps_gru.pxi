@@ -90,7 +90,8 @@ cdef void gru_step(run_t *q) noexcept nogil:
         return
     for p in range(first, end):
         block = turn(q, p, first, end)
-        aim_inputs(q, block, &x)
+        if q.chunk == 0:
+            aim_inputs(q, block, &x)
         aim_hidden(q, block, turn(q, min(p + 1, end - 1), first, end), gru_inputs(q, block, 0, x_sums), &h)
         row = tile = 0
         while tile < cut.n_tiles:

@@ -99,7 +99,7 @@ cdef int sum_tile(int far, int nv, const split_t *cut, int *tile, rt_tile *t) no
 
     A far tile brings into the L2 cache its share of the panel that comes next: a line of each row of weights, or nothing.
     """
-    cdef int lines = nv * LANES * <int> sizeof(real) // 64
+    cdef int lines = (nv * LANES * <int> sizeof(real) + 63) // 64
     cdef int end = min(tile[0] + cut.together, cut.n_tiles)
     cdef int height = (end - tile[0]) * cut.height + max(0, min(end, cut.n_taller) - tile[0])
     cdef int v
