@@ -36,7 +36,7 @@ cdef bint fetches_ahead(ptrdiff_t weights, int n_batch) noexcept nogil:
     """Whether tiles ask for the weights of a step early, as they come from beyond the L2 cache and the processor does not."""
     if rt_reads_ahead():
         return 1 < n_batch < STREAM_ROWS and weights > 16 * rt_l2_bytes()
-    return weights > rt_cached_bytes()
+    return weights > rt_l2_bytes() // 2 * 3      # of less, L2 still has enough, as every other step goes backwards
 
 
 cdef int steps_in_chunk(const rt_layer *layer, int n_time, int n_batch) noexcept nogil:

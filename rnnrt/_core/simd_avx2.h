@@ -17,11 +17,7 @@ typedef int vi __attribute__((vector_size(32)));
 /* Such low tiles read weights often, and have few cells to compute at once: two go together. Their loops take few instructions, of
  * which those of the loop itself tell. */
 #define RT_TILES_AT_ONCE 2
-#ifdef __clang__
-#define RT_UNROLL_TERMS _Pragma("clang loop unroll_count(4)")
-#else
-#define RT_UNROLL_TERMS _Pragma("GCC unroll 4")
-#endif
+#define RT_UNROLLED_ROWS 1
 
 static inline __m256i v_first(int n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

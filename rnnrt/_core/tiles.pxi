@@ -1,6 +1,6 @@
 # Tiles: how rows and panels are cut into them, and where each finds its weights. Included by cells_<isa>.pyx after cells.pxi.
 
-cdef extern from "panel.h" nogil:
+cdef extern from "panel_shapes.h" nogil:
     enum:
         MAX_ROWS, MAX_NV
     ctypedef struct rt_tile:

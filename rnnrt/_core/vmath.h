@@ -39,8 +39,10 @@ enum {
 #define RT_INLINE static inline __attribute__((always_inline))
 #ifdef __clang__
 #define RT_UNROLL _Pragma("clang loop unroll(full)")
+#define RT_UNROLL_4 _Pragma("clang loop unroll_count(4)")
 #else
 #define RT_UNROLL _Pragma("GCC unroll 32")
+#define RT_UNROLL_4 _Pragma("GCC unroll 4")
 #endif
 
 static inline vf v_clamp(vf x, real low, real high) { return v_min(v_set1(high), v_max(v_set1(low), x)); }

@@ -1,11 +1,11 @@
 /* The C half of an instruction set's kernels against double loops: no Python, so that it runs under an emulator.
  *
  * Compile with -DSIMD='"simd_neon.h"' and -I of the core; exits with 1 if anything is off. Checked are every tile shape of
- * panel.h (values, the same bits in tiles of any height, nothing written past the end), exp, tanh and sigmoid over all
+ * panel_shapes.h (values, the same bits in tiles of any height, nothing written past the end), exp, tanh and sigmoid over all
  * exponents with the bounds that vmath.h states, the eleven activations, the flushing of denormals, and products of bytes. */
 #include SIMD
 #include "vmath.h"
-#include "panel.h"
+#include "panel_shapes.h"
 #include "check.h"
 #include "cpu.h"
 #include "quantised.h"
@@ -13,7 +13,7 @@
 enum { MAX_K = 131 };
 
 /* One tile against a double loop; `alone` has the bits of each row computed by itself. */
-static void check_tile(int nv, int rows, ptrdiff_t k1, ptrdiff_t k2) {
+static void check_tile(int far, int nv, int rows, ptrdiff_t k1, ptrdiff_t k2) {
     static real a1[MAX_ROWS * MAX_K], a2[MAX_ROWS * MAX_K], w[2 * MAX_K * MAX_NV * LANES];
     static real init[MAX_NV * MAX_ROWS * LANES], out[MAX_ROWS * MAX_NV * LANES + GUARD], alone[MAX_NV * LANES];
     const real *r1[MAX_ROWS], *r2[MAX_ROWS];
@@ -29,8 +29,8 @@ static void check_tile(int nv, int rows, ptrdiff_t k1, ptrdiff_t k2) {
     rt_tile tile = {.a1 = r1, .a2 = r2, .w1 = w, .w2 = w + k1 * n, .k1 = k1, .k2 = k2, .out = out};
     for (int v = 0; v < nv; v++) tile.init[v] = init + v * MAX_ROWS * LANES, tile.ldinit[v] = LANES;
     tile.ahead = (const char *)w;
-    panel_run(rows % 2, nv, rows, &tile);
-    snprintf(what, sizeof what, "tile %dx%d, k %d + %d", rows, nv, (int)k1, (int)k2);
+    panel_run(far, nv, rows, &tile);
+    snprintf(what, sizeof what, "tile %dx%d, far %d, k %d + %d", rows, nv, far, (int)k1, (int)k2);
     for (int r = 0; r < rows; r++) {
         for (int i = 0; i < n; i++) {
             const int v = i / LANES, u = i % LANES;
@@ -136,7 +136,7 @@ int main(void) {
     for (int nv = 1; nv <= MAX_NV; nv++)
         for (int rows = 1; rows <= panel_takes(nv) * panel_rows(nv, rows); rows++)
             for (int i = 0; i < n_k; i++)
-                for (int j = 0; j < n_k; j++) check_tile(nv, rows, k[i], k[j]);
+                for (int j = 0; j < 2 * n_k; j++) check_tile(j % 2, nv, rows, k[i], k[j / 2]);
     check_word("exp", v_exp, exp, 3.1);
     check_word("tanh", v_tanh, tanh, 4);
     check_word("sigmoid", v_sigmoid, sigmoid, 3);
