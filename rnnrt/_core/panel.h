@@ -19,6 +19,10 @@
 #include <stddef.h>
 
 enum { MAX_ROWS = 8, MAX_NV = 4, SUM_TERMS = 64, PREFETCH_BYTES = 4096 };
+enum {
+    PREFETCH_OWN = 1,
+    PREFETCH_NEXT = 2
+}; /* of weights from far: PREFETCH_BYTES ahead; a line of the next panel, at rt_tile.ahead */
 
 typedef struct {
     const real *const *a1, *const *a2; /* one pointer a row */
@@ -27,7 +31,7 @@ typedef struct {
     const real *init[MAX_NV];
     ptrdiff_t ldinit[MAX_NV];
     real *out;
-    const char *ahead; /* far tiles of 4 rows and more: one cache line a term to bring into L2, those from here on */
+    const char *ahead; /* PREFETCH_NEXT: one cache line a term to bring into L2, those from here on */
 } rt_tile;
 
 static const int rt_tile_rows[MAX_NV + 1] = TILE_ROWS;
@@ -91,14 +95,14 @@ RT_INLINE void panel_term(const int mr, const int nv, const int first, const rea
     }
 }
 
-/* What a tile fetches beside the weights at w: those PREFETCH_BYTES ahead (1), and a line of the next panel (2). */
+/* What a tile fetches beside the weights at w, for one term. */
 RT_INLINE void panel_fetch(const int nv, const int prefetch, const real *w, const char *ahead) {
-    if (prefetch) {
+    if (prefetch & PREFETCH_OWN) {
         RT_UNROLL
         for (int v = 0; v < nv; v++)
             if (v * sizeof(vf) % 64 == 0) __builtin_prefetch((const char *)(w + v * LANES) + PREFETCH_BYTES);
     }
-    if (prefetch == 2) __builtin_prefetch(ahead, 0, 2);
+    if (prefetch & PREFETCH_NEXT) __builtin_prefetch(ahead, 0, 2);
 }
 
 /* a + b; but if the one is inf and the other -inf, a: blocks of finite terms may overflow to either side. */
@@ -119,7 +123,7 @@ RT_INLINE void panel_block(const int mr, const int r0, const int nv, const int o
     panel_fetch(nv, prefetch, w + k * of * LANES, ahead + 64 * k);
     panel_term(mr, nv, 1, a, k, w + k * of * LANES, acc);
     __asm__("" : "+r"(k)); /* a k that the compiler knows: it would step each pointer by itself */
-    RT_TERMS(RT_UNROLLED_ROWS == 1 || (mr >= RT_UNROLLED_ROWS && !prefetch), {
+    RT_TERMS(RT_UNROLLED_ROWS == 1 || (mr >= RT_UNROLLED_ROWS && !(prefetch & PREFETCH_OWN)), {
         panel_fetch(nv, prefetch, w + k * of * LANES, ahead + 64 * k);
         panel_term(mr, nv, 0, a, k, w + k * of * LANES, acc);
     })

@@ -50,41 +50,47 @@ RT_INLINE void panel_pair_of(const int nv, const int prefetch, const rt_tile *pa
     }
 }
 
-/* Prefetching, of weights that come from beyond the L2 cache: of the lines PREFETCH_BYTES ahead (1), and of the next panel, too
- * (2), but for few rows, which are bound by loading and decoding. From L2 it costs more than it brings: an instruction a line. */
+/* Where weights come from: the L2 cache, or beyond it. Of the latter a tile fetches its own and the next panel's (`far` 1), but for few
+ * rows, which are bound by loading and decoding; or the next panel's alone, where a panel has so many tiles that those of the one
+ * before have fetched it all (2). From L2, fetching costs more than it brings: an instruction a line. */
 /* clang-format off */
 #define RT_TILE(mr, nv) \
-    static void panel_##mr##x##nv(const rt_tile *t) { panel_tile(mr, 0, nv, nv, 0, t); }
-#define RT_FAR_TILE(mr, nv) \
-    static void panel_far_##mr##x##nv(const rt_tile *t) { panel_tile(mr, 0, nv, nv, 1 + (mr > 3), t); }
+    static void panel_##mr##x##nv(const rt_tile *t) { panel_tile(mr, 0, nv, nv, 0, t); } \
+    static void panel_far_##mr##x##nv(const rt_tile *t) { \
+        panel_tile(mr, 0, nv, nv, mr > 3 ? PREFETCH_OWN | PREFETCH_NEXT : PREFETCH_OWN, t); \
+    } \
+    static void panel_next_##mr##x##nv(const rt_tile *t) { panel_tile(mr, 0, nv, nv, PREFETCH_NEXT, t); }
 #define RT_TILES(nv) \
-    RT_TILE(1, nv) RT_TILE(2, nv) RT_TILE(3, nv) RT_TILE(4, nv) RT_TILE(5, nv) RT_TILE(6, nv) RT_TILE(7, nv) RT_TILE(8, nv) \
-    RT_FAR_TILE(1, nv) RT_FAR_TILE(2, nv) RT_FAR_TILE(3, nv) RT_FAR_TILE(4, nv) RT_FAR_TILE(5, nv) RT_FAR_TILE(6, nv) \
-    RT_FAR_TILE(7, nv) RT_FAR_TILE(8, nv)
+    RT_TILE(1, nv) RT_TILE(2, nv) RT_TILE(3, nv) RT_TILE(4, nv) RT_TILE(5, nv) RT_TILE(6, nv) RT_TILE(7, nv) RT_TILE(8, nv)
 RT_TILES(1) RT_TILES(2) RT_TILES(3) RT_TILES(4)
 
 typedef void (*panel_fn)(const rt_tile *);
 #define RT_ROW(kind, nv) \
     {0, kind##1x##nv, kind##2x##nv, kind##3x##nv, kind##4x##nv, kind##5x##nv, kind##6x##nv, kind##7x##nv, kind##8x##nv}
 #define RT_SHAPES(kind) {{0}, RT_ROW(kind, 1), RT_ROW(kind, 2), RT_ROW(kind, 3), RT_ROW(kind, 4)}
-static const panel_fn rt_tiles[2][MAX_NV + 1][MAX_ROWS + 1] = {RT_SHAPES(panel_), RT_SHAPES(panel_far_)};
+static const panel_fn rt_tiles[3][MAX_NV + 1][MAX_ROWS + 1] = {RT_SHAPES(panel_), RT_SHAPES(panel_far_),
+                                                                 RT_SHAPES(panel_next_)};
 
 #if RT_TILES_AT_ONCE == 2
 /* Two tiles of the same panel, the upper one as high as the other or a row higher. */
 #define RT_TWO(mr, more, nv) \
     static void panel_two_##mr##_##more##x##nv(const rt_tile *t) { panel_tile(mr, more, nv, nv, 0, t); } \
-    static void panel_far_two_##mr##_##more##x##nv(const rt_tile *t) { panel_tile(mr, more, nv, nv, 2, t); }
+    static void panel_far_two_##mr##_##more##x##nv(const rt_tile *t) { \
+        panel_tile(mr, more, nv, nv, PREFETCH_OWN | PREFETCH_NEXT, t); \
+    } \
+    static void panel_next_two_##mr##_##more##x##nv(const rt_tile *t) { panel_tile(mr, more, nv, nv, PREFETCH_NEXT, t); }
 RT_TWO(2, 2, 4) RT_TWO(3, 2, 4) RT_TWO(3, 3, 4) RT_TWO(3, 2, 3) RT_TWO(3, 3, 3) RT_TWO(4, 3, 3) RT_TWO(4, 4, 3)
 #define RT_TWO_ROWS(kind) \
     {{0, 0, 0, 0, 0, kind##3_2x3, kind##3_3x3, kind##4_3x3, kind##4_4x3}, \
      {0, 0, 0, 0, kind##2_2x4, kind##3_2x4, kind##3_3x4, 0, 0}}
-static const panel_fn rt_two_tiles[2][2][MAX_ROWS + 1] = {RT_TWO_ROWS(panel_two_), RT_TWO_ROWS(panel_far_two_)};
+static const panel_fn rt_two_tiles[3][2][MAX_ROWS + 1] = {RT_TWO_ROWS(panel_two_), RT_TWO_ROWS(panel_far_two_),
+                                                            RT_TWO_ROWS(panel_next_two_)};
 #else
 /* All rows against two of four vectors, and then against the other two. */
 RT_INLINE void panel_halves(const int mr, const rt_tile *t) {
     rt_tile half = *t;
     for (int i = 0; i < 2; i++) {
-        panel_tile(mr, 0, 2, 4, 2, &half);
+        panel_tile(mr, 0, 2, 4, PREFETCH_OWN | PREFETCH_NEXT, &half);
         half.w1 += 2 * LANES, half.w2 += 2 * LANES, half.out += 2 * LANES, half.ahead += 64 * (t->k1 + t->k2);
         for (int v = 0; v < 2; v++) half.init[v] = t->init[v + 2], half.ldinit[v] = t->ldinit[v + 2];
     }
@@ -165,13 +171,13 @@ RT_INLINE void panel_four_of(const int prefetch, const rt_tile *pair) {
 }
 
 static void panel_four(const rt_tile *pair) { panel_four_of(0, pair); }
-static void panel_far_four(const rt_tile *pair) { panel_four_of(2, pair); }
+static void panel_far_four(const rt_tile *pair) { panel_four_of(PREFETCH_OWN | PREFETCH_NEXT, pair); }
 #endif
 
 static void panel_pair_3(const rt_tile *pair) { panel_pair_of(3, 0, pair); }
 static void panel_pair_4(const rt_tile *pair) { panel_pair_of(4, 0, pair); }
-static void panel_far_pair_3(const rt_tile *pair) { panel_pair_of(3, 1, pair); }
-static void panel_far_pair_4(const rt_tile *pair) { panel_pair_of(4, 1, pair); }
+static void panel_far_pair_3(const rt_tile *pair) { panel_pair_of(3, PREFETCH_OWN, pair); }
+static void panel_far_pair_4(const rt_tile *pair) { panel_pair_of(4, PREFETCH_OWN, pair); }
 
 /* Run two tiles of the same rows against two panels, where these go together. */
 static inline void panel_pair(int far, int nv, int rows, const rt_tile *pair) {
@@ -197,7 +203,7 @@ static inline void panel_run(int far, int nv, int rows, const rt_tile *t) {
     }
 #else
     if (nv == 4 && rows > rt_tile_rows[4]) {
-        rt_high[far][rows](t);
+        rt_high[far > 0][rows](t);
         return;
     }
 #endif

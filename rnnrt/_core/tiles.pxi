@@ -97,13 +97,14 @@ cdef inline real *projection(const run_t *q, int block, ptrdiff_t row) noexcept 
 cdef int sum_tile(int far, int nv, const split_t *cut, int *tile, rt_tile *t) noexcept nogil:
     """The sums of a panel for the next tile, or two that go together; returns how many rows, and leaves t aimed below them.
 
-    A far tile brings into the L2 cache its share of the panel that comes next: a line of each row of weights, or nothing.
+    A far tile brings into the L2 cache its share of the panel that comes next: a line of each row of weights, or nothing. Where tiles
+    are enough for all lines, they need not fetch their own.
     """
     cdef int lines = (nv * LANES * <int> sizeof(real) + 63) // 64
     cdef int end = min(tile[0] + cut.together, cut.n_tiles)
     cdef int height = (end - tile[0]) * cut.height + max(0, min(end, cut.n_taller) - tile[0])
     cdef int v
-    panel_run(far, nv, height, t)
+    panel_run(2 if far and cut.n_tiles >= lines * cut.together else far, nv, height, t)
     t.a1 += height
     t.a2 += height
     t.out += height * nv * LANES

@@ -136,7 +136,7 @@ int main(void) {
     for (int nv = 1; nv <= MAX_NV; nv++)
         for (int rows = 1; rows <= panel_takes(nv) * panel_rows(nv, rows); rows++)
             for (int i = 0; i < n_k; i++)
-                for (int j = 0; j < 2 * n_k; j++) check_tile(j % 2, nv, rows, k[i], k[j / 2]);
+                for (int j = 0; j < 3 * n_k; j++) check_tile(j % 3, nv, rows, k[i], k[j / 3]);
     check_word("exp", v_exp, exp, 3.1);
     check_word("tanh", v_tanh, tanh, 4);
     check_word("sigmoid", v_sigmoid, sigmoid, 3);
