@@ -97,8 +97,8 @@ cdef inline real *projection(const run_t *q, int block, ptrdiff_t row) noexcept 
 cdef int sum_tile(int far, int nv, const split_t *cut, int *tile, rt_tile *t) noexcept nogil:
     """The sums of a panel for the next tile, or two that go together; returns how many rows, and leaves t aimed below them.
 
-    A far tile brings into the L2 cache its share of the panel that comes next: a line of each row of weights, or nothing. Where tiles
-    are enough for all lines, they need not fetch their own.
+    A far tile brings into the L2 cache its share of the panel that comes next: a line of each row of weights, or nothing.
+    Where tiles are enough for all lines, they need not fetch their own.
     """
     cdef int lines = (nv * LANES * <int> sizeof(real) + 63) // 64
     cdef int end = min(tile[0] + cut.together, cut.n_tiles)
