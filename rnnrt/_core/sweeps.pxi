@@ -124,32 +124,86 @@ def alike(dict seen not None, node):
     return found
 
 
-def pass_over(
-    list nodes not None, Py_ssize_t start, Facts known not None, double since, dict alias not None, dict seen not None,
-    set changed not None, random,
-):
-    """Where, from `start` on, the first node stands that a sweep has to look at; see `alike` about those before it.
+cdef inline bint any_in(list names, dict places) except -1:
+    if places:
+        for name in names:
+            if name in places:
+                return True
+    return False
 
-    It has graphs, reads what `alias` names, has changed since the time `since`, reads first what a node in `changed` (by id)
-    makes, or may be like one in `seen`, which `random` ones never are.
+
+def pass_clean(
+    list nodes not None, Py_ssize_t start, Facts known not None, double since, dict alias not None, dict seen not None,
+    set changed not None, looked_at, random,
+):
+    """Where, from `start` on, the first node stands that cleaning has to look at; those before it have been seen to.
+
+    It has graphs, reads what `alias` names, may be like one in `seen`, which `random` ones never are, or is of an operator in
+    `looked_at`, and new: it has changed since the time `since`, or reads first what a node in `changed` (by id) makes.
     """
     cdef Py_ssize_t k
     cdef list inputs
+    cdef bint has_changed, is_new
     for k in range(start, len(nodes)):
         node = nodes[k]
         inputs = node.inputs
-        if may_hold_graphs(node) or not known.is_learned(node, since):
+        if may_hold_graphs(node) or any_in(inputs, alias):
             return k
-        if alias:
-            for name in inputs:
-                if name in alias:
-                    return k
-        if inputs and changed:
-            maker = known.producers.get(inputs[0])
-            if maker is not None and <size_t> <void *> maker in changed:
+        has_changed = not known.is_learned(node, since)
+        if not node.domain and node.op in looked_at:
+            is_new = has_changed
+            if not is_new and inputs and changed:
+                maker = known.producers.get(inputs[0])
+                is_new = maker is not None and <size_t> <void *> maker in changed
+            if is_new:
                 return k
         if node.op not in random and alike(seen, node) is not None:
             return k
+        if has_changed:
+            changed.add(<size_t> <void *> node)
+            known.learn(node)
+    return len(nodes)
+
+
+def pass_fold(list nodes not None, Py_ssize_t start, Facts known not None, double since):
+    """Where, from `start` on, the first node stands that folding has to look at; those before it have been learned.
+
+    It has graphs, or nothing but constants as inputs, or its one output is known; and has changed since the time `since`.
+    """
+    cdef Py_ssize_t k
+    cdef list outputs
+    cdef bint constant
+    for k in range(start, len(nodes)):
+        node = nodes[k]
+        if known.is_learned(node, since):
+            continue
+        if may_hold_graphs(node):
+            return k
+        constant = True
+        for name in <list> node.inputs:
+            if name and known.constant(name) is None:
+                constant = False
+                break
+        if constant:
+            return k
+        known.learn(node)
+        outputs = node.outputs
+        if len(outputs) == 1 and outputs[0] and known.contents(outputs[0]) is not None:
+            return k
+    return len(nodes)
+
+
+def pass_by(list nodes not None, Py_ssize_t start, Facts known not None, dict alias not None, looked_at):
+    """Where, from `start` on, the first node stands that has graphs, reads what `alias` names, or is of an operator `looked_at`.
+
+    Those before it have been learned.
+    """
+    cdef Py_ssize_t k
+    for k in range(start, len(nodes)):
+        node = nodes[k]
+        if may_hold_graphs(node) or any_in(node.inputs, alias) or (not node.domain and node.op in looked_at):
+            return k
+        known.learn(node)
     return len(nodes)
 
 

@@ -20,6 +20,9 @@ from .names import Names, rename_definitions, rename_inputs
 from .views import END, Size, quotient, turns_round, views_of
 
 _VIEWS = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Slice")
+_LOOKED_AT = frozenset(
+    (*_VIEWS, "Gather", "Identity", "Cast", "Concat", "Expand")
+)  # which may do nothing, or be merged
 _SHARED_BYTES = 4096  # constants up to this size are compared by what they hold
 
 
@@ -77,7 +80,7 @@ class _Cleaner:
         changed: set[int] = set()
         at = 0
         while True:
-            stop = facts.pass_over(graph.nodes, at, known, self.since, alias, seen, changed, RANDOM)
+            stop = facts.pass_clean(graph.nodes, at, known, self.since, alias, seen, changed, _LOOKED_AT, RANDOM)
             kept += graph.nodes[at:stop]
             if stop == len(graph.nodes):
                 break

@@ -8,11 +8,11 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 import numpy as np
 
+from .._core import facts
 from ..errors import RnnrtError
 from ..graph import Graph, Node
 from ..ops.limits import FOLD_BYTES, limit, quiet
@@ -59,16 +59,17 @@ class _Folder:
 
     def sweep(self, graph: Graph, known: Known, since: int = -1) -> None:
         """Fold one graph and those in it."""
-        waiting = deque(graph.nodes)
+        nodes, at = graph.nodes, 0
         kept: list[Node] = []
-        while waiting:
-            node = waiting.popleft()
-            if known.is_learned(node, since):
-                kept.append(node)
-                continue
+        while True:
+            stop = facts.pass_fold(nodes, at, known, since)
+            kept += nodes[at:stop]
+            if stop == len(nodes):
+                break
+            node, at = nodes[stop], stop + 1
             branch = _branch_taken(node, known) if node.op == "If" else None
             if branch is not None:
-                waiting.extendleft(reversed(self.inline(node, branch, graph)))
+                nodes, at = self.inline(node, branch, graph) + nodes[at:], 0
                 self.folded.branches += 1
                 continue
             for _, sub in node.subgraphs():

@@ -10,11 +10,11 @@
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Callable
 
 import numpy as np
 
+from .._core import facts
 from ..graph import Graph, Node
 from .known import Known
 from .names import Names, rename_inputs
@@ -42,10 +42,14 @@ def simplify(graph: Graph, known: Known, names: Names | None = None) -> int:
     outputs = {v.name for v in graph.outputs}
     writer = _Writer(graph, names)
     alias: dict[str, str] = {}
-    waiting, kept = deque(graph.nodes), []
+    nodes, at, kept = graph.nodes, 0, []
     count = 0
-    while waiting:
-        node = waiting.popleft()
+    while True:
+        stop = facts.pass_by(nodes, at, known, alias, _RULES.keys() | {"Identity"})
+        kept += nodes[at:stop]
+        if stop == len(nodes):
+            break
+        node, at = nodes[stop], stop + 1
         if alias:
             rename_inputs(node, alias)
         for _, sub in node.subgraphs():
@@ -55,7 +59,7 @@ def simplify(graph: Graph, known: Known, names: Names | None = None) -> int:
             continue
         rule = _RULES.get(node.op) if not node.domain and len(node.outputs) == 1 else None
         if rule is not None and rule(node, known, writer):
-            waiting.extendleft(reversed(writer.nodes))
+            nodes, at = writer.nodes + nodes[at:], 0
             count += 1
         else:
             known.learn(node)
