@@ -295,6 +295,18 @@ def test_a_slow_run_now_and_then_changes_nothing():
     assert sum(shares[8:]) > 1800
 
 
+def test_one_run_that_waited_for_its_processor_changes_nothing():
+    shares = tuned(program.Tuner(), 200, lambda k, shared: (100_000 if k == 20 else 600) if shared else 1000)
+    assert sum(shares) > 190
+
+
+def test_threads_that_were_in_the_way_for_a_while_are_soon_used_again():
+    """Other work on the machine for 30 runs: after that, threads are left alone for no more than as many."""
+    shares = tuned(program.Tuner(), 200, lambda k, shared: (1300 if 20 <= k < 50 else 600) if shared else 1000)
+    assert not all(shares[20:50]), "they were slower, and it was seen"
+    assert all(shares[80:88])
+
+
 def test_a_first_run_that_hires_workers_is_no_measure():
     shares = tuned(program.Tuner(), 24, lambda k, shared: 10**9 if k == 0 else 100 if shared else 200)
     assert all(shares[8:16])

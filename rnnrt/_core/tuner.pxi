@@ -5,7 +5,9 @@ cdef enum:
     FIRST = 8                      # runs that look at both ways
     LOOK = 2                       # runs of a later look: the first may have to wake workers, which takes longer than many a run
     TRY = 48                       # runs from one look at the slower way to the next, times how much slower it is: a 24th in all
-    TRY_SELDOM = 1024              # but no more than these
+    TRY_SOON = 12                  # fewer, where that are threads, which were chosen for a reason: but no fewer than these
+    TRY_SELDOM = 1024              # and no more than these
+    OUTLIER = 2                    # times what a way takes: of a run that took longer, as something held it up, no more counts
 
 
 @cython.final
@@ -25,7 +27,7 @@ cdef class Tuner:
     cpdef bint shared(self):
         """Whether the next run is to use threads."""
         cdef int64_t n = self.runs
-        cdef bint faster = self.taken[1] <= self.taken[0]
+        cdef bint faster = self.faster()
         self.runs += 1
         if n < FIRST:
             return n % 3 != 2
@@ -34,16 +36,29 @@ cdef class Tuner:
             return self.other
         if n < self.next:
             return faster
-        self.next = n + max(TRY, min(TRY_SELDOM, TRY * self.taken[not faster] // max(self.taken[faster], <int64_t> 1)))
+        self.next = n + self.runs_to_next_look(faster)
         self.left, self.other = LOOK - 1, not faster
         return self.other
+
+    cdef bint faster(self):
+        """Whether runs with threads are."""
+        return self.taken[1] <= self.taken[0]
+
+    cdef int64_t runs_to_next_look(self, bint faster):
+        cdef int64_t known = max(self.taken[faster], <int64_t> 1)
+        cdef int64_t slower = TRY * self.taken[not faster] // known
+        return max(TRY, min(TRY_SELDOM, slower)) if faster else max(TRY_SOON, min(TRY_SELDOM, slower - TRY))
 
     cpdef int took(self, bint shared, int64_t ns) except -1:
         """Learn from a run; the first one, for which workers are hired, does not count.
 
-        A faster run counts at once, a slower one, which something else may have held up, by an eighth.
+        A faster run counts at once, a slower one, which something else may have held up, by an eighth, so that it takes
+        several of them to change the way.
         """
         cdef int64_t known = self.taken[shared]
+        cdef bint before = self.faster()
         if self.runs > 1:
-            self.taken[shared] = max(ns if known == 0 or ns < known else known + (ns - known) // 8, 1)
+            self.taken[shared] = max(ns if known == 0 or ns < known else known + (min(ns, OUTLIER * known) - known) // 8, 1)
+        if self.runs > 2 * FIRST and self.faster() != before:
+            self.next = self.runs + self.runs_to_next_look(not before)
         return 0
