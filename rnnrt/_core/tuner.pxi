@@ -3,7 +3,7 @@
 
 cdef enum:
     FIRST = 8                      # runs that look at both ways
-    LOOK = 2                       # runs of a later look: the first may have to wake workers, which takes longer than many a run
+    LOOK = 2                       # runs of a later look at threads: the first may have to wake workers
     TRY = 48                       # runs from one look at the slower way to the next, times how much slower it is: a 24th in all
     TRY_SOON = 12                  # fewer, where that are threads, which were chosen for a reason: but no fewer than these
     TRY_SELDOM = 1024              # and no more than these
@@ -37,7 +37,7 @@ cdef class Tuner:
         if n < self.next:
             return faster
         self.next = n + self.runs_to_next_look(faster)
-        self.left, self.other = LOOK - 1, not faster
+        self.left, self.other = 0 if faster else LOOK - 1, not faster
         return self.other
 
     cdef bint faster(self):
