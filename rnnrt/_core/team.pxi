@@ -55,11 +55,10 @@ cdef int useful_threads(const rt_kernels *kernels, const rt_layer *layers, int n
     return <int> max(1.0, min(<double> min(threads, MAX_MEMBERS), n_directions * (n_time * step + inputs) / THREAD_NS))
 
 
-cdef bint in_turn(const rt_kernels *kernels, const rt_layer *layer, int n_batch, int threads) noexcept nogil:
+cdef bint in_turn(const rt_kernels *kernels, const rt_layer *layer, int n_batch) noexcept nogil:
     """Whether directions had better follow one another, each shared out by units: reading weights is what takes the time, and
-    those of a direction go into the threads' L2 caches together, but not into one."""
-    cdef double size = weight_bytes(kernels, layer, layer.n_hidden)
-    if size <= rt_cached_bytes() or size > <double> threads * rt_l2_bytes():
+    those of a direction do not go into one L2 cache; all of them hold more, and the next level one direction rather than both."""
+    if weight_bytes(kernels, layer, layer.n_hidden) <= rt_cached_bytes():
         return False
     return multiply_ns(layer, layer.n_hidden, n_batch) < reading_ns(kernels, layer, layer.n_hidden)
 
@@ -120,7 +119,7 @@ cdef size_t plan_team(team_t *team, const rt_layer *layers, int n_directions, rt
     cdef size_t size = 0
     cdef int d
     cdef int each = max(1, threads // n_directions)
-    if n_directions > 1 and in_turn(team.kernels, layers, calls[0].n_batch, threads):
+    if n_directions > 1 and in_turn(team.kernels, layers, calls[0].n_batch):
         each = threads                 # a member's jobs are of one direction after the other
     team.n_jobs = 0
     memset(team.barriers, 0, sizeof(team.barriers))
