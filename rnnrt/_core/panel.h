@@ -19,10 +19,8 @@
 #include <stddef.h>
 
 enum { MAX_ROWS = 8, MAX_NV = 4, SUM_TERMS = 64, PREFETCH_BYTES = 4096 };
-enum {
-    PREFETCH_OWN = 1,
-    PREFETCH_NEXT = 2
-}; /* of weights from far: PREFETCH_BYTES ahead; a line of the next panel, at rt_tile.ahead */
+/* What a tile fetches of weights from far: its own, PREFETCH_BYTES ahead; a line of the next panel a term, at rt_tile.ahead. */
+enum { PREFETCH_OWN = 1, PREFETCH_NEXT = 2 };
 
 typedef struct {
     const real *const *a1, *const *a2; /* one pointer a row */
@@ -46,19 +44,10 @@ static const int rt_tile_rows[MAX_NV + 1] = TILE_ROWS;
 #define RT_TILES_AT_ONCE 1
 #endif
 #if RT_UNROLLED_ROWS == 1
-#define RT_UNROLL_TERMS RT_UNROLL_4 /* before a loop of another kind */
+#define RT_UNROLL_TERMS RT_UNROLL_4 /* before all other loops over terms */
 #else
 #define RT_UNROLL_TERMS
 #endif
-
-/* `term` for each k that is left of a block, four in a turn of the loop or one. */
-#define RT_TERMS(unrolled, term) \
-    if (unrolled) { \
-        RT_UNROLL_4 \
-        for (k++; k < end; k++) term; \
-    } else { \
-        for (k++; k < end; k++) term; \
-    }
 
 RT_INLINE vf panel_product(const int first, vf x, vf b, vf acc) {
     if (first) return x * b;
@@ -105,6 +94,13 @@ RT_INLINE void panel_fetch(const int nv, const int prefetch, const real *w, cons
     if (prefetch & PREFETCH_NEXT) __builtin_prefetch(ahead, 0, 2);
 }
 
+/* Another term than a block's first, with what is fetched beside it. */
+RT_INLINE void panel_next(const int mr, const int nv, const int of, const int prefetch, const real *const *a, ptrdiff_t k,
+                          const real *w, const char *ahead, vf *acc) {
+    panel_fetch(nv, prefetch, w + k * of * LANES, ahead + 64 * k);
+    panel_term(mr, nv, 0, a, k, w + k * of * LANES, acc);
+}
+
 /* a + b; but if the one is inf and the other -inf, a: blocks of finite terms may overflow to either side. */
 RT_INLINE vf panel_join(const int safe, vf a, vf b) {
     const vf sum = a + b;
@@ -123,10 +119,14 @@ RT_INLINE void panel_block(const int mr, const int r0, const int nv, const int o
     panel_fetch(nv, prefetch, w + k * of * LANES, ahead + 64 * k);
     panel_term(mr, nv, 1, a, k, w + k * of * LANES, acc);
     __asm__("" : "+r"(k)); /* a k that the compiler knows: it would step each pointer by itself */
-    RT_TERMS(RT_UNROLLED_ROWS == 1 || (mr >= RT_UNROLLED_ROWS && !(prefetch & PREFETCH_OWN)), {
-        panel_fetch(nv, prefetch, w + k * of * LANES, ahead + 64 * k);
-        panel_term(mr, nv, 0, a, k, w + k * of * LANES, acc);
-    })
+    k++;
+    if (mr >= RT_UNROLLED_ROWS && !(prefetch & PREFETCH_OWN)) {
+        RT_UNROLL_4
+        for (; k < end; k++) panel_next(mr, nv, of, prefetch, a, k, w, ahead, acc);
+    } else {
+        RT_UNROLL_TERMS
+        for (; k < end; k++) panel_next(mr, nv, of, prefetch, a, k, w, ahead, acc);
+    }
     if (begun) {
         RT_UNROLL
         for (int i = 0; i < mr * nv; i++) {

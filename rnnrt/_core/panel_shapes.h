@@ -21,7 +21,8 @@ RT_INLINE int pair_sum(const int nv, const int prefetch, const real *a, const re
         const ptrdiff_t end = n_k - k < SUM_TERMS ? n_k : k + SUM_TERMS;
         vf acc[2 * MAX_NV];
         pair_term(nv, prefetch, 1, v_set1(a[k]), w0 + k * nv * LANES, w1 + k * nv * LANES, acc);
-        RT_TERMS(RT_UNROLLED_ROWS == 1, pair_term(nv, prefetch, 0, v_set1(a[k]), w0 + k * nv * LANES, w1 + k * nv * LANES, acc))
+        RT_UNROLL_TERMS
+        for (k++; k < end; k++) pair_term(nv, prefetch, 0, v_set1(a[k]), w0 + k * nv * LANES, w1 + k * nv * LANES, acc);
         RT_UNROLL
         for (int i = 0; i < 2 * nv; i++) {
             const rt_tile *t = &pair[i / nv];
@@ -141,7 +142,8 @@ RT_INLINE void four_block(const real *const *rows, const real *w0, const real *w
     vf acc[8];
     four_term(1, a, k, w0 + (4 * k + 3) * LANES, w1 + (4 * k + 3) * LANES, acc);
     __asm__("" : "+r"(k));
-    RT_TERMS(1, four_term(0, a, k, w0 + (4 * k + 3) * LANES, w1 + (4 * k + 3) * LANES, acc))
+    RT_UNROLL_TERMS
+    for (k++; k < end; k++) four_term(0, a, k, w0 + (4 * k + 3) * LANES, w1 + (4 * k + 3) * LANES, acc);
     RT_UNROLL
     for (int i = 0; i < 8; i++) {
         const rt_tile *t = &pair[i % 2];

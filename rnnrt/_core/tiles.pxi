@@ -100,17 +100,17 @@ cdef int sum_tile(int far, int nv, const split_t *cut, int *tile, rt_tile *t) no
     A far tile brings into the L2 cache its share of the panel that comes next: a line of each row of weights, or nothing.
     Where tiles are enough for all lines, they need not fetch their own.
     """
-    cdef int lines = (nv * LANES * <int> sizeof(real) + 63) // 64
+    cdef int shares = (nv * LANES * <int> sizeof(real) + 63) // 64 * cut.together     # a line each, of so many tiles
     cdef int end = min(tile[0] + cut.together, cut.n_tiles)
     cdef int height = (end - tile[0]) * cut.height + max(0, min(end, cut.n_taller) - tile[0])
     cdef int v
-    panel_run(2 if far and cut.n_tiles >= lines * cut.together else far, nv, height, t)
+    panel_run(2 if far and cut.n_tiles >= shares else far, nv, height, t)
     t.a1 += height
     t.a2 += height
     t.out += height * nv * LANES
     for v in range(nv):
         t.init[v] += height * t.ldinit[v]
-    if far and cut.n_tiles - end < lines * cut.together:
+    if far and cut.n_tiles - end < shares:
         t.ahead += 64 * (t.k1 + t.k2)
     tile[0] = end
     return height

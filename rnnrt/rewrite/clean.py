@@ -20,9 +20,8 @@ from .names import Names, rename_definitions, rename_inputs
 from .views import END, Size, quotient, turns_round, views_of
 
 _VIEWS = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Slice")
-_LOOKED_AT = frozenset(
-    (*_VIEWS, "Gather", "Identity", "Cast", "Concat", "Expand")
-)  # which may do nothing, or be merged
+# Operators that may do nothing, or be merged with the one before.
+_LOOKED_AT = frozenset((*_VIEWS, "Gather", "Identity", "Cast", "Concat", "Expand"))
 _SHARED_BYTES = 4096  # constants up to this size are compared by what they hold
 
 

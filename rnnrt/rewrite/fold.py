@@ -59,7 +59,7 @@ class _Folder:
 
     def sweep(self, graph: Graph, known: Known, since: int = -1) -> None:
         """Fold one graph and those in it."""
-        nodes, at = graph.nodes, 0
+        nodes, at = list(graph.nodes), 0
         kept: list[Node] = []
         while True:
             stop = facts.pass_fold(nodes, at, known, since)
@@ -69,7 +69,8 @@ class _Folder:
             node, at = nodes[stop], stop + 1
             branch = _branch_taken(node, known) if node.op == "If" else None
             if branch is not None:
-                nodes, at = self.inline(node, branch, graph) + nodes[at:], 0
+                nodes[stop:at] = self.inline(node, branch, graph)
+                at = stop
                 self.folded.branches += 1
                 continue
             for _, sub in node.subgraphs():

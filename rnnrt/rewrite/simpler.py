@@ -42,10 +42,10 @@ def simplify(graph: Graph, known: Known, names: Names | None = None) -> int:
     outputs = {v.name for v in graph.outputs}
     writer = _Writer(graph, names)
     alias: dict[str, str] = {}
-    nodes, at, kept = graph.nodes, 0, []
+    nodes, at, kept = list(graph.nodes), 0, []
     count = 0
     while True:
-        stop = facts.pass_by(nodes, at, known, alias, _RULES.keys() | {"Identity"})
+        stop = facts.pass_by(nodes, at, known, alias, _LOOKED_AT)
         kept += nodes[at:stop]
         if stop == len(nodes):
             break
@@ -59,7 +59,8 @@ def simplify(graph: Graph, known: Known, names: Names | None = None) -> int:
             continue
         rule = _RULES.get(node.op) if not node.domain and len(node.outputs) == 1 else None
         if rule is not None and rule(node, known, writer):
-            nodes, at = writer.nodes + nodes[at:], 0
+            nodes[stop:at] = writer.nodes
+            at = stop
             count += 1
         else:
             known.learn(node)
@@ -282,3 +283,4 @@ _RULES: dict[str, _Rule] = {
     "ScatterND": _scatter_nd,
     "Slice": _slice,
 }
+_LOOKED_AT = frozenset((*_RULES, "Identity"))
