@@ -4,10 +4,10 @@
  *     panel[k][v][u]                           k < K inputs, v < NV vectors, u < LANES
  * A tile is MR rows of inputs against one panel, the sums in registers:
  *     out[r][v][u] = init[v][r*ldinit[v] + u] + sum_k a1[r][k] w1[k][v][u] + sum_k a2[r][k] w2[k][v][u]
- * Each of the two sums over k is cut into blocks of SUM_TERMS terms: a block starts with its first product, takes the others with k
- * ascending, one fused multiply-add a term, and is then added to `out`, blocks ascending. That is the same in every tile shape, so the
- * bits of a row do not depend on the rows computed with it, and a sum may stop after w1, be stored, and go on with w2 later.
- * (Rounding errors grow with the length of a chain: blocks of 64 give a third of the error of one chain of 512.)
+ * Each of the two sums over k is cut into blocks, of `terms` terms the first and of SUM_TERMS the second: a block starts with its first
+ * product, takes the others with k ascending, one fused multiply-add a term, and is then added to `out`, blocks ascending. That is the
+ * same in every tile shape, so the bits of a row do not depend on the rows computed with it, and a sum may stop after w1, be stored,
+ * and go on with w2 later. (Rounding errors grow with the length of a chain: blocks of 64 give a third of the error of one of 512.)
  *
  * A tile may take NV of a panel's vectors only, `of` which are the panel's and the sums' width. The shapes are in panel_shapes.h.
  *
@@ -26,6 +26,7 @@ typedef struct {
     const real *const *a1, *const *a2; /* one pointer a row */
     const real *w1, *w2;
     ptrdiff_t k1, k2;
+    ptrdiff_t terms; /* a block of the first sum has */
     const real *init[MAX_NV];
     ptrdiff_t ldinit[MAX_NV];
     real *out;
@@ -151,9 +152,9 @@ RT_INLINE void panel_sums(const int mr, const int more, const int nv, const int 
     for (int s = 0; s < 2; s++) {
         const real *const *rows = s ? t->a2 : t->a1;
         const real *w = s ? t->w2 : t->w1;
-        const ptrdiff_t n_k = s ? t->k2 : t->k1;
-        for (ptrdiff_t k = 0; k < n_k; k += SUM_TERMS) {
-            const ptrdiff_t end = n_k - k < SUM_TERMS ? n_k : k + SUM_TERMS;
+        const ptrdiff_t n_k = s ? t->k2 : t->k1, terms = s ? SUM_TERMS : t->terms;
+        for (ptrdiff_t k = 0; k < n_k; k += terms) {
+            const ptrdiff_t end = n_k - k < terms ? n_k : k + terms;
             panel_block(mr, 0, nv, of, prefetch, safe, rows, w, k, end, t, ahead, begun);
             if (more) panel_block(more, mr, nv, of, 0, safe, rows, w, k, end, t, ahead, begun);
             begun = 1;

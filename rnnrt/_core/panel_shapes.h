@@ -16,9 +16,9 @@ RT_INLINE void pair_term(const int nv, const int prefetch, const int first, vf x
 /* One row against two panels, whose weights share nothing but their height: the sums of one panel alone are too few chains to
  * keep the multipliers busy. */
 RT_INLINE int pair_sum(const int nv, const int prefetch, const real *a, const real *w0, const real *w1, ptrdiff_t n_k,
-                       const rt_tile *pair, int begun) {
+                       ptrdiff_t terms, const rt_tile *pair, int begun) {
     for (ptrdiff_t k = 0; k < n_k;) {
-        const ptrdiff_t end = n_k - k < SUM_TERMS ? n_k : k + SUM_TERMS;
+        const ptrdiff_t end = n_k - k < terms ? n_k : k + terms;
         vf acc[2 * MAX_NV];
         pair_term(nv, prefetch, 1, v_set1(a[k]), w0 + k * nv * LANES, w1 + k * nv * LANES, acc);
         RT_UNROLL_TERMS
@@ -36,8 +36,8 @@ RT_INLINE int pair_sum(const int nv, const int prefetch, const real *a, const re
 
 RT_INLINE void panel_pair_of(const int nv, const int prefetch, const rt_tile *pair) {
     const rt_tile *t = pair;
-    int begun = pair_sum(nv, prefetch, t->a1[0], t[0].w1, t[1].w1, t->k1, pair, 0);
-    begun = pair_sum(nv, prefetch, t->a2[0], t[0].w2, t[1].w2, t->k2, pair, begun);
+    int begun = pair_sum(nv, prefetch, t->a1[0], t[0].w1, t[1].w1, t->k1, t->terms, pair, 0);
+    begun = pair_sum(nv, prefetch, t->a2[0], t[0].w2, t[1].w2, t->k2, SUM_TERMS, pair, begun);
     vf nan = v_set1(0);
     if (!begun)
         for (int i = 0; i < 2 * nv; i++) v_store(t[i / nv].out + i % nv * LANES, v_load(t[i / nv].init[i % nv]));
@@ -159,9 +159,9 @@ RT_INLINE void panel_four_of(const int prefetch, const rt_tile *pair) {
     for (int s = 0; s < 2; s++) {
         const real *const *rows = s ? pair->a2 : pair->a1;
         const real *w[2] = {s ? pair[0].w2 : pair[0].w1, s ? pair[1].w2 : pair[1].w1};
-        const ptrdiff_t n_k = s ? pair->k2 : pair->k1;
-        for (ptrdiff_t k = 0; k < n_k; k += SUM_TERMS) {
-            const ptrdiff_t end = n_k - k < SUM_TERMS ? n_k : k + SUM_TERMS;
+        const ptrdiff_t n_k = s ? pair->k2 : pair->k1, terms = s ? SUM_TERMS : pair->terms;
+        for (ptrdiff_t k = 0; k < n_k; k += terms) {
+            const ptrdiff_t end = n_k - k < terms ? n_k : k + terms;
             for (int i = 0; i < 2; i++)
                 panel_block(4, 0, 3, 4, prefetch, 0, rows, w[i], k, end, &pair[i], pair[i].ahead + (s ? 64 * pair->k1 : 0),
                             begun);

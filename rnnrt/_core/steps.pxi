@@ -23,6 +23,7 @@ cdef void aim(const run_t *q, int panel, int next, rt_tile *t) noexcept nogil:
         t.ldinit[v] = ldinit
     t.k1 = 0 if q.chunk else q.layer.n_in
     t.k2 = q.layer.n_hidden
+    t.terms = input_terms(q.layer)
     t.w1 = panel_data(m, panel, 0)
     t.w2 = panel_data(m, panel, q.layer.n_in)
     t.a1 = q.x_rows

@@ -8,6 +8,7 @@ cdef void aim_inputs(const run_t *q, int block, rt_tile *t) noexcept nogil:
     t.w2 = panel_data(&q.layer.w, block, q.layer.n_in)
     t.k1 = q.layer.n_in
     t.k2 = 0
+    t.terms = input_terms(q.layer)
     t.a1 = t.a2 = q.x_rows
     t.init[0], t.init[1], t.init[2] = bias, bias + LANES, bias + 2 * LANES
     t.ldinit[0] = t.ldinit[1] = t.ldinit[2] = 0

@@ -2,13 +2,13 @@
 
 cdef extern from "panel_shapes.h" nogil:
     enum:
-        MAX_ROWS, MAX_NV
+        MAX_ROWS, MAX_NV, SUM_TERMS
     ctypedef struct rt_tile:
         const real **a1
         const real **a2
         const real *w1
         const real *w2
-        ptrdiff_t k1, k2
+        ptrdiff_t k1, k2, terms
         const real *init[4]
         ptrdiff_t ldinit[4]
         real *out
@@ -25,6 +25,11 @@ cdef extern from *:
     """
     enum:
         SCRATCH_REALS
+
+
+cdef inline ptrdiff_t input_terms(const rt_layer *layer) noexcept nogil:
+    """How many terms a block of the sum over x has: a GRU's candidate passes on its error whole, an LSTM's gates damp theirs."""
+    return SUM_TERMS // 2 if layer.kind == RT_GRU else SUM_TERMS
 
 
 cdef struct split_t:              # rows cut into tiles of nearly equal height, one or two of which go together
@@ -126,6 +131,7 @@ cdef void project(run_t *q) noexcept nogil:
     cdef int end = part_start(q, n_panels(m), 1)
     t.k1 = q.layer.n_in
     t.k2 = 0
+    t.terms = input_terms(q.layer)
     for panel in range(part_start(q, n_panels(m), 0), end):
         nv = panel_blocks(m, panel) * m.n_gates
         t.w1 = t.w2 = panel_data(m, panel, 0)

@@ -13,7 +13,7 @@
 enum { MAX_K = 131 };
 
 /* One tile against a double loop; `alone` has the bits of each row computed by itself. */
-static void check_tile(int far, int nv, int rows, ptrdiff_t k1, ptrdiff_t k2) {
+static void check_tile(int far, int nv, int rows, ptrdiff_t k1, ptrdiff_t k2, ptrdiff_t terms) {
     static real a1[MAX_ROWS * MAX_K], a2[MAX_ROWS * MAX_K], w[2 * MAX_K * MAX_NV * LANES];
     static real init[MAX_NV * MAX_ROWS * LANES], out[MAX_ROWS * MAX_NV * LANES + GUARD], alone[MAX_NV * LANES];
     const real *r1[MAX_ROWS], *r2[MAX_ROWS];
@@ -26,7 +26,7 @@ static void check_tile(int far, int nv, int rows, ptrdiff_t k1, ptrdiff_t k2) {
     fill(init, sizeof init / sizeof *init);
     for (size_t i = 0; i < sizeof out / sizeof *out; i++) out[i] = guard;
     for (int r = 0; r < rows; r++) r1[r] = a1 + r * MAX_K, r2[r] = a2 + r * MAX_K;
-    rt_tile tile = {.a1 = r1, .a2 = r2, .w1 = w, .w2 = w + k1 * n, .k1 = k1, .k2 = k2, .out = out};
+    rt_tile tile = {.a1 = r1, .a2 = r2, .w1 = w, .w2 = w + k1 * n, .k1 = k1, .k2 = k2, .terms = terms, .out = out};
     for (int v = 0; v < nv; v++) tile.init[v] = init + v * MAX_ROWS * LANES, tile.ldinit[v] = LANES;
     tile.ahead = (const char *)w;
     panel_run(far, nv, rows, &tile);
@@ -136,7 +136,8 @@ int main(void) {
     for (int nv = 1; nv <= MAX_NV; nv++)
         for (int rows = 1; rows <= panel_takes(nv) * panel_rows(nv, rows); rows++)
             for (int i = 0; i < n_k; i++)
-                for (int j = 0; j < 3 * n_k; j++) check_tile(j % 3, nv, rows, k[i], k[j / 3]);
+                for (int j = 0; j < 6 * n_k; j++)
+                    check_tile(j % 3, nv, rows, k[i], k[j / 6], j / 3 % 2 ? SUM_TERMS : SUM_TERMS / 2);
     check_word("exp", v_exp, exp, 3.1);
     check_word("tanh", v_tanh, tanh, 4);
     check_word("sigmoid", v_sigmoid, sigmoid, 3);
