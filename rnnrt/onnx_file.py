@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from ._core import messages
+from ._core import engine, messages
 from .errors import InputError, ModelError, UnsupportedError
 from .external import ExternalData
 from .graph import Graph
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 MAX_FILE = (1 << 31) - 1
 LARGE_MODEL = 1 << 23
 """Bytes of a file from which on it is not held in memory as a whole."""
+
+LARGE_READ = 1 << 18
 
 MAX_OPSET = (1 << 31) - 1
 MAX_INLINED_NODES = 50_000
@@ -157,19 +159,31 @@ def _content(path: str) -> Slim:
         with open(path, "rb") as file:
             # A number of bytes to read is allocated at once, so it had better not be the limit.
             large = slim(Opened(file.fileno(), status.st_size)) if status.st_size >= LARGE_MODEL else None
-            return large or Slim(file.read(status.st_size))
+            return large or Slim(_read(file, status.st_size))
     except (OSError, ValueError) as error:
         if isinstance(error, ModelError):
             raise
         raise ModelError(f"cannot read the model {path!r}: {getattr(error, 'strerror', None) or error}") from error
 
 
+def _read(file: BinaryIO, size: int) -> bytes | np.ndarray:
+    """Up to `size` bytes of a file, large ones in memory whose first touch costs less."""
+    if size < LARGE_READ:
+        return file.read(size)
+    content = engine.memory(size)
+    rest = content.data
+    while rest and (count := file.readinto(rest)):  # type: ignore[attr-defined]
+        rest = rest[count:]
+    return content[: size - len(rest)]
+
+
 def _parse(source: Slim, name: str) -> tuple[Any, int, dict[bytes, np.ndarray]]:
     """What :func:`_open` returns but the path; `name` says in errors where it came from."""
     model = messages.read(source.model, source.data)
     if model is None:
-        source = source if source.data else slim(Bytes(source.model)) or source
-        model = _parse_with_protobuf(source.model, name)
+        data = bytes(source.model)
+        source = source if source.data else slim(Bytes(data)) or Slim(data)
+        model = _parse_with_protobuf(bytes(source.model), name)
     return model, len(source.model), source.data
 
 

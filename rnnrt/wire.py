@@ -11,13 +11,12 @@ varint and as many bytes (2). The numbers are those of ONNX's messages.
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 
 import numpy as np
 
+from ._core.engine import memory
 from .records import field, record
 
 LARGE_MODEL, LARGE = 1 << 20, 1 << 15
@@ -32,7 +31,6 @@ _MOST_DEPTH = 64
 _WINDOW = 1 << 16
 _MOST_VARINT = 10
 _ALIGNED = 64
-_HUGE = 1 << 21
 
 
 class _Strange(Exception):
@@ -74,7 +72,7 @@ class Opened:
 
     def array(self, start: int, stop: int) -> np.ndarray:
         """The same as a uint8 array of its own."""
-        array = _memory(stop - start)
+        array = memory(stop - start)
         rest = array.data
         while rest:
             count = os.preadv(self.descriptor, [rest], stop - len(rest))
@@ -84,22 +82,11 @@ class Opened:
         return array
 
 
-def _memory(size: int) -> np.ndarray:
-    """`size` bytes, in huge pages where there are such: what is touched for the first time costs by the page."""
-    if size < _HUGE or not hasattr(mmap, "MADV_HUGEPAGE"):
-        return np.empty(size, np.uint8)
-    memory = mmap.mmap(-1, size + _HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    first = -np.frombuffer(memory, np.uint8).ctypes.data % _HUGE
-    with suppress(OSError):  # the system may not have them
-        memory.madvise(mmap.MADV_HUGEPAGE, first, size // _HUGE * _HUGE)
-    return np.frombuffer(memory, np.uint8, size, first)
-
-
 @record
 class Slim:
     """A serialized model in which a mark stands for the data of each large tensor, and the data by mark."""
 
-    model: bytes
+    model: bytes | np.ndarray
     data: dict[bytes, np.ndarray] = field(default_factory=dict)
 
 

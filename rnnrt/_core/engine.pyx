@@ -29,11 +29,6 @@ cdef extern from "cpu.h" nogil:
     uint64_t rt_fp_enter()
     void rt_fp_leave(uint64_t old)
 
-cdef extern from "memory.h" nogil:
-    const size_t RT_HUGE_SIZE
-    void *rt_memory_new(size_t size)
-    void rt_memory_free(void *data, size_t size)
-
 cnp.import_array()
 
 ISAS = ("avx512", "avx2", "neon", "baseline")
@@ -106,19 +101,7 @@ def apply(str name, x, isa=None):
     return out.reshape(np.shape(x))
 
 
-cdef class Block:
-    """Memory aligned to cache lines, or to huge pages where it fills some, freed with the object."""
-
-    def __cinit__(self, size_t size):
-        self.size = size
-        self.data = rt_memory_new(size)
-        if self.data == NULL:
-            raise MemoryError(f"rnnrt: no memory for {size} bytes")
-
-    def __dealloc__(self):
-        rt_memory_free(self.data, self.size)
-
-
+include "memory.pxi"
 include "pack.pxi"
 
 
@@ -210,8 +193,6 @@ cdef class Recurrent:
     cdef void *block(self, size_t n_elements) except NULL:
         """Zeroed memory for that many elements, owned by this layer."""
         cdef Block block = Block(n_elements * self.kernels.element_size)
-        if block.size < RT_HUGE_SIZE:      # larger ones are zero at first
-            memset(block.data, 0, block.size)
         self.blocks.append(block)
         self.nbytes += block.size
         return block.data

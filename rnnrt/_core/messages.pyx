@@ -8,7 +8,7 @@ whoever reads a graph meets these classes and protobuf's.
 """
 
 cimport numpy as cnp
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -16,6 +16,8 @@ from libc.string cimport memcpy
 import sys
 
 import numpy as np
+
+from rnnrt._core.engine import memory
 
 cnp.import_array()
 
@@ -42,12 +44,12 @@ cdef class Node:
 
     cdef readonly list input, output, attribute
     cdef readonly str name, op_type, domain
-    cdef bytes source
+    cdef object source
     cdef Py_ssize_t start, size
 
     def serialize(self):
         """The message's bytes."""
-        return self.source[self.start : self.start + self.size]
+        return bytes(self.source[self.start : self.start + self.size])
 
 
 cdef class Graph:
@@ -89,8 +91,8 @@ cdef class Model:
         self.opset_import, self.metadata_props, self.functions = [], [], ()
 
 
-def read(bytes data, dict taken):
-    """The Model in `data`; None if protobuf has to look at it.
+def read(data, dict taken):
+    """The Model in `data`, bytes or an array of such; None if protobuf has to look at it.
 
     `taken` has the data of tensors, as uint8, by the mark that stands in its place (rnnrt.wire).
     """
@@ -105,19 +107,21 @@ def read(bytes data, dict taken):
 cdef class Reader:
     """Reads one model."""
 
-    cdef bytes data
+    cdef object data
     cdef dict taken
     cdef const uint8_t *first
+    cdef Py_ssize_t size
     cdef int depth
 
-    def __init__(self, bytes data, dict taken):
-        self.data, self.taken, self.depth = data, taken, 0
-        self.first = <const uint8_t *> PyBytes_AS_STRING(data)
+    def __init__(self, data, dict taken):
+        cdef const uint8_t[::1] view = data
+        self.data, self.taken, self.depth, self.size = data, taken, 0, len(view)
+        self.first = &view[0] if self.size else NULL
 
     cdef Model model(self):
         cdef Model model = Model()
         cdef const uint8_t *at = self.first
-        cdef const uint8_t *end = at + len(self.data)
+        cdef const uint8_t *end = at + self.size
         cdef field_t field
         cdef uint64_t seen = 0
         while next_field(&at, end, &field):

@@ -122,11 +122,6 @@ def c_strides(tuple shape not None):
     return tuple(strides)
 
 
-def address(cnp.ndarray array not None):
-    """Where an array's elements begin."""
-    return <size_t> cnp.PyArray_DATA(array)
-
-
 def constant(cnp.ndarray array not None):
     """A tensor of a known array, which lies where the array lies."""
     cdef Tensor tensor

@@ -5,6 +5,7 @@
 
 cdef enum:
     MAX_AXES = 32
+    LARGE = 1 << 14                    # bytes of data from which on it goes where first touches cost less
     MARK = 24                          # bytes of a mark
     FLOAT_DATA = 4, INT32_DATA, STRING_DATA, INT64_DATA, NAME, RAW_DATA, DOUBLE_DATA, UINT64_DATA
 
@@ -98,7 +99,10 @@ cdef object read_array(Tensor tensor, dict taken, list dims, int type_number, co
         return None
     if size != (data.size if data.number else 0):
         return None
-    array = cnp.PyArray_SimpleNew(<int> len(dims), shape, type_number)
+    if size < LARGE:
+        array = cnp.PyArray_SimpleNew(<int> len(dims), shape, type_number)
+    else:
+        array = memory(size).view(dtype).reshape(dims)
     if size:
         memcpy(cnp.PyArray_DATA(array), data.body, size)
     if type_number == cnp.NPY_BOOL:                       # true is every byte but 0, and to NumPy 1

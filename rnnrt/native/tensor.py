@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._core.program import ARENA, Buffer, Tensor, address, c_strides, constant
+from .._core import engine
+from .._core.program import ARENA, Buffer, Tensor, c_strides, constant
 
 __all__ = [
     "ARENA",
@@ -36,10 +37,8 @@ class Opaque:
 
 
 def memory(size: int, dtype: np.dtype | type = np.float32) -> np.ndarray:
-    """Numbers, as yet any, that begin at a cache line."""
-    room = np.empty(size + 16, dtype)
-    skip = -address(room) % 64 // room.itemsize
-    return room[skip : skip + size]
+    """Zeros that begin at a cache line."""
+    return engine.memory(size * np.dtype(dtype).itemsize).view(dtype)
 
 
 def whole_lines(n: int) -> int:

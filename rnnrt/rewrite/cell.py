@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from .._core.engine import memory
 from ..graph import Graph, Node
 from ..records import record
 from .affine import Affine, Forms, Source, shape_of
@@ -57,8 +59,8 @@ class Cell:
     def _made(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         units, count = self.units, len(self.gates)
         sizes = self._sizes()
-        w = np.zeros((count, units, sum([n for _, n in sizes])), self.dtype)
-        r = np.zeros((count, units, units), self.dtype)
+        w = _zeros((count, units, sum([n for _, n in sizes])), self.dtype)
+        r = _zeros((count, units, units), self.dtype)
         b = np.zeros((2, count, units), self.dtype)
         for k, gate in enumerate(self.gates):
             at = 0
@@ -117,6 +119,10 @@ class Cell:
             return self.key == later.key
         (w, _, b), (w_later, _, b_later) = self.weights, later.weights
         return np.array_equal(w, w_later) and np.allclose(b, b_later, 1e-6, 1e-7)
+
+
+def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    return memory(math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
 
 
 def rows(shape: Sequence[Size]) -> tuple[Size, ...] | None:
