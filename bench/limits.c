@@ -3,7 +3,8 @@
    limits.py compiles this file, loads it, and calls bench_fma, bench_read and bench_round_trip; each returns seconds, the
    best of `repeats`. Work is done by `n` threads at once, thread k pinned to cpus[k]; its time is the slowest thread's.
    FMA: as many chains as latency x ports asks for, but no more than registers hold beside two factors: a spilled chain
-   would halve the peak. Reads: every line of a buffer, once a pass. */
+   would halve the peak. Reads: every line of a buffer, once a pass; in order, and large
+   buffers in every other repeat by pages as well. */
 
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -25,6 +26,15 @@ enum { LINKS = 8 };                     /* of every chain in an iteration: count
 
 static volatile float factors[2] = {0.999f, 0.001f};    /* unknown to the compiler, or it computes chains itself */
 
+/* Ask for as many lines as `size` bytes are, of the next PAGES pages by turns, while those before are read at `at`: memory gives more
+   to several streams than to one. */
+enum { PAGES = 8, PAGE = 4096, LINE = 64, FROM_MEMORY = 32 << 20 };
+static inline void fetch_by_pages(const char *p, size_t at, size_t size) {
+    size_t group = at / (PAGES * PAGE) * (PAGES * PAGE), first = (at - group) / LINE;
+    for (size_t line = first; line < first + size / LINE; line++)
+        __builtin_prefetch(p + group + (PAGES + line % PAGES) * PAGE + line / PAGES * LINE);
+}
+
 /* One pair of loops; ADD_PRODUCT(a, x, y) is x * y + a, JOIN any operation as cheap as the load it follows. */
 #define LOOPS(NAME, ATTRIBUTES, VECTOR, SET, LOAD, ADD_PRODUCT, JOIN) \
     ATTRIBUTES static float fma_##NAME(long n) { \
@@ -41,12 +51,13 @@ static volatile float factors[2] = {0.999f, 0.001f};    /* unknown to the compil
         memcpy(out, &acc[0], sizeof out); \
         return out[0]; \
     } \
-    ATTRIBUTES static float read_##NAME(const float *p, size_t n_floats, long n) { \
+    ATTRIBUTES static float read_##NAME(const float *p, size_t n_floats, long n, int by_pages) { \
         enum { LANES = sizeof(VECTOR) / sizeof(float) }; \
         VECTOR acc[8]; \
         _Pragma("GCC unroll 8") for (int j = 0; j < 8; j++) acc[j] = SET(0.0f); \
         for (long i = 0; i < n; i++) { \
             for (size_t k = 0; k + 8 * LANES <= n_floats; k += 8 * LANES) { \
+                if (by_pages) fetch_by_pages((const char *)p, k * sizeof(float), 8 * sizeof(VECTOR)); \
                 _Pragma("GCC unroll 8") for (int j = 0; j < 8; j++) acc[j] = JOIN(acc[j], LOAD(p + k + j * LANES)); \
             } \
             __asm__ volatile("" ::: "memory"); \
@@ -77,9 +88,10 @@ LOOPS(neon, , float32x4_t, vdupq_n_f32, vld1q_f32, vfmaq_f32, vmaxq_f32)
 
 typedef struct {
     int isa, cpu, repeats, failed;
+    int from_memory; /* every other repeat reads by pages */
     long n;
-    size_t bytes;                       /* 0: multiply-adds, else the buffer to read */
-    double *seconds;                    /* [repeats] */
+    size_t bytes; /* 0: multiply-adds, else the buffer to read */
+    double *seconds; /* [repeats] */
     pthread_barrier_t *together;
     float result;
 } job;
@@ -97,16 +109,16 @@ static int pin(int cpu) {
     return pthread_setaffinity_np(pthread_self(), sizeof set, &set);
 }
 
-static float work(const job *j, const float *buffer) {
+static float work(const job *j, const float *buffer, int by_pages) {
     size_t n_floats = j->bytes / sizeof(float);
     switch (j->isa) {
 #if defined(__x86_64__)
-    case AVX2: return buffer ? read_avx2(buffer, n_floats, j->n) : fma_avx2(j->n);
-    case AVX512: return buffer ? read_avx512(buffer, n_floats, j->n) : fma_avx512(j->n);
+    case AVX2: return buffer ? read_avx2(buffer, n_floats, j->n, by_pages) : fma_avx2(j->n);
+    case AVX512: return buffer ? read_avx512(buffer, n_floats, j->n, by_pages) : fma_avx512(j->n);
 #elif defined(__aarch64__)
-    case NEON: return buffer ? read_neon(buffer, n_floats, j->n) : fma_neon(j->n);
+    case NEON: return buffer ? read_neon(buffer, n_floats, j->n, by_pages) : fma_neon(j->n);
 #endif
-    default: return buffer ? read_baseline(buffer, n_floats, j->n) : fma_baseline(j->n);
+    default: return buffer ? read_baseline(buffer, n_floats, j->n, by_pages) : fma_baseline(j->n);
     }
 }
 
@@ -120,10 +132,10 @@ static void *run(void *argument) {
         if (buffer && j->bytes >= page) madvise(buffer, j->bytes, MADV_HUGEPAGE);
         if (buffer) memset(buffer, 0, j->bytes);
     }
-    for (int r = -1; r < j->repeats; r++) {     /* the first is a warm-up */
+    for (int r = -1; r < j->repeats; r++) { /* the first is a warm-up */
         pthread_barrier_wait(j->together);
         double start = now();
-        if (!j->failed) j->result += work(j, buffer);
+        if (!j->failed) j->result += work(j, buffer, r & j->from_memory);
         if (r >= 0) j->seconds[r] = now() - start;
     }
     free(buffer);
@@ -139,8 +151,8 @@ static double measure(int isa, size_t bytes, long n, int repeats, int n_threads,
     int started = 0;
     if (!threads || !jobs || !seconds || pthread_barrier_init(&together, NULL, (unsigned)n_threads)) abort();
     for (int k = 0; k < n_threads; k++) {
-        jobs[k] = (job){isa, cpus[k], repeats, 0, n, bytes, seconds + k * repeats, &together, 0};
-        if (pthread_create(&threads[k], NULL, run, &jobs[k])) abort();  /* the others would wait for it for ever */
+        jobs[k] = (job){isa, cpus[k], repeats, 0, bytes >= FROM_MEMORY, n, bytes, seconds + k * repeats, &together, 0};
+        if (pthread_create(&threads[k], NULL, run, &jobs[k])) abort(); /* the others would wait for it for ever */
         started++;
     }
     int failed = 0;
@@ -184,7 +196,7 @@ static void *play(void *argument) {
     p->failed = pin(p->cpu) != 0;
     double start = now();
     for (long i = 0; i < p->n; i++) {
-        long want = 2 * i + p->mine;            /* counts 0, 1, 2, …; a player adds one at its turns */
+        long want = 2 * i + p->mine; /* counts 0, 1, 2, …; a player adds one at its turns */
         while (atomic_load_explicit(p->line, memory_order_acquire) != want) {}
         atomic_store_explicit(p->line, want + 1, memory_order_release);
     }

@@ -17,6 +17,7 @@ cdef extern from *:
 cdef extern from "cpu.h" nogil:
     long rt_l2_bytes()
     long rt_cached_bytes()
+    long rt_l3_bytes()
     int rt_reads_ahead()
 
 
@@ -32,11 +33,16 @@ cdef bint reads_both(ptrdiff_t weights, int n_batch) noexcept nogil:
     return n_batch >= MAX_ROWS and weights <= rt_cached_bytes()
 
 
-cdef bint fetches_ahead(ptrdiff_t weights, int n_batch) noexcept nogil:
-    """Whether tiles ask for the weights of a step early, as they come from beyond the L2 cache and the processor does not."""
+cdef int fetches_ahead(ptrdiff_t weights, int n_batch) noexcept nogil:
+    """Whether tiles ask for the weights of a step early, as they come from beyond the L2 cache and the processor does not.
+
+    1, or 3 where they come from memory (panel_shapes.h).
+    """
     if rt_reads_ahead():
         return 1 < n_batch < STREAM_ROWS and weights > 16 * rt_l2_bytes()
-    return weights > rt_l2_bytes() // 2 * 3      # of less, L2 still has enough, as every other step goes backwards
+    if weights <= rt_l2_bytes() // 2 * 3:        # L2 still has enough of them, as every other step goes backwards
+        return 0
+    return 3 if weights > rt_l3_bytes() // 2 else 1      # others use that cache, too
 
 
 cdef int steps_in_chunk(const rt_layer *layer, int n_time, int n_batch) noexcept nogil:
@@ -66,7 +72,7 @@ cdef char *lay_out(run_t *q, const rt_layer *layer, char *work, int n_time, int 
     q.layer = layer
     q.ldh = <ptrdiff_t> layer.n_blocks * LANES
     q.chunk = steps_in_chunk(layer, n_time, n_batch)
-    q.far = not layer.quantized and fetches_ahead(
+    q.far = 0 if layer.quantized else fetches_ahead(
         <ptrdiff_t> layer.w.n_gates * layer.n_hidden * (layer.n_hidden + (0 if q.chunk else layer.n_in)) * sizeof(real), n_batch)
     state = n_batch * q.ldh * sizeof(real)
     rows = n_batch * <size_t> max(1, q.chunk)

@@ -72,7 +72,7 @@ cdef struct run_t:                # a call in progress; arrays are [B][ldh] unle
     int n_steps                   # steps of the longest row
     int step                      # the current step, counted in the order of computation
     unsigned turn                 # steps of this layer in earlier calls
-    int far                       # the weights are larger than the L2 cache
+    int far                       # whether the weights come from beyond the L2 cache (panel_shapes.h)
     int chunk                     # steps whose input projection is made at once; 0: none, x and h in one sum
     ptrdiff_t chunk_rows          # rows of this chunk
     ptrdiff_t pre_row             # the first of them that belongs to the current step

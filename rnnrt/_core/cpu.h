@@ -24,18 +24,32 @@ static inline int rt_cpu_has(const char *isa) {
     return 0;
 }
 
-/* Bytes of a core's own L2 cache; 1 MiB where the system does not tell. */
+/* What the system tells of a cache, asked once: `known` is 0 until then, and every thread that finds it so finds the same. */
+static inline long rt_cache_bytes(long *known, int name, long least, long most, long otherwise) {
+    long size = __atomic_load_n(known, __ATOMIC_RELAXED);
+    if (size) return size;
+    size = sysconf(name);
+    if (size < least || size > most) size = otherwise;
+    __atomic_store_n(known, size, __ATOMIC_RELAXED);
+    return size;
+}
+
+/* Bytes of a core's own L2 cache, and of the L3 cache that cores share; 1 MiB and 64 MiB where the system does not tell. */
 static inline long rt_l2_bytes(void) {
 #ifdef _SC_LEVEL2_CACHE_SIZE
-    static long known; /* every thread that finds it unknown finds the same */
-    long size = __atomic_load_n(&known, __ATOMIC_RELAXED);
-    if (size) return size;
-    size = sysconf(_SC_LEVEL2_CACHE_SIZE);
-    if (size < (128 << 10) || size > (16 << 20)) size = 1 << 20;
-    __atomic_store_n(&known, size, __ATOMIC_RELAXED);
-    return size;
+    static long known;
+    return rt_cache_bytes(&known, _SC_LEVEL2_CACHE_SIZE, 128 << 10, 16 << 20, 1 << 20);
 #else
     return 1 << 20;
+#endif
+}
+
+static inline long rt_l3_bytes(void) {
+#ifdef _SC_LEVEL3_CACHE_SIZE
+    static long known;
+    return rt_cache_bytes(&known, _SC_LEVEL3_CACHE_SIZE, 1 << 20, 1 << 30, 64 << 20);
+#else
+    return 64 << 20;
 #endif
 }
 

@@ -34,7 +34,7 @@ RT_INLINE void column_tile(const int mr, const int nv, const rt_column_tile *t) 
         vf b[MAX_NV];
         RT_UNROLL
         for (int v = 0; v < nv; v++) {
-            if (mr > 4 && v * sizeof(vf) % 64 == 0) __builtin_prefetch((const char *)(w + v * LANES) + PREFETCH_BYTES);
+            if (mr > 4 && v * sizeof(vf) % 64 == 0) __builtin_prefetch((const char *)(w + v * LANES) + RT_PAGE);
             b[v] = v_load(w + v * LANES);
             if (mr > 1) V_KEEP(b[v]);
         }

@@ -18,9 +18,10 @@
 #define RT_PANEL_H
 #include <stddef.h>
 
-enum { MAX_ROWS = 8, MAX_NV = 4, SUM_TERMS = 64, PREFETCH_BYTES = 4096 };
-/* What a tile fetches of weights from far: its own, PREFETCH_BYTES ahead; a line of the next panel a term, at rt_tile.ahead. */
-enum { PREFETCH_OWN = 1, PREFETCH_NEXT = 2 };
+enum { MAX_ROWS = 8, MAX_NV = 4, SUM_TERMS = 64, PAGED_TERMS = 128, RT_PAGE = 4096 };
+/* What a tile fetches of weights from far: its own, a page ahead; a line of the next panel a term, at rt_tile.ahead; its own from
+ * memory, by pages: lines of several of them by turns, as memory gives more to several streams than to one. */
+enum { PREFETCH_OWN = 1, PREFETCH_NEXT = 2, PREFETCH_PAGES = 4 };
 
 typedef struct {
     const real *const *a1, *const *a2; /* one pointer a row */
@@ -30,7 +31,7 @@ typedef struct {
     const real *init[MAX_NV];
     ptrdiff_t ldinit[MAX_NV];
     real *out;
-    const char *ahead; /* PREFETCH_NEXT: one cache line a term to bring into L2, those from here on */
+    const char *ahead; /* where the next panel is, or what another tile has left of it to fetch */
 } rt_tile;
 
 static const int rt_tile_rows[MAX_NV + 1] = TILE_ROWS;
@@ -85,20 +86,29 @@ RT_INLINE void panel_term(const int mr, const int nv, const int first, const rea
     }
 }
 
-/* What a tile fetches beside the weights at w, for one term. */
-RT_INLINE void panel_fetch(const int nv, const int prefetch, const real *w, const char *ahead) {
-    if (prefetch & PREFETCH_OWN) {
+/* Where a tile's own weights are fetched while it reads terms from k on, of n_k that are `of` vectors each. With PREFETCH_PAGES it is
+ * the next PAGED_TERMS terms, or what is read after the last ones. */
+RT_INLINE const char *panel_own(const int of, const int prefetch, const real *w, ptrdiff_t k, ptrdiff_t n_k, const char *after) {
+    const ptrdiff_t group = k / PAGED_TERMS * PAGED_TERMS, next = group + PAGED_TERMS;
+    if (!(prefetch & PREFETCH_PAGES)) return (const char *)w + RT_PAGE;
+    return (next < n_k ? (const char *)(w + next * of * LANES) : after) - group / 2 * 64;
+}
+
+/* What a tile fetches beside the weights of term k: by pages, a line of each of some, and of the others at the term after. */
+RT_INLINE void panel_fetch(const int nv, const int of, const int prefetch, ptrdiff_t k, const char *own, const char *ahead) {
+    const int lines = (nv * (int)sizeof(vf) + 63) / 64, pages = prefetch & PREFETCH_PAGES;
+    if (pages || prefetch & PREFETCH_OWN) {
+        const char *at = own + (pages ? k % 2 * lines * RT_PAGE + k / 2 * 64 : k * of * (ptrdiff_t)sizeof(vf));
         RT_UNROLL
-        for (int v = 0; v < nv; v++)
-            if (v * sizeof(vf) % 64 == 0) __builtin_prefetch((const char *)(w + v * LANES) + PREFETCH_BYTES);
+        for (int line = 0; line < lines; line++) __builtin_prefetch(at + line * (pages ? RT_PAGE : 64));
     }
-    if (prefetch & PREFETCH_NEXT) __builtin_prefetch(ahead, 0, 2);
+    if (prefetch & PREFETCH_NEXT) __builtin_prefetch(ahead + 64 * k, 0, 2);
 }
 
 /* Another term than a block's first, with what is fetched beside it. */
 RT_INLINE void panel_next(const int mr, const int nv, const int of, const int prefetch, const real *const *a, ptrdiff_t k,
-                          const real *w, const char *ahead, vf *acc) {
-    panel_fetch(nv, prefetch, w + k * of * LANES, ahead + 64 * k);
+                          const real *w, const char *own, const char *ahead, vf *acc) {
+    panel_fetch(nv, of, prefetch, k, own, ahead);
     panel_term(mr, nv, 0, a, k, w + k * of * LANES, acc);
 }
 
@@ -110,23 +120,23 @@ RT_INLINE vf panel_join(const int safe, vf a, vf b) {
 
 /* Add a block, the terms from k to end, to `out`, or to `init` if nothing has been added yet: for mr rows from the r0-th on. */
 RT_INLINE void panel_block(const int mr, const int r0, const int nv, const int of, const int prefetch, const int safe,
-                           const real *const *rows, const real *w, ptrdiff_t k, ptrdiff_t end, const rt_tile *t,
+                           const real *const *rows, const real *w, ptrdiff_t k, ptrdiff_t end, const rt_tile *t, const char *own,
                            const char *ahead, int begun) {
     const real *a[MAX_ROWS];
     real *out = t->out + r0 * of * LANES;
     vf acc[MAX_ROWS * MAX_NV];
     RT_UNROLL
     for (int r = 0; r < mr; r++) a[r] = rows[r0 + r];
-    panel_fetch(nv, prefetch, w + k * of * LANES, ahead + 64 * k);
+    panel_fetch(nv, of, prefetch, k, own, ahead);
     panel_term(mr, nv, 1, a, k, w + k * of * LANES, acc);
     __asm__("" : "+r"(k)); /* a k that the compiler knows: it would step each pointer by itself */
     k++;
-    if (mr >= RT_UNROLLED_ROWS && !(prefetch & PREFETCH_OWN)) {
+    if (mr >= RT_UNROLLED_ROWS && !(prefetch & (PREFETCH_OWN | PREFETCH_PAGES))) {
         RT_UNROLL_4
-        for (; k < end; k++) panel_next(mr, nv, of, prefetch, a, k, w, ahead, acc);
+        for (; k < end; k++) panel_next(mr, nv, of, prefetch, a, k, w, own, ahead, acc);
     } else {
         RT_UNROLL_TERMS
-        for (; k < end; k++) panel_next(mr, nv, of, prefetch, a, k, w, ahead, acc);
+        for (; k < end; k++) panel_next(mr, nv, of, prefetch, a, k, w, own, ahead, acc);
     }
     if (begun) {
         RT_UNROLL
@@ -155,8 +165,9 @@ RT_INLINE void panel_sums(const int mr, const int more, const int nv, const int 
         const ptrdiff_t n_k = s ? t->k2 : t->k1, terms = s ? SUM_TERMS : t->terms;
         for (ptrdiff_t k = 0; k < n_k; k += terms) {
             const ptrdiff_t end = n_k - k < terms ? n_k : k + terms;
-            panel_block(mr, 0, nv, of, prefetch, safe, rows, w, k, end, t, ahead, begun);
-            if (more) panel_block(more, mr, nv, of, 0, safe, rows, w, k, end, t, ahead, begun);
+            const char *own = panel_own(of, prefetch, w, k, n_k, s || !t->k2 ? t->ahead : (const char *)t->w2);
+            panel_block(mr, 0, nv, of, prefetch, safe, rows, w, k, end, t, own, ahead, begun);
+            if (more) panel_block(more, mr, nv, of, 0, safe, rows, w, k, end, t, own, ahead, begun);
             begun = 1;
         }
         ahead += 64 * n_k;

@@ -3,26 +3,29 @@
 #define RT_PANEL_SHAPES_H
 #include "panel.h"
 
-RT_INLINE void pair_term(const int nv, const int prefetch, const int first, vf x, const real *w0, const real *w1, vf *acc) {
-    panel_fetch(nv, prefetch, w0, 0);
-    panel_fetch(nv, prefetch, w1, 0);
+RT_INLINE void pair_term(const int nv, const int prefetch, const int first, const real *a, const real *const *w,
+                         const char *const *own, ptrdiff_t k, vf *acc) {
+    const vf x = v_set1(a[k]);
+    panel_fetch(nv, nv, prefetch, k, own[0], 0);
+    panel_fetch(nv, nv, prefetch, k, own[1], 0);
     RT_UNROLL
     for (int i = 0; i < 2 * nv; i++) {
-        const vf b = v_load((i < nv ? w0 : w1) + i % nv * LANES);
+        const vf b = v_load(w[i / nv] + (k * nv + i % nv) * LANES);
         acc[i] = panel_product(first, x, b, acc[i]);
     }
 }
 
 /* One row against two panels, whose weights share nothing but their height: the sums of one panel alone are too few chains to
  * keep the multipliers busy. */
-RT_INLINE int pair_sum(const int nv, const int prefetch, const real *a, const real *w0, const real *w1, ptrdiff_t n_k,
-                       ptrdiff_t terms, const rt_tile *pair, int begun) {
+RT_INLINE int pair_sum(const int nv, const int prefetch, const real *a, const real *const *w, ptrdiff_t n_k, ptrdiff_t terms,
+                       const char *const *after, const rt_tile *pair, int begun) {
     for (ptrdiff_t k = 0; k < n_k;) {
         const ptrdiff_t end = n_k - k < terms ? n_k : k + terms;
+        const char *own[2] = {panel_own(nv, prefetch, w[0], k, n_k, after[0]), panel_own(nv, prefetch, w[1], k, n_k, after[1])};
         vf acc[2 * MAX_NV];
-        pair_term(nv, prefetch, 1, v_set1(a[k]), w0 + k * nv * LANES, w1 + k * nv * LANES, acc);
+        pair_term(nv, prefetch, 1, a, w, own, k, acc);
         RT_UNROLL_TERMS
-        for (k++; k < end; k++) pair_term(nv, prefetch, 0, v_set1(a[k]), w0 + k * nv * LANES, w1 + k * nv * LANES, acc);
+        for (k++; k < end; k++) pair_term(nv, prefetch, 0, a, w, own, k, acc);
         RT_UNROLL
         for (int i = 0; i < 2 * nv; i++) {
             const rt_tile *t = &pair[i / nv];
@@ -36,8 +39,12 @@ RT_INLINE int pair_sum(const int nv, const int prefetch, const real *a, const re
 
 RT_INLINE void panel_pair_of(const int nv, const int prefetch, const rt_tile *pair) {
     const rt_tile *t = pair;
-    int begun = pair_sum(nv, prefetch, t->a1[0], t[0].w1, t[1].w1, t->k1, t->terms, pair, 0);
-    begun = pair_sum(nv, prefetch, t->a2[0], t[0].w2, t[1].w2, t->k2, SUM_TERMS, pair, begun);
+    const real *w1[2] = {t[0].w1, t[1].w1}, *w2[2] = {t[0].w2, t[1].w2};
+    /* The panels after a pair lie as far apart as its own. */
+    const char *after[2] = {t[1].ahead, t[1].ahead + ((const char *)w1[1] - (const char *)w1[0])};
+    const char *then[2] = {t->k2 ? (const char *)w2[0] : after[0], t->k2 ? (const char *)w2[1] : after[1]};
+    int begun = pair_sum(nv, prefetch, t->a1[0], w1, t->k1, t->terms, then, pair, 0);
+    begun = pair_sum(nv, prefetch, t->a2[0], w2, t->k2, SUM_TERMS, after, pair, begun);
     vf nan = v_set1(0);
     if (!begun)
         for (int i = 0; i < 2 * nv; i++) v_store(t[i / nv].out + i % nv * LANES, v_load(t[i / nv].init[i % nv]));
@@ -51,16 +58,20 @@ RT_INLINE void panel_pair_of(const int nv, const int prefetch, const rt_tile *pa
     }
 }
 
-/* Where weights come from: the L2 cache, or beyond it. Of the latter a tile fetches its own and the next panel's (`far` 1), but for few
- * rows, which are bound by loading and decoding; or the next panel's alone, where a panel has so many tiles that those of the one
- * before have fetched it all (2). From L2, fetching costs more than it brings: an instruction a line. */
+/* Where weights come from: the L2 cache, or beyond it. Of the latter a tile fetches its own and the next panel's (`far` 1; 3 from
+ * memory), but for few rows, which are bound by loading and decoding; or the next panel's alone, where a panel has so many tiles that
+ * those of the one before have fetched it all (2). From L2, fetching costs more than it brings: an instruction a line. Shapes that do
+ * not fit into the registers are never asked for. */
 /* clang-format off */
+#define RT_TILE_AS(kind, mr, nv, prefetch) \
+    static void kind##mr##x##nv(const rt_tile *t) { \
+        if (mr <= rt_tile_rows[nv]) panel_tile(mr, 0, nv, nv, prefetch, t); \
+    }
 #define RT_TILE(mr, nv) \
-    static void panel_##mr##x##nv(const rt_tile *t) { panel_tile(mr, 0, nv, nv, 0, t); } \
-    static void panel_far_##mr##x##nv(const rt_tile *t) { \
-        panel_tile(mr, 0, nv, nv, mr > 3 ? PREFETCH_OWN | PREFETCH_NEXT : PREFETCH_OWN, t); \
-    } \
-    static void panel_next_##mr##x##nv(const rt_tile *t) { panel_tile(mr, 0, nv, nv, PREFETCH_NEXT, t); }
+    RT_TILE_AS(panel_, mr, nv, 0) \
+    RT_TILE_AS(panel_far_, mr, nv, PREFETCH_OWN | (mr > 3 ? PREFETCH_NEXT : 0)) \
+    RT_TILE_AS(panel_next_, mr, nv, PREFETCH_NEXT) \
+    RT_TILE_AS(panel_pages_, mr, nv, PREFETCH_PAGES | (mr > 3 ? PREFETCH_NEXT : 0))
 #define RT_TILES(nv) \
     RT_TILE(1, nv) RT_TILE(2, nv) RT_TILE(3, nv) RT_TILE(4, nv) RT_TILE(5, nv) RT_TILE(6, nv) RT_TILE(7, nv) RT_TILE(8, nv)
 RT_TILES(1) RT_TILES(2) RT_TILES(3) RT_TILES(4)
@@ -69,8 +80,8 @@ typedef void (*panel_fn)(const rt_tile *);
 #define RT_ROW(kind, nv) \
     {0, kind##1x##nv, kind##2x##nv, kind##3x##nv, kind##4x##nv, kind##5x##nv, kind##6x##nv, kind##7x##nv, kind##8x##nv}
 #define RT_SHAPES(kind) {{0}, RT_ROW(kind, 1), RT_ROW(kind, 2), RT_ROW(kind, 3), RT_ROW(kind, 4)}
-static const panel_fn rt_tiles[3][MAX_NV + 1][MAX_ROWS + 1] = {RT_SHAPES(panel_), RT_SHAPES(panel_far_),
-                                                                 RT_SHAPES(panel_next_)};
+static const panel_fn rt_tiles[4][MAX_NV + 1][MAX_ROWS + 1] = {RT_SHAPES(panel_), RT_SHAPES(panel_far_),
+                                                                 RT_SHAPES(panel_next_), RT_SHAPES(panel_pages_)};
 
 #if RT_TILES_AT_ONCE == 2
 /* Two tiles of the same panel, the upper one as high as the other or a row higher. */
@@ -79,13 +90,16 @@ static const panel_fn rt_tiles[3][MAX_NV + 1][MAX_ROWS + 1] = {RT_SHAPES(panel_)
     static void panel_far_two_##mr##_##more##x##nv(const rt_tile *t) { \
         panel_tile(mr, more, nv, nv, PREFETCH_OWN | PREFETCH_NEXT, t); \
     } \
-    static void panel_next_two_##mr##_##more##x##nv(const rt_tile *t) { panel_tile(mr, more, nv, nv, PREFETCH_NEXT, t); }
+    static void panel_next_two_##mr##_##more##x##nv(const rt_tile *t) { panel_tile(mr, more, nv, nv, PREFETCH_NEXT, t); } \
+    static void panel_pages_two_##mr##_##more##x##nv(const rt_tile *t) { \
+        panel_tile(mr, more, nv, nv, PREFETCH_PAGES | PREFETCH_NEXT, t); \
+    }
 RT_TWO(2, 2, 4) RT_TWO(3, 2, 4) RT_TWO(3, 3, 4) RT_TWO(3, 2, 3) RT_TWO(3, 3, 3) RT_TWO(4, 3, 3) RT_TWO(4, 4, 3)
 #define RT_TWO_ROWS(kind) \
     {{0, 0, 0, 0, 0, kind##3_2x3, kind##3_3x3, kind##4_3x3, kind##4_4x3}, \
      {0, 0, 0, 0, kind##2_2x4, kind##3_2x4, kind##3_3x4, 0, 0}}
-static const panel_fn rt_two_tiles[3][2][MAX_ROWS + 1] = {RT_TWO_ROWS(panel_two_), RT_TWO_ROWS(panel_far_two_),
-                                                            RT_TWO_ROWS(panel_next_two_)};
+static const panel_fn rt_two_tiles[4][2][MAX_ROWS + 1] = {RT_TWO_ROWS(panel_two_), RT_TWO_ROWS(panel_far_two_),
+                                                            RT_TWO_ROWS(panel_next_two_), RT_TWO_ROWS(panel_pages_two_)};
 #else
 /* All rows against two of four vectors, and then against the other two. */
 RT_INLINE void panel_halves(const int mr, const rt_tile *t) {
@@ -97,14 +111,16 @@ RT_INLINE void panel_halves(const int mr, const rt_tile *t) {
     }
 }
 
-/* Four vectors for more rows than a tile has: two tiles that go together, but of far weights, of which four vectors at once would ask
- * too much, halves. */
+/* Four vectors for more rows than a tile has: two tiles that go together, but of weights from the L3 cache, of which four vectors at
+ * once would ask too much, halves. */
 #define RT_HIGH(mr, more) \
     static void panel_high_##mr##_##more(const rt_tile *t) { panel_tile(mr, more, 4, 4, 0, t); } \
-    static void panel_far_high_##mr##_##more(const rt_tile *t) { panel_halves(mr + more, t); }
+    static void panel_far_high_##mr##_##more(const rt_tile *t) { panel_halves(mr + more, t); } \
+    static void panel_pages_high_##mr##_##more(const rt_tile *t) { panel_tile(mr, more, 4, 4, PREFETCH_PAGES, t); }
 RT_HIGH(2, 2) RT_HIGH(3, 2) RT_HIGH(3, 3) RT_HIGH(4, 3) RT_HIGH(4, 4)
 #define RT_HIGHS(kind) {0, 0, 0, 0, kind##2_2, kind##3_2, kind##3_3, kind##4_3, kind##4_4}
-static const panel_fn rt_high[2][MAX_ROWS + 1] = {RT_HIGHS(panel_high_), RT_HIGHS(panel_far_high_)};
+static const panel_fn rt_high[4][MAX_ROWS + 1] = {RT_HIGHS(panel_high_), RT_HIGHS(panel_far_high_), RT_HIGHS(panel_far_high_),
+                                                  RT_HIGHS(panel_pages_high_)};
 #endif
 /* clang-format on */
 
@@ -162,9 +178,11 @@ RT_INLINE void panel_four_of(const int prefetch, const rt_tile *pair) {
         const ptrdiff_t n_k = s ? pair->k2 : pair->k1, terms = s ? SUM_TERMS : pair->terms;
         for (ptrdiff_t k = 0; k < n_k; k += terms) {
             const ptrdiff_t end = n_k - k < terms ? n_k : k + terms;
-            for (int i = 0; i < 2; i++)
-                panel_block(4, 0, 3, 4, prefetch, 0, rows, w[i], k, end, &pair[i], pair[i].ahead + (s ? 64 * pair->k1 : 0),
+            for (int i = 0; i < 2; i++) {
+                const char *own = panel_own(4, prefetch, w[i], k, n_k, pair[i].ahead);
+                panel_block(4, 0, 3, 4, prefetch, 0, rows, w[i], k, end, &pair[i], own, pair[i].ahead + (s ? 64 * pair->k1 : 0),
                             begun);
+            }
             four_block(rows, w[0], w[1], k, end, pair, begun);
             begun = 1;
         }
@@ -174,26 +192,31 @@ RT_INLINE void panel_four_of(const int prefetch, const rt_tile *pair) {
 
 static void panel_four(const rt_tile *pair) { panel_four_of(0, pair); }
 static void panel_far_four(const rt_tile *pair) { panel_four_of(PREFETCH_OWN | PREFETCH_NEXT, pair); }
+static void panel_pages_four(const rt_tile *pair) { panel_four_of(PREFETCH_PAGES | PREFETCH_NEXT, pair); }
+static const panel_fn rt_fours[4] = {panel_four, panel_far_four, panel_far_four, panel_pages_four};
 #endif
 
 static void panel_pair_3(const rt_tile *pair) { panel_pair_of(3, 0, pair); }
 static void panel_pair_4(const rt_tile *pair) { panel_pair_of(4, 0, pair); }
 static void panel_far_pair_3(const rt_tile *pair) { panel_pair_of(3, PREFETCH_OWN, pair); }
 static void panel_far_pair_4(const rt_tile *pair) { panel_pair_of(4, PREFETCH_OWN, pair); }
+static void panel_pages_pair_3(const rt_tile *pair) { panel_pair_of(3, PREFETCH_PAGES, pair); }
+static void panel_pages_pair_4(const rt_tile *pair) { panel_pair_of(4, PREFETCH_PAGES, pair); }
+static const panel_fn rt_pairs[4][2] = {{panel_pair_3, panel_pair_4},
+                                        {panel_far_pair_3, panel_far_pair_4},
+                                        {panel_far_pair_3, panel_far_pair_4},
+                                        {panel_pages_pair_3, panel_pages_pair_4}};
 
 /* Run two tiles of the same rows against two panels, where these go together. */
 static inline void panel_pair(int far, int nv, int rows, const rt_tile *pair) {
 #if RT_TILES_AT_ONCE == 2
     if (rows == 4) {
-        (far ? panel_far_four : panel_four)(pair);
+        rt_fours[far](pair);
         return;
     }
 #endif
     (void)rows;
-    if (nv == 3)
-        (far ? panel_far_pair_3 : panel_pair_3)(pair);
-    else
-        (far ? panel_far_pair_4 : panel_pair_4)(pair);
+    rt_pairs[far][nv - 3](pair);
 }
 
 /* Run one tile of `rows` rows and `nv` vectors, or two tiles of so many rows together. */
@@ -205,7 +228,7 @@ static inline void panel_run(int far, int nv, int rows, const rt_tile *t) {
     }
 #else
     if (nv == 4 && rows > rt_tile_rows[4]) {
-        rt_high[far > 0][rows](t);
+        rt_high[far][rows](t);
         return;
     }
 #endif

@@ -52,6 +52,41 @@ static void check_tile(int far, int nv, int rows, ptrdiff_t k1, ptrdiff_t k2, pt
     for (int i = 0; i < GUARD; i++) check(out[rows * n + i] == guard, "bytes past a tile", out[rows * n + i], guard);
 }
 
+/* Two panels that go together against each by itself. */
+static void check_pair(int far, int nv, int rows, ptrdiff_t k1, ptrdiff_t k2, ptrdiff_t terms) {
+    static real a1[MAX_ROWS * MAX_K], a2[MAX_ROWS * MAX_K], w[2 * 2 * MAX_K * MAX_NV * LANES];
+    static real init[2 * MAX_NV * LANES], out[2][MAX_ROWS * MAX_NV * LANES + GUARD], alone[MAX_ROWS * MAX_NV * LANES];
+    const real *r1[MAX_ROWS], *r2[MAX_ROWS];
+    const real guard = 1234.5f;
+    const int n = nv * LANES;
+    rt_tile pair[2];
+    char what[96];
+    fill(a1, sizeof a1 / sizeof *a1);
+    fill(a2, sizeof a2 / sizeof *a2);
+    fill(w, sizeof w / sizeof *w);
+    fill(init, sizeof init / sizeof *init);
+    for (int r = 0; r < rows; r++) r1[r] = a1 + r * MAX_K, r2[r] = a2 + r * MAX_K;
+    for (int i = 0; i < 2; i++) {
+        const real *panel = w + i * (k1 + k2) * n;
+        pair[i] =
+            (rt_tile){.a1 = r1, .a2 = r2, .w1 = panel, .w2 = panel + k1 * n, .k1 = k1, .k2 = k2, .terms = terms, .out = out[i]};
+        for (int v = 0; v < nv; v++) pair[i].init[v] = init + (i * nv + v) * LANES, pair[i].ldinit[v] = 0;
+        pair[i].ahead = (const char *)w;
+        for (size_t j = 0; j < sizeof out[i] / sizeof *out[i]; j++) out[i][j] = guard;
+    }
+    panel_pair(far, nv, rows, pair);
+    snprintf(what, sizeof what, "pair of %dx%d, far %d, k %d + %d", rows, nv, far, (int)k1, (int)k2);
+    for (int i = 0; i < 2; i++) {
+        for (int r = 0; r < rows; r++) {
+            rt_tile one = pair[i];
+            one.a1 = &r1[r], one.a2 = &r2[r], one.out = alone;
+            panel_run(0, nv, 1, &one);
+            check(!memcmp(alone, out[i] + r * n, n * sizeof(real)), what, out[i][r * n], alone[0]);
+        }
+        for (int j = 0; j < GUARD; j++) check(out[i][rows * n + j] == guard, what, out[i][rows * n + j], guard);
+    }
+}
+
 /* Error in ulp of a word at every exponent; results that are denormal or overflow count as 0 and inf. */
 static void check_word(const char *name, vf (*word)(vf), double (*exact)(double), double bound) {
     const double tiny = 1.17549435e-38, huge = 3.40282347e38;
@@ -136,8 +171,11 @@ int main(void) {
     for (int nv = 1; nv <= MAX_NV; nv++)
         for (int rows = 1; rows <= panel_takes(nv) * panel_rows(nv, rows); rows++)
             for (int i = 0; i < n_k; i++)
-                for (int j = 0; j < 6 * n_k; j++)
-                    check_tile(j % 3, nv, rows, k[i], k[j / 6], j / 3 % 2 ? SUM_TERMS : SUM_TERMS / 2);
+                for (int j = 0; j < 8 * n_k; j++) {
+                    const ptrdiff_t terms = j / 4 % 2 ? SUM_TERMS : SUM_TERMS / 2;
+                    check_tile(j % 4, nv, rows, k[i], k[j / 8], terms);
+                    if (panel_pairs(nv, rows) && k[i] + k[j / 8]) check_pair(j % 4, nv, rows, k[i], k[j / 8], terms);
+                }
     check_word("exp", v_exp, exp, 3.1);
     check_word("tanh", v_tanh, tanh, 4);
     check_word("sigmoid", v_sigmoid, sigmoid, 3);
