@@ -86,29 +86,29 @@ RT_INLINE void panel_term(const int mr, const int nv, const int first, const rea
     }
 }
 
-/* Where a tile's own weights are fetched while it reads terms from k on, of n_k that are `of` vectors each. With PREFETCH_PAGES it is
- * the next PAGED_TERMS terms, or what is read after the last ones. */
-RT_INLINE const char *panel_own(const int of, const int prefetch, const real *w, ptrdiff_t k, ptrdiff_t n_k, const char *after) {
+/* With PREFETCH_PAGES, where a tile's weights are fetched while it reads terms from k on, of n_k that are `of` vectors each: the
+ * next PAGED_TERMS terms, or what is read after the last ones. */
+RT_INLINE const char *panel_pages(const int of, const real *w, ptrdiff_t k, ptrdiff_t n_k, const char *after) {
     const ptrdiff_t group = k / PAGED_TERMS * PAGED_TERMS, next = group + PAGED_TERMS;
-    if (!(prefetch & PREFETCH_PAGES)) return (const char *)w + RT_PAGE;
     return (next < n_k ? (const char *)(w + next * of * LANES) : after) - group / 2 * 64;
 }
 
-/* What a tile fetches beside the weights of term k: by pages, a line of each of some, and of the others at the term after. */
-RT_INLINE void panel_fetch(const int nv, const int of, const int prefetch, ptrdiff_t k, const char *own, const char *ahead) {
-    const int lines = (nv * (int)sizeof(vf) + 63) / 64, pages = prefetch & PREFETCH_PAGES;
-    if (pages || prefetch & PREFETCH_OWN) {
-        const char *at = own + (pages ? k % 2 * lines * RT_PAGE + k / 2 * 64 : k * of * (ptrdiff_t)sizeof(vf));
-        RT_UNROLL
-        for (int line = 0; line < lines; line++) __builtin_prefetch(at + line * (pages ? RT_PAGE : 64));
+/* What a tile fetches beside the weights of term k, which lie at w: by pages, a line of each of some, and of the others at the term
+ * after. */
+RT_INLINE void panel_fetch(const int nv, const int prefetch, ptrdiff_t k, const real *w, const char *pages, const char *ahead) {
+    const int lines = (nv * (int)sizeof(vf) + 63) / 64;
+    RT_UNROLL
+    for (int line = 0; line < lines; line++) {
+        if (prefetch & PREFETCH_OWN) __builtin_prefetch((const char *)w + line * 64 + RT_PAGE);
+        if (prefetch & PREFETCH_PAGES) __builtin_prefetch(pages + (k % 2 * lines + line) * RT_PAGE + k / 2 * 64);
     }
     if (prefetch & PREFETCH_NEXT) __builtin_prefetch(ahead + 64 * k, 0, 2);
 }
 
 /* Another term than a block's first, with what is fetched beside it. */
 RT_INLINE void panel_next(const int mr, const int nv, const int of, const int prefetch, const real *const *a, ptrdiff_t k,
-                          const real *w, const char *own, const char *ahead, vf *acc) {
-    panel_fetch(nv, of, prefetch, k, own, ahead);
+                          const real *w, const char *pages, const char *ahead, vf *acc) {
+    panel_fetch(nv, prefetch, k, w + k * of * LANES, pages, ahead);
     panel_term(mr, nv, 0, a, k, w + k * of * LANES, acc);
 }
 
@@ -120,23 +120,23 @@ RT_INLINE vf panel_join(const int safe, vf a, vf b) {
 
 /* Add a block, the terms from k to end, to `out`, or to `init` if nothing has been added yet: for mr rows from the r0-th on. */
 RT_INLINE void panel_block(const int mr, const int r0, const int nv, const int of, const int prefetch, const int safe,
-                           const real *const *rows, const real *w, ptrdiff_t k, ptrdiff_t end, const rt_tile *t, const char *own,
-                           const char *ahead, int begun) {
+                           const real *const *rows, const real *w, ptrdiff_t k, ptrdiff_t end, const rt_tile *t,
+                           const char *pages, const char *ahead, int begun) {
     const real *a[MAX_ROWS];
     real *out = t->out + r0 * of * LANES;
     vf acc[MAX_ROWS * MAX_NV];
     RT_UNROLL
     for (int r = 0; r < mr; r++) a[r] = rows[r0 + r];
-    panel_fetch(nv, of, prefetch, k, own, ahead);
+    panel_fetch(nv, prefetch, k, w + k * of * LANES, pages, ahead);
     panel_term(mr, nv, 1, a, k, w + k * of * LANES, acc);
     __asm__("" : "+r"(k)); /* a k that the compiler knows: it would step each pointer by itself */
     k++;
     if (mr >= RT_UNROLLED_ROWS && !(prefetch & (PREFETCH_OWN | PREFETCH_PAGES))) {
         RT_UNROLL_4
-        for (; k < end; k++) panel_next(mr, nv, of, prefetch, a, k, w, own, ahead, acc);
+        for (; k < end; k++) panel_next(mr, nv, of, prefetch, a, k, w, pages, ahead, acc);
     } else {
         RT_UNROLL_TERMS
-        for (; k < end; k++) panel_next(mr, nv, of, prefetch, a, k, w, own, ahead, acc);
+        for (; k < end; k++) panel_next(mr, nv, of, prefetch, a, k, w, pages, ahead, acc);
     }
     if (begun) {
         RT_UNROLL
@@ -165,9 +165,9 @@ RT_INLINE void panel_sums(const int mr, const int more, const int nv, const int 
         const ptrdiff_t n_k = s ? t->k2 : t->k1, terms = s ? SUM_TERMS : t->terms;
         for (ptrdiff_t k = 0; k < n_k; k += terms) {
             const ptrdiff_t end = n_k - k < terms ? n_k : k + terms;
-            const char *own = panel_own(of, prefetch, w, k, n_k, s || !t->k2 ? t->ahead : (const char *)t->w2);
-            panel_block(mr, 0, nv, of, prefetch, safe, rows, w, k, end, t, own, ahead, begun);
-            if (more) panel_block(more, mr, nv, of, 0, safe, rows, w, k, end, t, own, ahead, begun);
+            const char *pages = panel_pages(of, w, k, n_k, s || !t->k2 ? t->ahead : (const char *)t->w2);
+            panel_block(mr, 0, nv, of, prefetch, safe, rows, w, k, end, t, pages, ahead, begun);
+            if (more) panel_block(more, mr, nv, of, 0, safe, rows, w, k, end, t, pages, ahead, begun);
             begun = 1;
         }
         ahead += 64 * n_k;

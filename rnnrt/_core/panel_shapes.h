@@ -4,10 +4,10 @@
 #include "panel.h"
 
 RT_INLINE void pair_term(const int nv, const int prefetch, const int first, const real *a, const real *const *w,
-                         const char *const *own, ptrdiff_t k, vf *acc) {
+                         const char *const *pages, ptrdiff_t k, vf *acc) {
     const vf x = v_set1(a[k]);
-    panel_fetch(nv, nv, prefetch, k, own[0], 0);
-    panel_fetch(nv, nv, prefetch, k, own[1], 0);
+    panel_fetch(nv, prefetch, k, w[0] + k * nv * LANES, pages[0], 0);
+    panel_fetch(nv, prefetch, k, w[1] + k * nv * LANES, pages[1], 0);
     RT_UNROLL
     for (int i = 0; i < 2 * nv; i++) {
         const vf b = v_load(w[i / nv] + (k * nv + i % nv) * LANES);
@@ -21,11 +21,11 @@ RT_INLINE int pair_sum(const int nv, const int prefetch, const real *a, const re
                        const char *const *after, const rt_tile *pair, int begun) {
     for (ptrdiff_t k = 0; k < n_k;) {
         const ptrdiff_t end = n_k - k < terms ? n_k : k + terms;
-        const char *own[2] = {panel_own(nv, prefetch, w[0], k, n_k, after[0]), panel_own(nv, prefetch, w[1], k, n_k, after[1])};
+        const char *pages[2] = {panel_pages(nv, w[0], k, n_k, after[0]), panel_pages(nv, w[1], k, n_k, after[1])};
         vf acc[2 * MAX_NV];
-        pair_term(nv, prefetch, 1, a, w, own, k, acc);
+        pair_term(nv, prefetch, 1, a, w, pages, k, acc);
         RT_UNROLL_TERMS
-        for (k++; k < end; k++) pair_term(nv, prefetch, 0, a, w, own, k, acc);
+        for (k++; k < end; k++) pair_term(nv, prefetch, 0, a, w, pages, k, acc);
         RT_UNROLL
         for (int i = 0; i < 2 * nv; i++) {
             const rt_tile *t = &pair[i / nv];
@@ -179,8 +179,8 @@ RT_INLINE void panel_four_of(const int prefetch, const rt_tile *pair) {
         for (ptrdiff_t k = 0; k < n_k; k += terms) {
             const ptrdiff_t end = n_k - k < terms ? n_k : k + terms;
             for (int i = 0; i < 2; i++) {
-                const char *own = panel_own(4, prefetch, w[i], k, n_k, pair[i].ahead);
-                panel_block(4, 0, 3, 4, prefetch, 0, rows, w[i], k, end, &pair[i], own, pair[i].ahead + (s ? 64 * pair->k1 : 0),
+                const char *pages = panel_pages(4, w[i], k, n_k, pair[i].ahead);
+                panel_block(4, 0, 3, 4, prefetch, 0, rows, w[i], k, end, &pair[i], pages, pair[i].ahead + (s ? 64 * pair->k1 : 0),
                             begun);
             }
             four_block(rows, w[0], w[1], k, end, pair, begun);
