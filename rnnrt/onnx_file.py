@@ -170,7 +170,7 @@ def _read(file: BinaryIO, size: int) -> bytes | np.ndarray:
     """Up to `size` bytes of a file, large ones in memory whose first touch costs less."""
     if size < LARGE_READ:
         return file.read(size)
-    content = engine.memory(size)
+    content = engine.memory(size, passing=True)
     rest = content.data
     while rest and (count := file.readinto(rest)):  # type: ignore[attr-defined]
         rest = rest[count:]

@@ -72,7 +72,7 @@ class Opened:
 
     def array(self, start: int, stop: int) -> np.ndarray:
         """The same as a uint8 array of its own."""
-        array = memory(stop - start)
+        array = memory(stop - start, passing=True)
         rest = array.data
         while rest:
             count = os.preadv(self.descriptor, [rest], stop - len(rest))

@@ -7,3 +7,4 @@ cdef enum:
 cdef class Block:
     cdef void *data
     cdef size_t size
+    cdef int kind

@@ -192,7 +192,7 @@ cdef class Recurrent:
 
     cdef void *block(self, size_t n_elements) except NULL:
         """Zeroed memory for that many elements, owned by this layer."""
-        cdef Block block = Block(n_elements * self.kernels.element_size)
+        cdef Block block = Block(n_elements * self.kernels.element_size, RT_LASTING)
         self.blocks.append(block)
         self.nbytes += block.size
         return block.data

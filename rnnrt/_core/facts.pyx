@@ -15,6 +15,9 @@ cnp.import_array()
 
 cdef type Array = np.ndarray
 
+cdef enum:
+    MAX_RANK = 32                      # axes of the arrays that are looked at place by place
+
 cdef Py_ssize_t SMALL = 64             # elements: the longest constant that is looked at as a shape vector
 
 

@@ -1,9 +1,11 @@
 /* Memory for weights and workspaces: aligned to cache lines, zero at first. All calls hold the GIL.
  *
  * What is touched for the first time costs by the page, and every pass over weights by the pages that they lie in. So what is large
- * comes in huge pages, where the system has them. From RT_OWN_SIZE bytes on it has a mapping of its own. From RT_POOLED_SIZE on it lies in a
- * region, one piece after the other, and so does what is smaller and fits into the huge page that was begun last. A huge page goes back
- * to the system when nothing in it is in use any more, and is not used again; a region when that is so of all of it.
+ * comes in huge pages, where the system has them. The largest have a mapping of their own. Weights from RT_POOLED_SIZE bytes on lie in
+ * a region, one piece after the other, and so do smaller ones that fit into the huge page that was begun last. A huge page goes back
+ * to the system when nothing in it is in use any more, and is not used again; a region when that is so of all of it. What is needed
+ * while a model is opened has regions of its own, so that what stays keeps none of its pages. Workspaces, which come and go, have
+ * neither.
  */
 #ifndef RT_MEMORY_H
 #define RT_MEMORY_H
@@ -23,14 +25,17 @@ enum {
     RT_LEAST_SIZE = 1 << 14   /* of what is pooled at all */
 };
 
+enum { RT_LASTING, RT_PASSING, RT_KINDS, RT_PLAIN = RT_KINDS };
+
 typedef struct rt_region {
     char *start;
     size_t used;
+    int kind;
     int in_use[RT_REGION_PAGES]; /* pieces that lie in a page, or reach into it */
     struct rt_region *next;
 } rt_region;
 
-static rt_region *rt_regions; /* the first is the one that is being filled */
+static rt_region *rt_regions[RT_KINDS]; /* the first of each is the one that is being filled */
 
 static inline size_t rt_whole_pages(size_t size) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -53,14 +58,14 @@ static inline char *rt_map(size_t size) {
 
 /* Give a page back if nothing lies in it, and nothing will. */
 static inline void rt_page_done(rt_region *region, size_t page) {
-    if (region->in_use[page] == 0 && (region != rt_regions || (page + 1) * RT_HUGE_SIZE <= region->used))
+    if (region->in_use[page] == 0 && (region != rt_regions[region->kind] || (page + 1) * RT_HUGE_SIZE <= region->used))
         madvise(region->start + page * RT_HUGE_SIZE, RT_HUGE_SIZE, MADV_DONTNEED);
 }
 
 /* Give a region back that is not being filled, if nothing lies in it. */
 static inline void rt_region_done(rt_region **at) {
     rt_region *region = *at;
-    if (region == rt_regions) return;
+    if (region == rt_regions[region->kind]) return;
     for (int page = 0; page < RT_REGION_PAGES; page++)
         if (region->in_use[page]) return;
     *at = region->next;
@@ -68,15 +73,16 @@ static inline void rt_region_done(rt_region **at) {
     free(region);
 }
 
-static inline rt_region *rt_region_new(void) {
+static inline rt_region *rt_region_new(int kind) {
     rt_region *region = calloc(1, sizeof *region);
     if (region && !(region->start = rt_map(RT_REGION_SIZE))) {
         free(region);
         region = NULL;
     }
     if (!region) return NULL;
-    rt_region *full = region->next = rt_regions;
-    rt_regions = region;
+    rt_region *full = region->next = rt_regions[kind];
+    region->kind = kind;
+    rt_regions[kind] = region;
     if (full) {
         if (full->used) rt_page_done(full, (full->used - 1) / RT_HUGE_SIZE);
         rt_region_done(&region->next);
@@ -85,12 +91,12 @@ static inline rt_region *rt_region_new(void) {
 }
 
 /* A piece of a region; NULL if it is too small for one, or there is none. */
-static inline void *rt_region_take(size_t size) {
-    rt_region *region = rt_regions;
+static inline void *rt_region_take(size_t size, int kind) {
+    rt_region *region = rt_regions[kind];
     const size_t room = (size + RT_CACHE_LINE - 1) / RT_CACHE_LINE * RT_CACHE_LINE;
     const size_t begun = region ? (0 - region->used) % RT_HUGE_SIZE : 0;
     if (size < RT_LEAST_SIZE || (size < RT_POOLED_SIZE && begun < room)) return NULL;
-    if (!region || RT_REGION_SIZE - region->used < room) region = rt_region_new();
+    if (!region || RT_REGION_SIZE - region->used < room) region = rt_region_new(kind);
     if (!region) return NULL;
     const size_t first = region->used, end = first + room;
     for (size_t page = first / RT_HUGE_SIZE; page <= (end - 1) / RT_HUGE_SIZE; page++) region->in_use[page]++;
@@ -98,9 +104,9 @@ static inline void *rt_region_take(size_t size) {
     return region->start + first;
 }
 
-/* Take a piece back; whether it was of a region. */
-static inline int rt_region_give(char *data, size_t size) {
-    rt_region **at = &rt_regions;
+/* Take a piece back; whether it was of a region of that kind. */
+static inline int rt_region_give(char *data, size_t size, int kind) {
+    rt_region **at = &rt_regions[kind];
     while (*at && !(data >= (*at)->start && data < (*at)->start + RT_REGION_SIZE)) at = &(*at)->next;
     if (!*at) return 0;
     const size_t first = data - (*at)->start;
@@ -112,21 +118,23 @@ static inline int rt_region_give(char *data, size_t size) {
     return 1;
 }
 
-static inline void *rt_memory_new(size_t size) {
+static inline int rt_has_mapping(size_t size, int kind) { return size >= (kind == RT_PLAIN ? RT_HUGE_SIZE : RT_OWN_SIZE); }
+
+static inline void *rt_memory_new(size_t size, int kind) {
     void *data = NULL;
-    if (size >= RT_OWN_SIZE) return rt_map(size);
+    if (rt_has_mapping(size, kind)) return rt_map(size);
 #ifndef __SANITIZE_ADDRESS__ /* which sees no piece's end */
-    data = rt_region_take(size);
+    if (kind != RT_PLAIN) data = rt_region_take(size, kind);
 #endif
     if (data || posix_memalign(&data, RT_CACHE_LINE, size < RT_CACHE_LINE ? RT_CACHE_LINE : size)) return data;
     return memset(data, 0, size);
 }
 
-static inline void rt_memory_free(void *data, size_t size) {
+static inline void rt_memory_free(void *data, size_t size, int kind) {
     if (!data) return;
-    if (size >= RT_OWN_SIZE)
+    if (rt_has_mapping(size, kind))
         munmap(data, rt_whole_pages(size));
-    else if (size < RT_LEAST_SIZE || !rt_region_give(data, size))
+    else if (kind == RT_PLAIN || size < RT_LEAST_SIZE || !rt_region_give(data, size, kind))
         free(data);
 }
 #endif

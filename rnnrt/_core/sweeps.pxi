@@ -236,3 +236,33 @@ def share_constants(dict constants not None, Py_ssize_t most):
         else:
             like.append((name, array))
     return alias
+
+
+def box_start(cnp.ndarray indices not None, tuple sizes not None):
+    """Where the box begins whose places, of axes of these `sizes`, `indices` [*box, rank] are in order; None if there is none."""
+    cdef cnp.ndarray places = np.ascontiguousarray(indices, np.int64)
+    cdef int rank = places.ndim - 1
+    cdef cnp.npy_intp count = cnp.PyArray_SIZE(places)
+    cdef const cnp.int64_t *place = <const cnp.int64_t *> cnp.PyArray_DATA(places)
+    cdef const cnp.int64_t *end = place + count
+    cdef cnp.int64_t[MAX_RANK] start, size, at
+    cdef int axis
+    if not 0 < rank <= MAX_RANK or rank != len(sizes) or not count:
+        return None
+    for axis in range(rank):
+        size[axis], at[axis] = sizes[axis], 0
+        start[axis] = place[axis] + (size[axis] if place[axis] < 0 else 0)
+        if start[axis] < 0 or start[axis] > size[axis] - cnp.PyArray_DIM(places, axis):
+            return None
+    while place < end:
+        for axis in range(rank):
+            if place[axis] != start[axis] + at[axis] and place[axis] + size[axis] != start[axis] + at[axis]:
+                return None
+        place += rank
+        axis = rank - 1
+        at[axis] += 1
+        while axis and at[axis] == cnp.PyArray_DIM(places, axis):
+            at[axis] = 0
+            axis -= 1
+            at[axis] += 1
+    return tuple([start[axis] for axis in range(rank)])

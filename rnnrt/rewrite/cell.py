@@ -122,7 +122,7 @@ class Cell:
 
 
 def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    return memory(math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
+    return memory(math.prod(shape) * dtype.itemsize, passing=True).view(dtype).reshape(shape)
 
 
 def rows(shape: Sequence[Size]) -> tuple[Size, ...] | None:

@@ -75,18 +75,13 @@ def _scatter_nd(node: Node, known: Known, writer: _Writer) -> bool:
     if indices is None or shape is None or node.attrs.get("reduction", "none") not in ("none", b"none"):
         return False
     k = indices.shape[-1] if indices.ndim else 0
-    if not 0 < k <= len(shape) or indices.ndim != k + 1 or indices.size == 0:
+    sizes = tuple([d for d in shape[:k] if isinstance(d, int)])
+    if indices.ndim != k + 1 or len(sizes) != k:
         return False
-    sizes = shape[:k]
-    if not all(isinstance(d, int) for d in sizes):
+    start = facts.box_start(indices, sizes)
+    if start is None:
         return False
-    wrapped = np.where(indices < 0, indices + np.array(sizes), indices)
-    start = wrapped.reshape(-1, k)[0]
     box = indices.shape[:-1]
-    if any(s + n > d for s, n, d in zip(start, box, sizes, strict=True)):  # type: ignore[operator]
-        return False
-    if not all(_counts(wrapped[..., axis], box, axis, int(start[axis])) for axis in range(k)):
-        return False
     partial = [axis for axis in range(k) if box[axis] != sizes[axis]]
     if known.shape(node.input(2)) != (*box, *shape[k:]) or len(partial) > 1:
         return False
@@ -94,7 +89,7 @@ def _scatter_nd(node: Node, known: Known, writer: _Writer) -> bool:
         writer.node("Identity", [node.inputs[2]], node.outputs[0], node.outputs[0])
         return True
     axis = partial[0]
-    first, last = int(start[axis]), int(start[axis]) + box[axis]
+    first, last = start[axis], start[axis] + box[axis]
     parts = [node.inputs[2]]
     for at, (a, b) in ((0, (0, first)), (len(parts) + 1, (last, shape[axis]))):
         if a != b:
@@ -103,12 +98,6 @@ def _scatter_nd(node: Node, known: Known, writer: _Writer) -> bool:
     writer.node("Concat", parts, node.outputs[0], node.outputs[0], axis=axis)
     writer.filled.add(node.outputs[0])
     return True
-
-
-def _counts(places: np.ndarray, box: tuple[int, ...], axis: int, start: int) -> bool:
-    """Whether `places` count from `start` along `axis` of `box`, and are the same along the others."""
-    count = np.arange(start, start + box[axis]).reshape([-1 if k == axis else 1 for k in range(len(box))])
-    return bool((places == count).all())
 
 
 def _gather(node: Node, known: Known, writer: _Writer) -> bool:
