@@ -88,7 +88,6 @@ LOOPS(neon, , float32x4_t, vdupq_n_f32, vld1q_f32, vfmaq_f32, vmaxq_f32)
 
 typedef struct {
     int isa, cpu, repeats, failed;
-    int from_memory; /* every other repeat reads by pages */
     long n;
     size_t bytes; /* 0: multiply-adds, else the buffer to read */
     double *seconds; /* [repeats] */
@@ -135,7 +134,7 @@ static void *run(void *argument) {
     for (int r = -1; r < j->repeats; r++) { /* the first is a warm-up */
         pthread_barrier_wait(j->together);
         double start = now();
-        if (!j->failed) j->result += work(j, buffer, r & j->from_memory);
+        if (!j->failed) j->result += work(j, buffer, r & (j->bytes >= FROM_MEMORY));
         if (r >= 0) j->seconds[r] = now() - start;
     }
     free(buffer);
@@ -151,7 +150,7 @@ static double measure(int isa, size_t bytes, long n, int repeats, int n_threads,
     int started = 0;
     if (!threads || !jobs || !seconds || pthread_barrier_init(&together, NULL, (unsigned)n_threads)) abort();
     for (int k = 0; k < n_threads; k++) {
-        jobs[k] = (job){isa, cpus[k], repeats, 0, bytes >= FROM_MEMORY, n, bytes, seconds + k * repeats, &together, 0};
+        jobs[k] = (job){isa, cpus[k], repeats, 0, n, bytes, seconds + k * repeats, &together, 0};
         if (pthread_create(&threads[k], NULL, run, &jobs[k])) abort(); /* the others would wait for it for ever */
         started++;
     }

@@ -118,7 +118,7 @@ cdef void multiply(const across_t *a, int row, int n, ptrdiff_t n_x, ptrdiff_t n
     t.a1, t.a2 = a.w_rows + row, a.r_rows + row
     t.out = out
     while tile < cut.n_tiles:
-        sum_tile(0, a.nv, &cut, &tile, &t)
+        sum_tile(RT_NEAR, a.nv, &cut, &tile, &t)
 
 
 cdef void lstm_across(across_t *a) noexcept nogil:

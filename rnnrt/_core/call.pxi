@@ -34,15 +34,12 @@ cdef bint reads_both(ptrdiff_t weights, int n_batch) noexcept nogil:
 
 
 cdef int fetches_ahead(ptrdiff_t weights, int n_batch) noexcept nogil:
-    """Whether tiles ask for the weights of a step early, as they come from beyond the L2 cache and the processor does not.
-
-    1, or 3 where they come from memory (panel_shapes.h).
-    """
+    """Whether tiles ask for the weights of a step early, as they come from beyond the L2 cache and the processor does not."""
     if rt_reads_ahead():
-        return 1 < n_batch < STREAM_ROWS and weights > 16 * rt_l2_bytes()
+        return RT_FAR if 1 < n_batch < STREAM_ROWS and weights > 16 * rt_l2_bytes() else RT_NEAR
     if weights <= rt_l2_bytes() // 2 * 3:        # L2 still has enough of them, as every other step goes backwards
-        return 0
-    return 3 if weights > rt_l3_bytes() // 2 else 1      # others use that cache, too
+        return RT_NEAR
+    return RT_MEMORY if weights > rt_l3_bytes() // 2 else RT_FAR      # others use that cache, too
 
 
 cdef int steps_in_chunk(const rt_layer *layer, int n_time, int n_batch) noexcept nogil:
@@ -72,7 +69,7 @@ cdef char *lay_out(run_t *q, const rt_layer *layer, char *work, int n_time, int 
     q.layer = layer
     q.ldh = <ptrdiff_t> layer.n_blocks * LANES
     q.chunk = steps_in_chunk(layer, n_time, n_batch)
-    q.far = 0 if layer.quantized else fetches_ahead(
+    q.far = RT_NEAR if layer.quantized else fetches_ahead(
         <ptrdiff_t> layer.w.n_gates * layer.n_hidden * (layer.n_hidden + (0 if q.chunk else layer.n_in)) * sizeof(real), n_batch)
     state = n_batch * q.ldh * sizeof(real)
     rows = n_batch * <size_t> max(1, q.chunk)

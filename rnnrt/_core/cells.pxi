@@ -8,7 +8,8 @@
 from libc.stdint cimport int32_t, uint8_t
 
 from rnnrt._core.kernels cimport (
-    RT_GRU, RT_LSTM, RT_RNN, rt_barrier_wait, rt_bytes, rt_call, rt_choice, rt_kernels, rt_layer, rt_matrix, rt_turned, rt_turns,
+    RT_FAR, RT_GRU, RT_LSTM, RT_MEMORY, RT_NEAR, RT_NEXT, RT_RNN, rt_barrier_wait, rt_bytes, rt_call, rt_choice, rt_kernels,
+    rt_layer, rt_matrix, rt_turned, rt_turns,
 )
 
 cdef extern from "vmath.h" nogil:
@@ -72,7 +73,7 @@ cdef struct run_t:                # a call in progress; arrays are [B][ldh] unle
     int n_steps                   # steps of the longest row
     int step                      # the current step, counted in the order of computation
     unsigned turn                 # steps of this layer in earlier calls
-    int far                       # whether the weights come from beyond the L2 cache (panel_shapes.h)
+    int far                       # where the weights come from: RT_NEAR, RT_FAR or RT_MEMORY
     int chunk                     # steps whose input projection is made at once; 0: none, x and h in one sum
     ptrdiff_t chunk_rows          # rows of this chunk
     ptrdiff_t pre_row             # the first of them that belongs to the current step

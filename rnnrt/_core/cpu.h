@@ -34,23 +34,20 @@ static inline long rt_cache_bytes(long *known, int name, long least, long most, 
     return size;
 }
 
+#ifndef _SC_LEVEL2_CACHE_SIZE /* a system without these names tells nothing */
+#define _SC_LEVEL2_CACHE_SIZE -1
+#define _SC_LEVEL3_CACHE_SIZE -1
+#endif
+
 /* Bytes of a core's own L2 cache, and of the L3 cache that cores share; 1 MiB and 64 MiB where the system does not tell. */
 static inline long rt_l2_bytes(void) {
-#ifdef _SC_LEVEL2_CACHE_SIZE
     static long known;
     return rt_cache_bytes(&known, _SC_LEVEL2_CACHE_SIZE, 128 << 10, 16 << 20, 1 << 20);
-#else
-    return 1 << 20;
-#endif
 }
 
 static inline long rt_l3_bytes(void) {
-#ifdef _SC_LEVEL3_CACHE_SIZE
     static long known;
     return rt_cache_bytes(&known, _SC_LEVEL3_CACHE_SIZE, 1 << 20, 1 << 30, 64 << 20);
-#else
-    return 64 << 20;
-#endif
 }
 
 /* Whether the processor brings what is read in order from the L3 cache in time by itself, so that asking for it only costs

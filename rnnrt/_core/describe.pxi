@@ -27,7 +27,7 @@ def choice_of(size_t function, size_t words):
     if s.layers.quantized:
         parts.append("x and h as bytes")
     if choice.far and parts != ["rows across lanes"]:
-        parts.append("weights fetched ahead" + (" from memory" if choice.far == 3 else ""))
+        parts.append("weights fetched ahead" + (" from memory" if choice.far == RT_MEMORY else ""))
     if s.n_threads > 1:
         split = "units" if first.n_parts > 1 else "rows" if team.n_jobs > s.n_directions else "directions"
         parts.append(f"{min(s.n_threads, team.n_jobs)} threads by {split}")

@@ -12,6 +12,9 @@
 
 enum { RT_LSTM, RT_GRU, RT_RNN };
 
+/* What tiles fetch of their weights: see panel_shapes.h, whose tables are in this order. */
+enum { RT_NEAR, RT_FAR, RT_NEXT, RT_MEMORY };
+
 /* A weight matrix in panels (panel.h): panel p holds blocks p*per_panel ... of all gates, as
  *     data[p][k][b][g][u] = M[g*H + (p*per_panel + b)*lanes + u][k]      k < n_k, b < per_panel, g < n_gates
  * The last panel holds only the blocks that are left. 64-byte aligned. */
@@ -77,7 +80,7 @@ typedef struct {
 typedef struct {
     int across; /* rows of the batch lie across the lanes */
     int chunk; /* steps whose inputs are projected at once; 0: x and h in one pass */
-    int far; /* weights are fetched ahead */
+    int far; /* RT_NEAR, RT_FAR or RT_MEMORY */
 } rt_choice;
 
 /* The one list of what an instruction set offers. */

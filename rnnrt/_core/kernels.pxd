@@ -15,7 +15,7 @@ cdef extern from "threads.h" nogil:
 
 cdef extern from "kernels.h" nogil:
     enum:
-        RT_LSTM, RT_GRU, RT_RNN, RT_BYTES_MOST
+        RT_LSTM, RT_GRU, RT_RNN, RT_BYTES_MOST, RT_NEAR, RT_FAR, RT_NEXT, RT_MEMORY
 
     ctypedef struct rt_matrix:
         void *data

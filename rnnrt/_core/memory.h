@@ -75,16 +75,16 @@ static inline void rt_region_done(rt_region **at) {
 
 static inline rt_region *rt_region_new(int kind) {
     rt_region *region = calloc(1, sizeof *region);
-    if (region && !(region->start = rt_map(RT_REGION_SIZE))) {
+    char *start = region ? rt_map(RT_REGION_SIZE) : NULL;
+    if (!start) {
         free(region);
-        region = NULL;
+        return NULL;
     }
-    if (!region) return NULL;
-    rt_region *full = region->next = rt_regions[kind];
-    region->kind = kind;
+    rt_region *full = rt_regions[kind];
+    *region = (rt_region){.start = start, .kind = kind, .next = full};
     rt_regions[kind] = region;
     if (full) {
-        if (full->used) rt_page_done(full, (full->used - 1) / RT_HUGE_SIZE);
+        rt_page_done(full, (full->used - 1) / RT_HUGE_SIZE);
         rt_region_done(&region->next);
     }
     return region;
@@ -134,7 +134,7 @@ static inline void rt_memory_free(void *data, size_t size, int kind) {
     if (!data) return;
     if (rt_has_mapping(size, kind))
         munmap(data, rt_whole_pages(size));
-    else if (kind == RT_PLAIN || size < RT_LEAST_SIZE || !rt_region_give(data, size, kind))
+    else if (kind == RT_PLAIN || !rt_region_give(data, size, kind))
         free(data);
 }
 #endif

@@ -1,5 +1,7 @@
 # Memory that is zero at first and begins at a cache line, large pieces in huge pages (memory.h). Included by engine.pyx.
 
+from math import prod
+
 cdef extern from "memory.h":
     enum:
         RT_LASTING, RT_PASSING, RT_PLAIN
@@ -20,10 +22,11 @@ cdef class Block:
         rt_memory_free(self.data, self.size, self.kind)
 
 
-def memory(size_t size, bint passing=False):
-    """An array of uint8 for weights, which are `passing` where they are needed only while a model is opened."""
+def memory(shape, dtype=np.uint8, bint passing=False):
+    """Zeros for weights, which are `passing` where they are needed only while a model is opened."""
+    dims = (shape,) if isinstance(shape, int) else shape
+    cdef cnp.npy_intp size = prod(dims) * np.dtype(dtype).itemsize
     block = Block(size, RT_PASSING if passing else RT_LASTING)
-    cdef cnp.npy_intp n = <cnp.npy_intp> size
-    cdef cnp.ndarray array = cnp.PyArray_SimpleNewFromData(1, &n, cnp.NPY_UINT8, (<Block> block).data)
+    cdef cnp.ndarray array = cnp.PyArray_SimpleNewFromData(1, &size, cnp.NPY_UINT8, (<Block> block).data)
     cnp.set_array_base(array, block)
-    return array
+    return array.view(dtype).reshape(dims)

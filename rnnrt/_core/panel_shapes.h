@@ -58,10 +58,10 @@ RT_INLINE void panel_pair_of(const int nv, const int prefetch, const rt_tile *pa
     }
 }
 
-/* Where weights come from: the L2 cache, or beyond it. Of the latter a tile fetches its own and the next panel's (`far` 1; 3 from
- * memory), but for few rows, which are bound by loading and decoding; or the next panel's alone, where a panel has so many tiles that
- * those of the one before have fetched it all (2). From L2, fetching costs more than it brings: an instruction a line. Shapes that do
- * not fit into the registers are never asked for. */
+/* Where weights come from: the L2 cache (`far` RT_NEAR), or beyond it. Of the latter a tile fetches its own and the next panel's (RT_FAR,
+ * or RT_MEMORY), but for few rows, which are bound by loading and decoding; or the next panel's alone, where a panel has so many tiles
+ * that those of the one before have fetched it all (RT_NEXT). From L2, fetching costs more than it brings: an instruction a line. Shapes
+ * that do not fit into the registers are never asked for. */
 /* clang-format off */
 #define RT_TILE_AS(kind, mr, nv, prefetch) \
     static void kind##mr##x##nv(const rt_tile *t) { \

@@ -109,7 +109,7 @@ cdef int sum_tile(int far, int nv, const split_t *cut, int *tile, rt_tile *t) no
     cdef int end = min(tile[0] + cut.together, cut.n_tiles)
     cdef int height = (end - tile[0]) * cut.height + max(0, min(end, cut.n_taller) - tile[0])
     cdef int v
-    panel_run(2 if far and cut.n_tiles >= shares else far, nv, height, t)
+    panel_run(RT_NEXT if far and cut.n_tiles >= shares else far, nv, height, t)
     t.a1 += height
     t.a2 += height
     t.out += height * nv * LANES

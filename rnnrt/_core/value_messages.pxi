@@ -102,7 +102,7 @@ cdef object read_array(Tensor tensor, dict taken, list dims, int type_number, co
     if size < LARGE:
         array = cnp.PyArray_SimpleNew(<int> len(dims), shape, type_number)
     else:
-        array = memory(size, True).view(dtype).reshape(dims)
+        array = memory(dims, dtype, True)
     if size:
         memcpy(cnp.PyArray_DATA(array), data.body, size)
     if type_number == cnp.NPY_BOOL:                       # true is every byte but 0, and to NumPy 1

@@ -38,7 +38,7 @@ class Opaque:
 
 def memory(size: int, dtype: np.dtype | type = np.float32) -> np.ndarray:
     """Zeros that begin at a cache line."""
-    return engine.memory(size * np.dtype(dtype).itemsize).view(dtype)
+    return engine.memory(size, dtype)
 
 
 def whole_lines(n: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -59,8 +58,8 @@ class Cell:
     def _made(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         units, count = self.units, len(self.gates)
         sizes = self._sizes()
-        w = _zeros((count, units, sum([n for _, n in sizes])), self.dtype)
-        r = _zeros((count, units, units), self.dtype)
+        w = memory((count, units, sum([n for _, n in sizes])), self.dtype, passing=True)
+        r = memory((count, units, units), self.dtype, passing=True)
         b = np.zeros((2, count, units), self.dtype)
         for k, gate in enumerate(self.gates):
             at = 0
@@ -119,10 +118,6 @@ class Cell:
             return self.key == later.key
         (w, _, b), (w_later, _, b_later) = self.weights, later.weights
         return np.array_equal(w, w_later) and np.allclose(b, b_later, 1e-6, 1e-7)
-
-
-def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    return memory(math.prod(shape) * dtype.itemsize, passing=True).view(dtype).reshape(shape)
 
 
 def rows(shape: Sequence[Size]) -> tuple[Size, ...] | None:
