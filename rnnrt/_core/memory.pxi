@@ -1,6 +1,6 @@
 # Memory that is zero at first and begins at a cache line, large pieces in huge pages (memory.h). Included by engine.pyx.
 
-from math import prod
+import math
 
 cdef extern from "memory.h":
     enum:
@@ -22,10 +22,10 @@ cdef class Block:
         rt_memory_free(self.data, self.size, self.kind)
 
 
-def memory(shape, dtype=np.uint8, bint passing=False):
+def memory(shape, dtype="uint8", bint passing=False):
     """Zeros for weights, which are `passing` where they are needed only while a model is opened."""
     dims = (shape,) if isinstance(shape, int) else shape
-    cdef cnp.npy_intp size = prod(dims) * np.dtype(dtype).itemsize
+    cdef cnp.npy_intp size = math.prod(dims) * np.dtype(dtype).itemsize
     block = Block(size, RT_PASSING if passing else RT_LASTING)
     cdef cnp.ndarray array = cnp.PyArray_SimpleNewFromData(1, &size, cnp.NPY_UINT8, (<Block> block).data)
     cnp.set_array_base(array, block)
