@@ -45,6 +45,18 @@ def test_a_long_sum(isa):
         check(isa, "MatMul", strided(rng, (2, 1000), 0), strided(rng, (1000, n), 0), known=(1,))
 
 
+def test_weights_that_no_l2_cache_holds(isa):
+    """They are fetched ahead: the next panel, or a panel's own where two are too much or one tile of rows reads it."""
+    rng = np.random.default_rng(6)
+    for k, n in ((251, 3301), (3400, 261)):
+        weights, a = strided(rng, (k, n), 0), strided(rng, (26, k), 0)
+        rows = [run_native("MatMul", a[i : i + 1], weights, isa=isa, known=(1,)) for i in (0, 25)]
+        for m in (1, 6, 7, 13, 26):
+            check(isa, "MatMul", a[:m], weights, known=(1,), parts=1 + m % 2)
+        whole = run_native("MatMul", a, weights, isa=isa, known=(1,))
+        np.testing.assert_array_equal(whole[[0, 25]], np.concatenate(rows))
+
+
 @pytest.mark.parametrize(
     ("batch_a", "batch_b"), [((3,), ()), ((), (3,)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((2, 3), (2, 3)), ((1,), (4,))]
 )

@@ -25,7 +25,7 @@ RT_INLINE void row_tile(const int mr, const int nv, const rt_row_tile *t) {
     }
     const real *w = t->w, *x = t->x, *tail = x + t->last;
     const int32_t *at = t->at;
-    RT_UNROLL_TERMS
+    RT_UNROLL_4
     for (const int32_t *end = at + t->k; at < end; at++, w += mr) {
         vf b[MAX_NV];
         RT_UNROLL

@@ -5,11 +5,15 @@
  * when it is needed. GEMM_DOTS is for few columns, of which both a and b are read along k (a_k = b_k = 1).
  * Strides are in elements. y has its columns side by side. c is absent (NULL) or vectors of n_vec * LANES readable reals.
  *
+ * Packed weights from beyond the L2 cache are fetched a panel ahead while this one is multiplied, or, where there is one tile of rows
+ * only, some way ahead of where it is: else the first tile of each panel would wait for memory, and memory for the others.
+ *
  * Sums run over k in an order that follows from k and n alone, so the bits of a row depend neither on the other rows nor on
  * threads: a panel of one vector sums k mod 4 apart, a panel of two k mod 2, others in ascending order.
  */
 #ifndef RT_OP_GEMM_H
 #define RT_OP_GEMM_H
+#include "cpu.h"
 #include "op_activate.h"
 #include "ops.h"
 #include "panel.h"
@@ -34,12 +38,21 @@ typedef struct {
     } axis[GEMM_AXES];
 } rt_gemm;
 
+/* What tiles fetch, from `next` to `end`: a line each of GEMM_PAGES pages at once, as memory gives more to several streams than to one, at
+ * each term whose number has none of the bits in `mask`. */
+enum { GEMM_PAGES = 4, GEMM_PAGE_LINES = RT_PAGE / 64 };
+typedef struct {
+    const char *next, *end;
+    int lines, mask; /* lines: left of these pages */
+} rt_gemm_ahead;
+
 /* A tile: rows of a against one panel; the last vector has `last` columns. */
 typedef struct {
     const real *a, *w, *init;
     ptrdiff_t a_row, a_k, ldw, k, ldinit, y_row;
     real *y;
     int last;
+    rt_gemm_ahead *ahead;
 } rt_gemm_tile;
 
 #define GEMM_PHASES(nv) ((nv) == 1 ? 4 : (nv) == 2 ? 2 : 1)
@@ -74,7 +87,16 @@ RT_INLINE void gemm_term(const int mr, const int nv, const real *const *a, ptrdi
     }
 }
 
-RT_INLINE void gemm_tile(const int mr, const int nv, const rt_gemm_tile *t) {
+RT_INLINE void gemm_fetch(rt_gemm_ahead *ahead) {
+    RT_UNROLL
+    for (int i = 0; i < GEMM_PAGES; i++) __builtin_prefetch(ahead->next + i * RT_PAGE);
+    ahead->next += 64;
+    if (--ahead->lines) return;
+    ahead->next += (GEMM_PAGES - 1) * RT_PAGE;
+    ahead->lines = GEMM_PAGE_LINES;
+}
+
+RT_INLINE void gemm_tile(const int mr, const int nv, const int far, const rt_gemm_tile *t) {
     const int phases = GEMM_PHASES(nv), sums = mr * nv;
     const real *a[MAX_ROWS], *w = t->w;
     const ptrdiff_t a_k = t->a_k, ldw = t->ldw;
@@ -88,12 +110,23 @@ RT_INLINE void gemm_tile(const int mr, const int nv, const rt_gemm_tile *t) {
         for (int i = 0; i < sums; i++) acc[i] = v_load(t->init + i / nv * t->ldinit + i % nv * LANES);
     }
     ptrdiff_t k = t->k, at = 0;
-    RT_UNROLL_TERMS
-    for (; k >= phases; k -= phases) {
-        RT_UNROLL
-        for (int q = 0; q < phases; q++, at += a_k, w += ldw) gemm_term(mr, nv, a, at, w, acc + q * sums);
+    rt_gemm_ahead ahead = {0};
+    if (far) ahead = *t->ahead;
+    if (far) {
+        RT_UNROLL_TERMS
+        for (; k >= phases; k -= phases, at += a_k, w += ldw) {
+            if (!(k & ahead.mask)) gemm_fetch(&ahead);
+            gemm_term(mr, nv, a, at, w, acc);
+        }
+    } else {
+        RT_UNROLL_4
+        for (; k >= phases; k -= phases) {
+            RT_UNROLL
+            for (int q = 0; q < phases; q++, at += a_k, w += ldw) gemm_term(mr, nv, a, at, w, acc + q * sums);
+        }
     }
     for (; k > 0; k--, at += a_k, w += ldw) gemm_term(mr, nv, a, at, w, acc);
+    if (far) *t->ahead = ahead;
     RT_UNROLL
     for (int i = 0; i < sums; i++) {
         if (phases == 4) acc[i] = (acc[i] + acc[i + sums]) + (acc[i + 2 * sums] + acc[i + 3 * sums]);
@@ -110,19 +143,25 @@ RT_INLINE void gemm_tile(const int mr, const int nv, const rt_gemm_tile *t) {
 }
 
 /* clang-format off */
-#define GEMM_TILE(mr, nv) \
-    static void gemm_##mr##x##nv(const rt_gemm_tile *t) { gemm_tile(mr, nv, t); }
+#define GEMM_TILE(kind, far, mr, nv) \
+    static void kind##mr##x##nv(const rt_gemm_tile *t) { gemm_tile(mr, nv, far, t); }
 #if GEMM_ROWS > 4
-#define GEMM_TILES(nv) GEMM_TILE(1, nv) GEMM_TILE(2, nv) GEMM_TILE(3, nv) GEMM_TILE(4, nv) GEMM_TILE(5, nv) GEMM_TILE(6, nv)
-#define GEMM_ROW(nv) {0, gemm_1x##nv, gemm_2x##nv, gemm_3x##nv, gemm_4x##nv, gemm_5x##nv, gemm_6x##nv}
+#define GEMM_TILES(kind, far, nv) \
+    GEMM_TILE(kind, far, 1, nv) GEMM_TILE(kind, far, 2, nv) GEMM_TILE(kind, far, 3, nv) \
+    GEMM_TILE(kind, far, 4, nv) GEMM_TILE(kind, far, 5, nv) GEMM_TILE(kind, far, 6, nv)
+#define GEMM_ROW(kind, nv) {0, kind##1x##nv, kind##2x##nv, kind##3x##nv, kind##4x##nv, kind##5x##nv, kind##6x##nv}
 #else
-#define GEMM_TILES(nv) GEMM_TILE(1, nv) GEMM_TILE(2, nv) GEMM_TILE(3, nv)
-#define GEMM_ROW(nv) {0, gemm_1x##nv, gemm_2x##nv, gemm_3x##nv}
+#define GEMM_TILES(kind, far, nv) GEMM_TILE(kind, far, 1, nv) GEMM_TILE(kind, far, 2, nv) GEMM_TILE(kind, far, 3, nv)
+#define GEMM_ROW(kind, nv) {0, kind##1x##nv, kind##2x##nv, kind##3x##nv}
 #endif
-GEMM_TILES(1) GEMM_TILES(2) GEMM_TILES(3) GEMM_TILES(4)
+GEMM_TILES(gemm_, 0, 1) GEMM_TILES(gemm_, 0, 2) GEMM_TILES(gemm_, 0, 3) GEMM_TILES(gemm_, 0, 4)
+GEMM_TILES(gemm_far_, 1, 3) GEMM_TILES(gemm_far_, 1, 4)
 
 typedef void (*gemm_fn)(const rt_gemm_tile *);
-static const gemm_fn gemm_tiles[MAX_NV + 1][MAX_ROWS + 1] = {{0}, GEMM_ROW(1), GEMM_ROW(2), GEMM_ROW(3), GEMM_ROW(4)};
+/* The second half: tiles that fetch, of panels of so many vectors. */
+static const gemm_fn gemm_tiles[2][MAX_NV + 1][MAX_ROWS + 1] = {
+    {{0}, GEMM_ROW(gemm_, 1), GEMM_ROW(gemm_, 2), GEMM_ROW(gemm_, 3), GEMM_ROW(gemm_, 4)},
+    {{0}, {0}, {0}, GEMM_ROW(gemm_far_, 3), GEMM_ROW(gemm_far_, 4)}};
 /* clang-format on */
 
 /* Pack n columns of b, k rows, into a panel of nv vectors; columns that are missing are zeros. */
@@ -151,11 +190,35 @@ static void gemm_pack(const rt_gemm *s, const real *b, int nv, ptrdiff_t n, real
         for (ptrdiff_t i = 0; i < n_k * ldw; i += LANES) v_store(w + i, scale * v_load(w + i));
 }
 
+#define GEMM_AHEAD (32 << 10) /* bytes that are fetched ahead within a panel */
+
+/* How far weights are from here: 0, in the L2 cache; GEMM_NEXT, beyond it, of which two panels have room there; GEMM_OWN, of which
+ * two have none, or that one tile alone reads. */
+enum { GEMM_NEXT = 1, GEMM_OWN };
+static int gemm_distance(const rt_gemm *s, ptrdiff_t rows) {
+    const int64_t panel = s->k * s->nv * LANES * (int64_t)sizeof(real), weights = s->n_panels * panel;
+    if (s->form != GEMM_PACKED || s->nv < 3 || weights <= rt_l2_bytes() / 2 * 3) return 0;
+    if (rt_reads_ahead() && weights <= 16 * rt_l2_bytes()) return 0;
+    return rows <= GEMM_ROWS || panel > rt_l2_bytes() / 5 * 2 ? GEMM_OWN : GEMM_NEXT;
+}
+
+/* What is fetched while `rows` rows go against the panel at t->w. */
+static rt_gemm_ahead gemm_ahead(int distance, const rt_gemm_tile *t, ptrdiff_t rows) {
+    const char *w = (const char *)t->w;
+    const ptrdiff_t width = t->ldw * (ptrdiff_t)sizeof(real), size = t->k * width, pages = GEMM_PAGES * RT_PAGE;
+    const ptrdiff_t share = distance == GEMM_OWN ? width : width * GEMM_ROWS / rows; /* bytes a term */
+    rt_gemm_ahead ahead = {.next = w + (distance == GEMM_OWN ? GEMM_AHEAD : size), .lines = GEMM_PAGE_LINES};
+    ahead.mask = share > 2 * 64 ? 0 : share > 64 ? 1 : 3;
+    ahead.end = ahead.next + (size + pages - 1) / pages * pages;
+    return ahead;
+}
+
 /* All rows against panel p. */
-static void gemm_panel(const rt_gemm *s, rt_gemm_tile t, const real *b, ptrdiff_t p, ptrdiff_t rows, real *scratch, int packed) {
+static void gemm_panel(const rt_gemm *s, rt_gemm_tile t, const real *b, ptrdiff_t p, ptrdiff_t rows, int distance, real *scratch,
+                       int packed) {
     const ptrdiff_t column = p * s->nv * LANES;
     const int is_last = p + 1 == s->n_panels, nv = (int)(is_last ? s->n_vec - p * s->nv : s->nv);
-    const gemm_fn *tiles = gemm_tiles[nv];
+    rt_gemm_ahead ahead = {0};
     t.last = is_last ? (int)(s->n - (s->n_vec - 1) * LANES) : LANES;
     t.ldw = nv * LANES;
     if (s->form == GEMM_PACKED) {
@@ -169,10 +232,12 @@ static void gemm_panel(const rt_gemm *s, rt_gemm_tile t, const real *b, ptrdiff_
     }
     if (t.init) t.init += column;
     t.y += column;
+    t.ahead = &ahead;
+    if (distance && !is_last) ahead = gemm_ahead(distance, &t, rows);
     const ptrdiff_t columns = (nv - 1) * LANES + t.last;
     for (ptrdiff_t left = rows; left > 0;) {
         const ptrdiff_t now = left <= GEMM_ROWS ? left : left >= 2 * GEMM_ROWS ? GEMM_ROWS : (left + 1) / 2;
-        tiles[now](&t);
+        gemm_tiles[ahead.next < ahead.end][nv][now](&t);
         if (s->activation >= 0)
             for (ptrdiff_t r = 0; r < now; r++) activate_row(s->activation, s->alpha, s->beta, t.y + r * t.y_row, columns);
         t.a += now * t.a_row;
@@ -248,6 +313,7 @@ static int op_gemm(const int64_t *words, char *const *values, int part, int n_pa
     for (int64_t index = 0;;) {
         for (int64_t row = 0; row < s->m; row += s->block) {
             const ptrdiff_t rows = s->m - row < s->block ? s->m - row : s->block;
+            const int distance = gemm_distance(s, rows);
             for (int64_t p = 0; p < n_panels; p++, item++) {
                 if (item < first || item >= end) continue;
                 const rt_gemm_tile t = {.a = a + row * s->a_row,
@@ -263,7 +329,7 @@ static int op_gemm(const int64_t *words, char *const *values, int part, int n_pa
                     gemm_dots(s, &t, rows);
                     continue;
                 }
-                gemm_panel(s, t, b, p, rows, scratch, n_panels == 1 && held == b);
+                gemm_panel(s, t, b, p, rows, distance, scratch, n_panels == 1 && held == b);
                 held = b;
             }
         }

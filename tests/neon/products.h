@@ -66,4 +66,8 @@ static void check_products(void) {
                               turned = form != GEMM_DOTS && count % 2;
                     check_gemm(form, rows[i], columns[j], depths[l], nv, kind, count % 4 < 2, turned);
                 }
+    /* Weights that no L2 cache holds: many panels, a few high ones; a tile of rows, and more. */
+    for (int m = 1; m <= 13; m += 6)
+        for (int nv = 3; nv <= 4; nv++) check_gemm(GEMM_PACKED, m, 3301, 251, nv, -1, nv == 3, 0);
+    check_gemm(GEMM_PACKED, 7, 4 * LANES * 4 + 3, (3 << 20) / (16 * LANES), 4, -1, 1, 0);
 }
