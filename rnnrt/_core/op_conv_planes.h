@@ -26,16 +26,17 @@ typedef struct {
     rt_planes_phase phase[];
 } rt_planes;
 
-/* n outputs of one row or several, to y with vectors to spare behind it or n >= LANES. */
-static inline void plane_line(rt_row_tile *t, int64_t n) {
-    while (n > MAX_NV * LANES) {
-        t->last = (MAX_NV - 1) * LANES;
-        row_tiles[MAX_NV][1](t);
-        t->x += MAX_NV * LANES, t->y += MAX_NV * LANES, n -= MAX_NV * LANES;
-        if (n < LANES) t->x -= LANES - n, t->y -= LANES - n, n = LANES;
+/* n outputs of one row or several, x to y, with vectors to spare behind y or n >= LANES. */
+static inline void plane_line(rt_row_tile *t, const real *x, real *y, int64_t n) {
+    while (n > 0) {
+        const int64_t vectors = (n + LANES - 1) / LANES, nv = vectors < MAX_NV ? vectors : MAX_NV;
+        const int64_t last = n < nv * LANES && n > LANES ? n - LANES : (nv - 1) * LANES;
+        for (int64_t v = 0; v < nv; v++) t->x[v] = x + v * LANES, t->y[v] = y + v * LANES;
+        t->x[nv - 1] = x + last, t->y[nv - 1] = y + last;
+        row_tiles[nv][1](t);
+        x += nv * LANES, y += nv * LANES, n -= nv * LANES;
+        if (n > 0 && n < LANES) x -= LANES - n, y -= LANES - n, n = LANES;
     }
-    t->last = n > LANES ? n - LANES : 0;
-    row_tiles[(n + LANES - 1) / LANES][1](t);
 }
 
 static inline void put_row(real *y, const real *x, int64_t n, int64_t step) {
@@ -51,9 +52,7 @@ static void plane_phase(const rt_planes *s, const rt_planes_phase *p, rt_row_til
     const int activated = s->activation >= 0 && !t->relu, direct = p->direct && !activated;
     for (int64_t h = 0; h < p->oh; h += p->run) {
         const int64_t rows = p->oh - h < p->run ? p->oh - h : p->run, n = (rows - 1) * s->ph + p->ow;
-        t->x = plane + p->x + h * s->ph;
-        t->y = direct ? y + h * s->yh : line;
-        plane_line(t, n);
+        plane_line(t, plane + p->x + h * s->ph, direct ? y + h * s->yh : line, n);
         if (direct) continue;
         if (activated) activate_row(s->activation, s->alpha, s->beta, line, n);
         for (int64_t r = 0; r < rows; r++) put_row(y + (h + r) * s->yh, line + r * s->ph, p->ow, s->yw);

@@ -203,9 +203,10 @@ def _costs(lanes: int, sums: Sums, x: Planes, padded: bool) -> tuple[float, floa
         for columns in sums.columns:
             taps = sums.channels * rows.n_taps * columns.n_taps
             height, width = (1, one) if one is not None else (rows.count, columns.count)
-            cuts = -(-width // (lanes * widest))
-            tile = 25 + taps * cycles(sums.m / blocks, -(-width // lanes) / cuts)
-            wide += sums.n * sums.groups * height * cuts * blocks * tile
+            across = height * -(-width // lanes)
+            pieces = -(-across // widest)
+            tile = 25 + taps * cycles(sums.m / blocks, across / pieces)
+            wide += sums.n * sums.groups * pieces * blocks * tile
             positions = sums.n * height * width
             pieces = -(-positions // highest)
             tile = 40 + taps * max(cycles(positions / pieces, vectors / panels), 1.6 * vectors / panels)
@@ -267,15 +268,13 @@ def emit(
     for rows in sums.rows:
         for columns in sums.columns:
             oh, ow = (1, one) if one is not None else (rows.count, columns.count)
-            pieces = -(-ow // lanes) if wide else sums.n * oh * ow
-            cuts = -(-pieces // plan.most)
             a_row = sums.channels * columns.n_taps
             n_taps, first, together = a_row * rows.n_taps, 0, a_row * rows.n_taps
             if sums.packed is not None:
                 first = (rows.tap - sums.packed.tap) // sums.packed.tap_step * a_row
                 together = sums.packed.n_taps * a_row
             phases += (0, rows.first * width + columns.first, weights, at, n_taps, first, together, oh, ow)
-            phases += (cuts, *divmod(pieces, cuts))
+            phases += (0, plan.most, 0) if wide else pieces_of(sums.n * oh * ow, plan.most)
             tables.append(x.taps(sums.channels, rows, columns))
             weights += sums.groups * m * n_taps if sums.packed is None else 0
             at += n_taps
@@ -312,6 +311,12 @@ def emit(
     step = emitter.emit("conv_positions" if wide else "conv_channels", words, work)
     step.epilogue = epilogue
     return step
+
+
+def pieces_of(positions: int, most: int) -> tuple[int, int, int]:
+    """Pieces of nearly equal size, of `most` positions: how many, the size of the last, and how many have one more."""
+    pieces = -(-positions // most)
+    return pieces, *divmod(positions, pieces)
 
 
 def pack(w: np.ndarray, sums: Sums, block: int, lanes: int) -> np.ndarray:

@@ -27,7 +27,7 @@ static void check_conv(int wide, int m, int ow, int block, int n_phases, int kin
         rt_conv_phase *p = &s->phase[i];
         const int pieces = wide ? (ow + LANES - 1) / LANES : CONV_N * CONV_H * ow, most = wide ? MAX_NV : MAX_ROWS;
         p->y = i, p->weights = i * CONV_GROUPS * padded * 5, p->at = i * 5, p->k = p->all = depth[i], p->oh = CONV_H, p->ow = ow;
-        p->cuts = (pieces + most - 1) / most, p->cut = pieces / p->cuts, p->extra = pieces % p->cuts;
+        p->cuts = (pieces + most - 1) / most, p->cut = wide ? 1 + i : pieces / p->cuts, p->extra = pieces % p->cuts;
         for (int g = 0; g < CONV_GROUPS; g++)
             for (int j = 0; j < padded; j++)
                 for (int k = 0; k < depth[i]; k++) {
@@ -109,9 +109,7 @@ static void check_bands(int w, int m, int stride, int run_rows, int kind) {
     s->n = v.n, s->groups = 1, s->m = m, s->block = block, s->blocks = (m + block - 1) / block;
     s->xh = stride * v.pitch, s->xw = 1, s->yn = m * v.oh * v.ow, s->ym = v.oh * v.ow, s->yh = v.ow, s->yw = 1;
     rt_conv_phase *p = &s->phase[0];
-    const int pieces = (v.ow + LANES - 1) / LANES;
-    p->k = p->all = v.c * area, p->oh = v.oh, p->ow = v.ow, p->cuts = (pieces + MAX_NV - 1) / MAX_NV;
-    p->cut = pieces / p->cuts, p->extra = pieces % p->cuts;
+    p->k = p->all = v.c * area, p->oh = v.oh, p->ow = v.ow, p->cut = 1 + (v.ow + kind + m) % MAX_NV;
     for (int k = 0; k < v.c * area; k++) {
         taps[k] = k / area * size + tap(&v, rows, k % area / v.kernel, k % v.kernel);
         for (int j = 0; j < m; j++) {
