@@ -1,13 +1,13 @@
 /* Convolution of each plane with a kernel of its own (depthwise), plain or transposed, positions in the lanes.
  *     y[n][c][h][w] = f(bias[c] + sum_k weights[phase][c][k] * p[h*ph + w + at[k]])
  * where p is the plane x[n][c] itself or a copy with a margin (op_conv_pad.h), made in scratch memory just before. Rows of
- * outputs are taken `run` at a time as one line, of which what lies between the rows is dropped; so short rows fill vectors.
+ * outputs are taken `run` at a time as one line, of which what lies between the rows is dropped; so short rows fill vectors. Vectors of
+ * rows that go to y as they are make tiles of several rows, the last of a row over the one before it.
  *
  * The caller guarantees: scratch of `size` reals a part, which is the copy, LANES reals and a line rounded up to vectors. */
 #ifndef RT_OP_CONV_PLANES_H
 #define RT_OP_CONV_PLANES_H
 #include "op_conv_pad.h"
-#include "op_conv_positions.h"
 
 typedef struct {
     int64_t x, y, weights, at, k; /* as in rt_conv_phase */
@@ -26,17 +26,52 @@ typedef struct {
     rt_planes_phase phase[];
 } rt_planes;
 
-/* n outputs of one row or several, x to y, with vectors to spare behind y or n >= LANES. */
-static inline void plane_line(rt_row_tile *t, const real *x, real *y, int64_t n) {
-    while (n > 0) {
-        const int64_t vectors = (n + LANES - 1) / LANES, nv = vectors < MAX_NV ? vectors : MAX_NV;
-        const int64_t last = n < nv * LANES && n > LANES ? n - LANES : (nv - 1) * LANES;
-        for (int64_t v = 0; v < nv; v++) t->x[v] = x + v * LANES, t->y[v] = y + v * LANES;
-        t->x[nv - 1] = x + last, t->y[nv - 1] = y + last;
-        row_tiles[nv][1](t);
-        x += nv * LANES, y += nv * LANES, n -= nv * LANES;
-        if (n > 0 && n < LANES) x -= LANES - n, y -= LANES - n, n = LANES;
+enum { PLANE_NV = 8 };
+
+typedef struct {
+    const real *x[PLANE_NV]; /* of each vector */
+    real *y[PLANE_NV];
+    const real *w, *bias;
+    const int32_t *at;
+    ptrdiff_t k;
+    int relu;
+} rt_plane_tile;
+
+RT_INLINE void plane_tile(const int nv, const rt_plane_tile *t) {
+    const real *x[PLANE_NV], *w = t->w;
+    vf acc[PLANE_NV];
+    RT_UNROLL
+    for (int v = 0; v < nv; v++) x[v] = t->x[v], acc[v] = v_set1(t->bias ? *t->bias : 0);
+    for (const int32_t *at = t->at, *end = at + t->k; at < end; at++, w++) {
+        const ptrdiff_t o = *at;
+        const vf b = v_set1(*w);
+        RT_UNROLL
+        for (int v = 0; v < nv; v++) acc[v] = v_fma(b, v_load(x[v] + o), acc[v]);
     }
+    RT_UNROLL
+    for (int v = 0; v < nv; v++) v_store(t->y[v], t->relu ? v_max(v_set1(0), acc[v]) : acc[v]);
+}
+
+/* clang-format off */
+#define PLANE_TILE(nv) static void plane_##nv(const rt_plane_tile *t) { plane_tile(nv, t); }
+PLANE_TILE(1) PLANE_TILE(2) PLANE_TILE(3) PLANE_TILE(4) PLANE_TILE(5) PLANE_TILE(6) PLANE_TILE(7) PLANE_TILE(8)
+static void (*const plane_tiles[PLANE_NV + 1])(const rt_plane_tile *) = {0, plane_1, plane_2, plane_3, plane_4,
+                                                                         plane_5, plane_6, plane_7, plane_8};
+/* clang-format on */
+
+/* `rows` rows of n outputs, ph and yh apart; n >= LANES, or one row with vectors to spare behind y. */
+static inline void plane_rows(rt_plane_tile *t, const real *x, real *y, int64_t rows, int64_t n, int64_t ph, int64_t yh) {
+    const int64_t last = n < LANES ? 0 : n - LANES;
+    int nv = 0;
+    for (int64_t h = 0; h < rows; h++, x += ph, y += yh)
+        for (int64_t w = 0; w < n; w += LANES) {
+            const int64_t from = w < last ? w : last;
+            t->x[nv] = x + from, t->y[nv] = y + from;
+            if (++nv < PLANE_NV) continue;
+            plane_8(t);
+            nv = 0;
+        }
+    if (nv) plane_tiles[nv](t);
 }
 
 static inline void put_row(real *y, const real *x, int64_t n, int64_t step) {
@@ -48,11 +83,15 @@ static inline void put_row(real *y, const real *x, int64_t n, int64_t step) {
     for (int64_t i = 0; i < n; i++) y[i * step] = x[i];
 }
 
-static void plane_phase(const rt_planes *s, const rt_planes_phase *p, rt_row_tile *t, const real *plane, real *y, real *line) {
+static void plane_phase(const rt_planes *s, const rt_planes_phase *p, rt_plane_tile *t, const real *plane, real *y, real *line) {
     const int activated = s->activation >= 0 && !t->relu, direct = p->direct && !activated;
+    if (direct && p->run == 1) {
+        plane_rows(t, plane + p->x, y, p->oh, p->ow, s->ph, s->yh);
+        return;
+    }
     for (int64_t h = 0; h < p->oh; h += p->run) {
         const int64_t rows = p->oh - h < p->run ? p->oh - h : p->run, n = (rows - 1) * s->ph + p->ow;
-        plane_line(t, plane + p->x + h * s->ph, direct ? y + h * s->yh : line, n);
+        plane_rows(t, plane + p->x + h * s->ph, direct ? y + h * s->yh : line, 1, n, 0, 0);
         if (direct) continue;
         if (activated) activate_row(s->activation, s->alpha, s->beta, line, n);
         for (int64_t r = 0; r < rows; r++) put_row(y + (h + r) * s->yh, line + r * s->ph, p->ow, s->yw);
@@ -73,7 +112,7 @@ static void plane_batch(const rt_planes *s, char *const *values, rt_plane *at, i
     const real *x = RT_AT(const real, values, s->x), *w = RT_AT(const real, values, s->weights);
     const real *bias = RT_AT(const real, values, s->bias);
     const int32_t *taps = RT_AT(const int32_t, values, s->at);
-    rt_row_tile t = {.relu = s->activation == ACT_RELU};
+    rt_plane_tile t = {.relu = s->activation == ACT_RELU};
     rt_plane ahead = *at;
     for (int64_t i = 0; pad && i < count; i++, next_plane(s, &ahead)) {
         const real *last = copy + (i < count - 1 ? (i + 1) * s->apart : s->line);

@@ -44,22 +44,30 @@ RT_INLINE vf pool_pairs(const int max, vf y, const real *row, int64_t across) {
     return y;
 }
 
-/* Of windows four elements apart, all four elements of a row. */
-RT_INLINE vf pool_fours(const int max, vf y, const real *row) {
-    const vf a = v_load(row), b = v_load(row + LANES), c = v_load(row + 2 * LANES), d = v_load(row + 3 * LANES);
-    const vf even = v_even(a, b), odd = v_odd(a, b), even2 = v_even(c, d), odd2 = v_odd(c, d);
-    y = pooled(max, pooled(max, y, v_even(even, even2)), v_even(odd, odd2));
-    return pooled(max, pooled(max, y, v_odd(even, even2)), v_odd(odd, odd2));
+/* Windows that touch, of 2 or 4 elements a row: the rows of all of them first, then what lies side by side. */
+RT_INLINE vf pool_side_by_side(const int max, const int width, const real *x, const int32_t *at, int64_t k) {
+    vf a[4];
+    RT_UNROLL
+    for (int v = 0; v < width; v++) a[v] = v_load(x + at[0] + v * LANES);
+    for (int64_t i = 1; i < k; i++) {
+        RT_UNROLL
+        for (int v = 0; v < width; v++) a[v] = pooled(max, a[v], v_load(x + at[i] + v * LANES));
+    }
+    for (int n = width; n > 1; n /= 2) {
+        RT_UNROLL
+        for (int v = 0; v < n / 2; v++) a[v] = pooled(max, v_even(a[2 * v], a[2 * v + 1]), v_odd(a[2 * v], a[2 * v + 1]));
+    }
+    return a[0];
 }
 
 /* Windows some elements apart. */
 RT_INLINE vf pool_apart(const int max, const rt_pool_step *s, const real *x, const int32_t *at) {
+    if (s->stride == 2 && s->across == 2) return pool_side_by_side(max, 2, x, at, s->k);
+    if (s->stride == 4 && s->across == 4) return pool_side_by_side(max, 4, x, at, s->k);
     vf y = v_set1(max ? -INFINITY : 0);
     for (int64_t i = 0; i < s->k; i++) {
         if (s->stride == 2)
             y = pool_pairs(max, y, x + at[i], s->across);
-        else if (s->stride == 4 && s->across == 4)
-            y = pool_fours(max, y, x + at[i]);
         else
             for (int64_t j = 0; j < s->across; j++) y = pooled(max, y, v_load_every(x + at[i] + j, s->stride, LANES));
     }
