@@ -22,6 +22,7 @@ from . import (  # noqa: F401
     reduce,
     resize,
     select,
+    sequence,
     shape,
     softmax,
 )

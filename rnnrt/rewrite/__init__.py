@@ -5,17 +5,18 @@ The passes, in order, each in a file of its own:
 1. :mod:`.normalise`: old opsets' forms become the newest's.
 2. :mod:`.bodies`, :mod:`.fold`, :mod:`.clean`, :mod:`.dead`: what a Loop only hands on taken from outside, constants
    folded, empty and repeated nodes removed; again while that helps.
-3. :mod:`.quantised`: products of quantised tensors made products of floats.
-4. :mod:`.loops`, :mod:`.roll`: Loops over cells, cells written out, and layers unrolled over time, made LSTM, GRU and
+3. :mod:`.sequences`: sequences of a tensor's slices made that tensor.
+4. :mod:`.quantised`: products of quantised tensors made products of floats.
+5. :mod:`.loops`, :mod:`.roll`: Loops over cells, cells written out, and layers unrolled over time, made LSTM, GRU and
    RNN again; :mod:`.reverse`, :mod:`.directions` and :mod:`.places` take reversals, pairs of directions and Concats of
    steps away.
-5. :mod:`.simpler`, :mod:`.scale`, :mod:`.norms`: simpler operators, BatchNormalization and other scales folded into
+6. :mod:`.simpler`, :mod:`.scale`, :mod:`.norms`: simpler operators, BatchNormalization and other scales folded into
    weights, norms called by their names.
-6. :mod:`.lower`: LSTM, GRU and RNN checked and written out in full.
-7. :mod:`.zeros`: initial states that are zero made absent.
-8. :mod:`.absorb`: views round recurrent nodes made part of them.
-9. :mod:`.reshapes`: changes of shape in a row made one.
-10. :mod:`.clean` and :mod:`.dead` once more.
+7. :mod:`.lower`: LSTM, GRU and RNN checked and written out in full.
+8. :mod:`.zeros`: initial states that are zero made absent.
+9. :mod:`.absorb`: views round recurrent nodes made part of them.
+10. :mod:`.reshapes`: changes of shape in a row made one.
+11. :mod:`.clean` and :mod:`.dead` once more.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from .reshapes import merge_reshapes
 from .reverse import slice_whole_reversals, turn_nodes
 from .roll import roll
 from .scale import fold_scales
+from .sequences import replace_sequences
 from .simpler import simplify
 from .zeros import drop_zero_states
 
@@ -114,6 +116,9 @@ def rewritten(graph: Graph) -> tuple[list[str], Known]:
     work = _Rewriting(graph)
     known, names = work.known, work.names
     work.settle()
+    sequences = replace_sequences(graph, known, names)
+    if sequences:
+        work.settle()
     floated = work.apply(unquantise)
     if floated:
         work.tidy(fold=True)
@@ -153,6 +158,7 @@ def rewritten(graph: Graph) -> tuple[list[str], Known]:
         (cleaned.merged, "merged {} with the one before", "view"),
         (cleaned.repeated, "removed {} computed before", "node"),
         (cleaned.dead, "removed {} that nobody used", "node"),
+        (sequences, "replaced {} by the tensor that it is", "sequence"),
         (floated, "replaced {} of quantised tensors by float ones", "node"),
         (cells, f"made {rolled} recurrent nodes of {{}} written out", "cell"),
         (reversed_, "made a Slice of {} of whole sequences", "reversal"),
