@@ -7,7 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from bound import run_native, strided
+from onnx import helper
+from onnx_util import FLOAT
 from ops_util import run_op
+
+import rnnrt
 
 SIZES = [1, 2, 3, 5, 8, 15, 16, 17, 33, 70]
 REDUCTIONS = [
@@ -145,3 +149,17 @@ def test_running_sums(isa, op):
         x = strided(rng, shape, trial % 4) if trial % 2 else rng.integers(-2, 3, shape).astype(np.int64)
         axis = np.array(int(rng.integers(-x.ndim, x.ndim)))
         check(isa, op, x, axis, reverse=trial // 2 % 2, exclusive=trial // 4 % 2)
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 63, 64, 65, 300])
+@pytest.mark.parametrize("ops", [("ReduceMin", "ReduceMax"), ("ReduceMax", "ReduceMin")])
+def test_both_extremes_are_found_in_one_pass(ops, size):
+    values = [helper.make_tensor_value_info(op, FLOAT, []) for op in ops]
+    given = [helper.make_tensor_value_info("x", FLOAT, ["n"])]
+    graph = helper.make_graph([helper.make_node(op, ["x"], [op], keepdims=0) for op in ops], "g", given, values)
+    model = rnnrt.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8))
+    x = np.random.default_rng(size).standard_normal(size).astype(np.float32)
+    assert model.run({"x": x}) == {"ReduceMin": x.min(), "ReduceMax": x.max()}
+    assert "extremes" in [step.operator for step in model.profile({"x": x}, runs=1).steps]
+    x[size // 2] = np.nan
+    assert all(np.isnan(y) for y in model.run({"x": x}).values())

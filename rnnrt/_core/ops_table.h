@@ -28,6 +28,7 @@ static const rt_op op_list[] = {
     {"limit_read", op_limit_read, RT_WORDS(rt_limit), 0},
     {"gemm", op_gemm, RT_WORDS(rt_gemm), 1},
     {"reduce", op_reduce, RT_WORDS(rt_reduce), 1},
+    {"extremes", op_extremes, RT_WORDS(rt_extremes), 0},
     {"reduce_int", op_reduce_int, RT_WORDS(rt_scan), 1},
     {"cumulate", op_cumulate, RT_WORDS(rt_scan), 1},
     {"arg", op_arg, RT_WORDS(rt_scan), 1},

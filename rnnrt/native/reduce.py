@@ -15,6 +15,8 @@ ROWS, COLUMNS, PAIRS = range(3)
 SUM, ABS, SQUARE, MAX, MIN, PRODUCT, EXP = range(7)
 NONE, DIVIDE, SQRT, LOG, FINITE, LOG_PLUS = range(6)
 AXES = 6
+KIND = 4
+"""Where in the words of a step its kind stands, and how it ends."""
 SHORT = 16
 """Rows of fewer elements are taken side by side, an element of each in a vector."""
 
@@ -49,11 +51,25 @@ def reduce(emitter: Emitter, node: Node, x: Tensor, axes: Tensor | None = None) 
         return _integers(emitter, node.op, x, over, shape)
     kind, finish = KINDS[node.op]
     y, shift = emitter.empty(shape), None
+    if _both_extremes(emitter, x, y, kind):
+        return y
     if kind == EXP:
         shift = emitter.empty(shape)
         if not emit_reduce(emitter, x, over, shift, MAX, FINITE):
             return None
     return y if emit_reduce(emitter, x, over, y, kind, finish, shift) else None
+
+
+def _both_extremes(emitter: Emitter, x: Tensor, y: Tensor, kind: int) -> bool:
+    """Whether the step before, which finds one extreme of all of x, now finds this one in the same pass."""
+    before = emitter.steps[-1] if emitter.steps else None
+    if kind not in (MIN, MAX) or y.size != 1 or before is None or before.op != "reduce" or before.words[0] is not x:
+        return False
+    other, form = before.words[1], before.words[KIND : KIND + 2]
+    if type(other) is not Tensor or other.size != 1 or form != [MIN + MAX - kind, NONE] or not x.contiguous():
+        return False
+    before.op, before.words = "extremes", [x, *((y, other) if kind == MIN else (other, y)), x.size]
+    return True
 
 
 def _over(node: Node, x: Tensor, axes: Tensor | None) -> set[int] | None:

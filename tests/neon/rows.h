@@ -26,6 +26,20 @@ static double red_end(int finish, double x, double count, double shift) {
     }
 }
 
+/* `nan` is the place of one, or -1. */
+static void check_extremes(int n, int nan) {
+    begin_case("extremes of %d, NaN at %d", n, nan);
+    real *x = input(n), *low = output(1), *high = output(1);
+    double least = INFINITY, most = -INFINITY;
+    if (nan >= 0) x[nan] = NAN;
+    for (int i = 0; i < n; i++) least = x[i] < least ? x[i] : least, most = x[i] > most ? x[i] : most;
+    rt_extremes s = {.x = at(x), .low = at(low), .high = at(high), .n = n};
+    run("extremes", &s, 1);
+    if (nan < 0) check_near(label, *low, least, 0), check_near(label, *high, most, 0);
+    if (nan >= 0) check_near(label, *low != *low && *high != *high, 1, 0);
+    end_case();
+}
+
 /* x is (kept, reduced, n, stride) of which the last axis is for gaps, or for pairs. */
 static void check_reduce(int form, int kind, int kept, int reduced, int n, int stride) {
     static const int finishes[] = {FIN_DIVIDE, FIN_LOG, FIN_SQRT, FIN_FINITE, FIN_NONE, FIN_NONE, FIN_LOG_PLUS};
@@ -252,5 +266,12 @@ static void check_rows(void) {
     }
     check_top_k_of_doubles();
     for (int kind = RED_SUM; kind < RED_KINDS; kind++) check_reduce(REDUCE_ROWS, kind, 2, 1, REDUCE_RUN + LANES + 1, 1);
+    static const int lengths[] = {1, LANES - 1, LANES, LANES + 1, 4 * LANES - 1, 4 * LANES, 9 * LANES + 3};
+    for (int i = 0; i < 7; i++) {
+        if (!lengths[i]) continue;
+        check_extremes(lengths[i], -1);
+        check_extremes(lengths[i], 0);
+        check_extremes(lengths[i], lengths[i] - 1);
+    }
     check_norm(2, 2 * REDUCE_RUN + 3, 1, 0, 1, -1);
 }
