@@ -160,6 +160,41 @@ def bytes_model():
     return model
 
 
+def sequence_model():
+    """A loop over time as PyTorch scripts it, which takes its steps from a sequence and appends to another."""
+    node = helper.make_node
+    w = weights(np.random.default_rng(6), W=(3, 4), R=(4, 4), B=(4,), h0=(2, 4))
+    body = helper.make_graph(
+        [
+            node("SequenceAt", ["pieces", "k"], ["piece"]),
+            node("MatMul", ["piece", "W"], ["a"]),
+            node("MatMul", ["h_in", "R"], ["b"]),
+            node("Add", ["a", "b"], ["c"]),
+            node("Add", ["c", "B"], ["d"]),
+            node("Tanh", ["d"], ["h_out"]),
+            node("SequenceInsert", ["made_in", "h_out"], ["made_out"]),
+            node("Identity", ["go"], ["go_on"]),
+        ],
+        "body",
+        [info("k", TensorProto.INT64), info("go", TensorProto.BOOL), info("h_in", FLOAT), sequence("made_in")],
+        [info("go_on", TensorProto.BOOL), info("h_out", FLOAT), sequence("made_out")],
+    )
+    nodes = [
+        node("SplitToSequence", ["x", "one"], ["pieces"], axis=0, keepdims=0),
+        node("SequenceLength", ["pieces"], ["trips"]),
+        node("SequenceEmpty", [], ["empty"], dtype=FLOAT),
+        node("Loop", ["trips", "true", "h0", "empty"], ["h", "made"], body=body),
+        node("ConcatFromSequence", ["made"], ["y"], axis=1, new_axis=1),
+        node("SequenceAt", ["made", "last"], ["z"]),
+    ]
+    w |= {"one": np.array(1), "true": np.array(True), "last": np.array(-1)}
+    return model_of(nodes, {"x": (5, 2, 3)}, ["h", "y", "z"], w)
+
+
+def sequence(name):
+    return helper.make_tensor_sequence_value_info(name, FLOAT, None)
+
+
 def info(name, dtype):
     return helper.make_tensor_value_info(name, dtype, None)
 
@@ -182,4 +217,5 @@ GOOD = {
     "loop": loop_model,
     "quantized": quantized_model,
     "bytes": bytes_model,
+    "sequence": sequence_model,
 }

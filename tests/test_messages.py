@@ -181,7 +181,10 @@ def mutated(data, rng):
 
 @pytest.mark.parametrize("good", GOOD)
 def test_damaged_models_end_alike(good, with_protobuf):
-    """What is wrong in a part that nothing depends on may be passed over; then the graph is that of the whole model."""
+    """What is wrong in a part that nothing depends on may be passed over; then the graph is that of the whole model.
+
+    Or that part is missed: then both refuse the model, for reasons of their own.
+    """
     rng = random.Random(good)
     data = GOOD[good]().SerializeToString()
     whole = outcome(read_model, data)
@@ -190,7 +193,7 @@ def test_damaged_models_end_alike(good, with_protobuf):
         damaged = mutated(data, rng)
         got, want = outcome(read_model, damaged), outcome(with_protobuf, damaged)
         if got != want:
-            assert got == whole
             assert isinstance(want, tuple)
+            assert got == whole or got[0] is want[0] is ModelError
             unread += 1
     assert unread < MUTATIONS // 20

@@ -55,7 +55,7 @@ class _Pass:
         for part in graph.walk():
             self.outputs += [value.name for value in part.outputs]
             for node in part.nodes:
-                for name in node.inputs:
+                for name in filter(None, node.inputs):
                     self.uses.setdefault(name, []).append((part, node))
 
     def replace(self, known: Known) -> int:
@@ -141,7 +141,7 @@ class _Stacks(_Pass):
 
     def _stacks(self, node: Node, body: Graph, k: int, known: Known) -> bool:
         """Let a Loop stack what it appends to its carried sequence number `k`."""
-        if 2 + k >= len(body.inputs) or 1 + k >= len(body.outputs):
+        if 2 + k >= len(body.inputs) or 1 + k >= len(body.outputs) or len(node.outputs) >= len(body.outputs):
             return False
         start, carried, inserted = known.producer(node.inputs[2 + k]), body.inputs[2 + k].name, body.outputs[1 + k].name
         inner = self.inner[id(body)]
