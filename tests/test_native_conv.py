@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bound import Bound, run_native
+from bound import LANES, Bound, run_native
 from ops_util import run_op
 from oracle import ACTIVATIONS
 
@@ -237,6 +237,74 @@ def test_activations(isa: str, activation: int) -> None:
         step.words[step.epilogue : step.epilogue + 3] = [activation, 0.3, 0.7]
         want = function(bound.run(plain).astype(np.float64), **given)
         np.testing.assert_allclose(bound.run(merged), want, rtol=1e-6, atol=1e-6)
+
+
+WAYS = {"positions": "conv_positions", "bands": "conv_positions", "patches": "conv_winograd"}
+HALVES = {"kernel_shape": [2, 2], "strides": [2, 2]}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_convolutions_pool_their_outputs(isa: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conv, an activation or none, and the largest of each 2x2 are one step, with the answers of three."""
+    monkeypatch.setattr(rnnrt.native.conv, "cheaper", lambda positions, channels: True)
+    monkeypatch.setattr(rnnrt.native.conv, "sparing", lambda patches, sums: way == "patches")
+    monkeypatch.setattr(rnnrt.native.conv_winograd, "ROOM", 1500)
+    if way == "bands":
+        monkeypatch.setattr(rnnrt.native.conv, "CACHED", 100)
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        kernel = (3, 3) if way == "patches" else [(2, 2), (3, 3), (1, 3), (5, 4)][seed % 4]
+        groups = 1 if way == "patches" else 1 + seed % 2
+        stride = 2 if way == "positions" and seed % 5 == 0 else 1
+        channels, m = groups * int(rng.integers(1, 5)), groups * int(rng.choice([2, 5, 8, 17, 70]))
+        high, wide = int(rng.integers(2, 12)), int(rng.choice([0, 1, 2, 5, 31, 33])) + 2 * LANES[isa]
+        pads = [int(p) for p in rng.integers(0, 3, 4)]
+        size = [
+            max(stride * (n - 1) + k - sum(pads[a::2]), 1)
+            for a, (n, k) in enumerate(zip((high, wide), kernel, strict=True))
+        ]
+        x = strided(rng, (1 + seed % 2, channels, *size))
+        if seed % 7 == 0:
+            x[0, 0, size[0] // 2, size[1] // 2] = np.nan
+        weights = rng.standard_normal((m, channels // groups, *kernel)).astype(np.float32)
+        inputs = [x, weights, rng.standard_normal(m).astype(np.float32) if seed % 3 else None]
+        attrs = {"pads": pads, "group": groups, "strides": [stride, stride]}
+        want = expected("Conv", inputs, attrs)
+        assert want is not None
+        bound, activation = Bound(isa, threads=3), [None, "Relu", "Tanh"][seed % 3]
+        y = bound.node("Conv", *inputs, known=(1, 2), **attrs)
+        if activation is not None:
+            y, want = bound.node(activation, y), run_op(activation, want)
+        y = bound.node("MaxPool", y, **HALVES)
+        assert [step.op for step in bound.steps] == [WAYS[way]]
+        whole = bound.run(y)
+        close(whole, run_op("MaxPool", want, **HALVES), inputs)
+        assert np.array_equal(bound.run(y, parts=3), whole, equal_nan=True), "bits depend on the number of parts"
+
+
+def test_convolutions_that_do_not_pool_their_outputs(isa: str) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, 3, 6, 2 * LANES[isa] + 2)).astype(np.float32)
+    weights = rng.standard_normal((8, 3, 1, 3)).astype(np.float32)
+    narrow, square = x[..., : LANES[isa] + 2], {"kernel_shape": [2, 2]}
+    for given, uses, attrs in [
+        (narrow, 1, HALVES),
+        (x, 2, HALVES),
+        (x, 1, square),
+        (x, 1, {**square, "strides": [2, 1]}),
+        (x, 1, {**HALVES, "pads": [1, 0, 0, 0]}),
+        (x, 1, {"kernel_shape": [3, 3], "strides": [2, 2]}),
+    ]:
+        bound = Bound(isa)
+        y = bound.node("Conv", given, weights, known=(1,), uses=uses)
+        pooled = bound.node("MaxPool", y, **attrs)
+        assert [step.op for step in bound.steps][-1] == "pool"
+        want = run_op("MaxPool", run_op("Conv", given.astype(np.float64), weights.astype(np.float64)), **attrs)
+        np.testing.assert_allclose(bound.run(pooled), want, rtol=1e-5, atol=1e-5)
+    bound = Bound(isa)
+    turned = bound.node("Transpose", bound.node("Conv", x, weights, known=(1,)), perm=[0, 1, 3, 2])
+    bound.node("MaxPool", turned, **HALVES)
+    assert "pool" in [step.op for step in bound.steps]
 
 
 @pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])

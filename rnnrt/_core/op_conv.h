@@ -34,6 +34,7 @@ typedef struct {
     int64_t block, blocks;          /* a block: that many channels (positions), or vectors of them (channels), at most */
     int64_t xn, xg, xh, xw, yn, ym, yh, yw;
     int64_t pad, run, bands, size; /* words from here to an rt_conv_pad, or 0; rows of outputs for which it is made at a time */
+    int64_t pool; /* positions: whether y holds the largest of each 2x2 outputs; rows of 2 * LANES and more, `run` is even */
     int64_t n_phases;
     rt_conv_phase phase[];
 } rt_conv;

@@ -7,6 +7,8 @@
  * Patches lie 2 apart. A unit is the patches of up to `run` rows and `slab` columns of them of an image, a group some units. V
  * of a group is made once, patches in the lanes; products have output channels in the lanes.
  *
+ * With `pool`, y holds the largest of each patch's outputs, where all four are there.
+ *
  * Sums run over c in ascending order, whatever units, groups and parts are. Where an output is not finite, inputs that it does not
  * read may have done that, or sums of a patch that overflow: it is computed once more, tap by tap. */
 #ifndef RT_OP_CONV_WINOGRAD_H
@@ -22,7 +24,7 @@ typedef struct {
     int64_t activation; /* ACT_*, or -1 */
     double alpha, beta;
     int64_t n, c, h, w, xn, xc, xh, xw, top, left; /* top, left: rows and columns of zeros before x */
-    int64_t m, oh, ow, yn, ym, yh;
+    int64_t m, oh, ow, pool, yn, ym, yh;
     int64_t block, blocks; /* vectors of output channels of a panel, panels */
     int64_t run, bands, slab, slabs, join; /* of a unit, units of an image by rows and columns, units of a group */
     int64_t ld; /* room for the patches of a group, and a vector more */
@@ -223,13 +225,24 @@ typedef struct {
     int nv;
 } rt_winograd_panel;
 
+/* Of the outputs [k][position][channel] of patches side by side, the largest of each patch, in place of the first ones. */
+static void winograd_pool(real out[2][WINOGRAD_OUT * MAX_NV * LANES], int count, ptrdiff_t ld) {
+    for (int i = 0; i < count; i++)
+        for (ptrdiff_t v = 0; v < ld; v += LANES) {
+            const ptrdiff_t at = 2 * i * ld + v;
+            const vf upper = v_larger(v_load(out[0] + at), v_load(out[0] + at + ld));
+            const vf lower = v_larger(v_load(out[1] + at), v_load(out[1] + at + ld));
+            v_store(out[0] + i * ld + v, v_larger(upper, lower));
+        }
+}
+
 /* The outputs of `count` patches of a row, at most WINOGRAD_RUN: those from (2*row, 2*column) of image n, whose M begins at `from`. */
 static void winograd_run(const rt_winograd *s, char *const *values, const rt_winograd_panel *p, const real *from, int64_t n,
                          int64_t row, int64_t column, int count) {
     const ptrdiff_t ld = p->nv * LANES;
     const int64_t h = 2 * row, w = 2 * column;
     const int mr = (int)(s->ow - w < 2 * count ? s->ow - w : 2 * count);
-    real out[2][WINOGRAD_OUT * MAX_NV * LANES], *y = RT_AT(real, values, s->y) + n * s->yn + p->m0 * s->ym + h * s->yh + w;
+    real out[2][WINOGRAD_OUT * MAX_NV * LANES], *y = RT_AT(real, values, s->y) + n * s->yn + p->m0 * s->ym;
     vf infinite = v_set1(0);
     for (int i = 0; i < count; i++, from += ld)
         for (int v = 0; v < p->nv; v++) {
@@ -241,12 +254,15 @@ static void winograd_run(const rt_winograd *s, char *const *values, const rt_win
                 v_store(out[k / 2] + (2 * i + k % 2) * ld + v * LANES, found[k / 2][k % 2]);
             }
         }
-    for (int k = 0; k < 2 && h + k < s->oh; k++, y += s->yh) {
+    for (int k = 0; k < 2 && h + k < s->oh; k++) {
         const real *x = RT_AT(const real, values, s->x) + n * s->xn;
         if (v_any_nan(infinite)) winograd_exactly(s, x, p->u, p->bias, h + k, w, mr, p->nv, out[k]);
         if (s->activation >= 0) activate_row(s->activation, s->alpha, s->beta, out[k], mr * ld);
-        put_run(out[k], y, s->ym, mr, p->m, ld);
+        if (!s->pool) put_run(out[k], y + (h + k) * s->yh + w, s->ym, mr, p->m, ld);
     }
+    if (!s->pool || h + 1 >= s->oh || mr < 2) return;
+    winograd_pool(out, mr / 2, ld);
+    put_run(out[0], y + row * s->yh + column, s->ym, mr / 2, p->m, ld);
 }
 
 /* Units [unit, end), at most a group, and panels [panel, last). */

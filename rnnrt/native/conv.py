@@ -127,20 +127,39 @@ def convolve(
     plan, sums = choose(emitter, sums, planes, w, any(across))
     if plan is None:
         return convolve_patches(emitter, planes, w, b, sums, shape)
-    copy = None
-    source = planes
-    if plan.wide:
-        one = merged(sums, planes)
-        shortest = min(p.count for p in sums.columns) if one is None else one
-        needed = shortest < emitter.lanes or planes.strides[3] != 1
-        copy = margin(planes, sums.rows, sums.columns, sums.columns[0].stride, needed, CACHED)
-        if copy is not None:
-            planes = copy.planes(planes, planes.tensor)
-    else:
-        planes = source = with_margin(emitter, planes, sums.rows, sums.columns, 1, False)
     y = emitter.empty(shape)
-    y.producer = emit(emitter, source.tensor, planes, copy, w, b, y, sums, plan)
+    if plan.wide:
+        y.producer = positions(emitter, planes, w, b, y, sums, plan)
+        narrow = min(p.count for p in sums.columns) < 2 * emitter.lanes or sums.rows[0].count < 2
+        if len(sums.rows) == len(sums.columns) == 1 and not narrow:
+            tiling = pooled_tiling(emitter.lanes, sums.m)
+            emitter.convolution = Convolution(
+                y.producer, shape, lambda y: positions(emitter, planes, w, b, y, sums, tiling, pool=True)
+            )
+    else:
+        padded = with_margin(emitter, planes, sums.rows, sums.columns, 1, False)
+        y.producer = emit(emitter, padded.tensor, padded, None, w, b, y, sums, plan)
     return y
+
+
+class Convolution(NamedTuple):
+    """A step that makes an output of `shape`; `pooled` emits the step that makes the largest of each 2x2 of it."""
+
+    step: Emitted
+    shape: tuple[int, ...]
+    pooled: Callable[[Tensor], Emitted]
+
+
+def positions(
+    emitter: Emitter, x: Planes, w: Tensor, b: Tensor | None, y: Tensor, sums: Sums, plan: Tiling, pool: bool = False
+) -> Emitted:
+    """Emit the step with positions in the lanes, which makes a copy of `x` if it needs margins."""
+    one = None if pool else merged(sums, x)
+    shortest = min(p.count for p in sums.columns) if one is None else one
+    needed = shortest < emitter.lanes or x.strides[3] != 1
+    copy = margin(x, sums.rows, sums.columns, sums.columns[0].stride, needed, CACHED, 2 if pool else 1)
+    planes = x if copy is None else copy.planes(x, x.tensor)
+    return emit(emitter, x.tensor, planes, copy, w, b, y, sums, plan, pool)
 
 
 def merged(sums: Sums, x: Planes) -> int | None:
@@ -167,6 +186,9 @@ def convolve_patches(
     weights = emitter.packed(("patches", lanes, panel), w.value, make)
     y = emitter.empty(shape)
     y.producer = conv_winograd.emit(emitter, x, b, weights, y, sums, panel, panels)
+    emitter.convolution = Convolution(
+        y.producer, shape, lambda y: conv_winograd.emit(emitter, x, b, weights, y, sums, panel, panels, pool=True)
+    )
     return y
 
 
@@ -228,6 +250,12 @@ def _tiles(lanes: int, m: int) -> tuple[int, int, int, int, int, int, int]:
     return blocks, block, vectors, panels, panel, max(v for v in range(1, 5) if most[v] >= block), most[panel]
 
 
+def pooled_tiling(lanes: int, m: int) -> Tiling:
+    """The tiles, of four vectors, where 2x2 outputs are pooled."""
+    blocks = -(-m // ROWS_OF_VECTORS[lanes][4])
+    return Tiling(True, -(-m // blocks), blocks, 4)
+
+
 def cheaper(positions: float, channels: float) -> bool:
     """Whether positions in the lanes cost less."""
     return positions <= channels
@@ -253,15 +281,19 @@ def emit(
     y: Tensor,
     sums: Sums,
     plan: Tiling,
+    pool: bool = False,
 ) -> Emitted:
-    """Emit the step itself, over planes `x` with their margins; with a `copy` the step makes them of `source`."""
+    """Emit the step itself, over planes `x` with their margins; with a `copy` the step makes them of `source`.
+
+    With `pool`, y holds the largest of each 2x2 outputs.
+    """
     assert w.value is not None
     wide, block, lanes = plan.wide, plan.block, emitter.lanes
     m = sums.m if wide else -(-sums.m // lanes) * lanes
     yn, ym, *_ = c_strides(y.shape)
     width = y.shape[-1]
     stride_h, stride_w = sums.rows[0].stride, sums.columns[0].stride
-    one = merged(sums, x) if wide and (copy is None or copy.bands == 1) else None
+    one = merged(sums, x) if wide and not pool and (copy is None or copy.bands == 1) else None
     phases: list[int] = []
     tables = []
     weights = at = 0
@@ -302,12 +334,12 @@ def emit(
     words += [x.strides[0], sums.channels * x.strides[1], stride_h * x.strides[2], xw]
     words += [yn, ym, sums.rows[0].step * width, sums.columns[0].step]
     n_tensors = 4 + (b is not None) + (copy is not None)
-    n_words = len(words) + n_tensors + 5 + len(phases)
+    n_words = len(words) + n_tensors + 6 + len(phases)
     words += [0, 0, 1, 0] if copy is None else [n_words, copy.run, copy.bands, size]
-    words += [len(tables), *phases]
+    words += [int(pool), len(tables), *phases]
     if copy is not None:
         words += [0, 0, 0, 0, 0.0, *copy.words]
-    work = sums.n * sums.groups * sums.m * sums.taps() * math.prod(y.shape[2:])
+    work = sums.n * sums.groups * sums.m * sums.taps() * math.prod(y.shape[2:]) * (4 if pool else 1)
     step = emitter.emit("conv_positions" if wide else "conv_channels", words, work)
     step.epilogue = epilogue
     return step

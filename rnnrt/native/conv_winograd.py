@@ -139,9 +139,20 @@ def _filtered(g: list[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def emit(
-    emitter: Emitter, x: Planes, b: Tensor | None, weights: Tensor, y: Tensor, sums: Sums, block: int, panels: int
+    emitter: Emitter,
+    x: Planes,
+    b: Tensor | None,
+    weights: Tensor,
+    y: Tensor,
+    sums: Sums,
+    block: int,
+    panels: int,
+    pool: bool = False,
 ) -> Emitted:
-    """Emit the step for output `y`, with `weights` for panels of `block` vectors."""
+    """Emit the step for output `y`, with `weights` for panels of `block` vectors.
+
+    With `pool`, y holds the largest of each patch.
+    """
     width, n, c = block * emitter.lanes, sums.n, sums.channels
     p = patches(sums, width)
     ld = whole_lines(p.most + emitter.lanes)
@@ -154,8 +165,8 @@ def emit(
     epilogue = len(words)
     yn, ym, yh, _ = c_strides(y.shape)
     words += [-1, 0.0, 0.0, n, c, x.h, x.w, *x.strides, -sums.rows[0].start, -sums.columns[0].start]
-    words += [sums.m, sums.rows[0].count, sums.columns[0].count, yn, ym, yh, block, panels]
+    words += [sums.m, sums.rows[0].count, sums.columns[0].count, int(pool), yn, ym, yh, block, panels]
     words += [p.run, p.bands, p.slab, p.slabs, p.join, ld, copy, *apart, size]
-    step = emitter.emit("conv_winograd", words, math.prod(y.shape) * sums.taps())
+    step = emitter.emit("conv_winograd", words, math.prod(y.shape) * sums.taps() * (4 if pool else 1))
     step.epilogue = epilogue
     return step

@@ -13,6 +13,7 @@ from .copying import copy_of
 from .tensor import Buffer, Shape, Tensor, constant
 
 if TYPE_CHECKING:
+    from .conv import Convolution
     from .wavefront import Stack
 
 FLOAT = np.dtype(np.float32)
@@ -39,6 +40,7 @@ class Emitter:
         self.keep: list[Any] = []
         self.label = ""
         self.stack: Stack | None = None  # the recurrent layers emitted last
+        self.convolution: Convolution | None = None  # the one emitted last that may pool its outputs
         self._packed = packed
 
     def empty(self, shape: Shape, dtype: np.dtype = FLOAT) -> Tensor:

@@ -89,11 +89,13 @@ class Margin(NamedTuple):
         return Planes(target, x.n, x.c, x.h, x.w, strides, self.top, self.left, self.piece, self.rows * self.pitch)
 
 
-def margin(x: Planes, rows: Phases, columns: Phases, piece: int, copy: bool, most: int = 0) -> Margin | None:
+def margin(
+    x: Planes, rows: Phases, columns: Phases, piece: int, copy: bool, most: int = 0, unit: int = 1
+) -> Margin | None:
     """The copy that the phases need; None if they read nothing but the planes, and `copy` is false.
 
     Where there are `most` and one phase of rows, a copy of all channels has no more elements, if it can, but is of the
-    rows that some rows of outputs read.
+    rows that some rows of outputs read, a multiple of `unit`.
     """
     top, bottom = margins(rows, x.h)
     left, right = margins(columns, x.w)
@@ -108,7 +110,7 @@ def margin(x: Planes, rows: Phases, columns: Phases, piece: int, copy: bool, mos
         run = max((most // (x.c * pitch * piece) - reach) // phase.stride + 1, 1)
         bands = -(-phase.count // run)
         if bands > 1:
-            run = -(-phase.count // bands)
+            run = -(-phase.count // (bands * unit)) * unit
             bands = -(-phase.count // run)
             top, height, step = -min(ends), (run - 1) * phase.stride + reach, run * phase.stride
     words: list[Word] = [x.n, x.c, x.h, *x.strides, top, height, step, pitch, piece]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..graph import Node
 from ..ops.arguments import integer
-from ..ops.windows import Windows
+from ..ops.windows import Layout, Windows
 from .emitter import FLOAT, Emitter, Word
 from .margin import MOST, MOST_STRIDE, Planes, planes_of, with_margin
 from .registry import native
@@ -37,6 +37,8 @@ def windowed(emitter: Emitter, node: Node, x: Tensor, include: bool | None) -> T
     if x.dtype != FLOAT or x.ndim not in (3, 4) or 0 in x.shape:
         return None
     layout = emitter.once("windows", node, Windows).layout(x.shape[2:])
+    if include is None and (y := _by_convolution(emitter, x, layout)) is not None:
+        return y
     planes = planes_of(x)
     spatial = zip(x.shape[2:], layout.kernel, layout.strides, layout.dilations, layout.begin, layout.out, strict=True)
     axes = [plain(*axis)[0] for axis in spatial]
@@ -69,6 +71,24 @@ def windowed(emitter: Emitter, node: Node, x: Tensor, include: bool | None) -> T
     words += [int(largest), planes.n, planes.c, rows.count, columns.count, rows.n_taps * columns.n_taps]
     words += [planes.strides[0], planes.strides[1], rows.stride * planes.strides[2], across, columns.stride]
     emitter.emit("pool", words, y.size * n_taps)
+    return y
+
+
+def _by_convolution(emitter: Emitter, x: Tensor, layout: Layout) -> Tensor | None:
+    """The output, if the convolution that makes `x`, which nothing else uses, can pool it itself."""
+    made = emitter.convolution
+    if made is None or x.producer is not made.step or emitter.steps[-1] is not made.step or x.uses != 1:
+        return None
+    halves = tuple([n // 2 for n in x.shape[2:]])
+    plain_ = layout.kernel == layout.strides == (2, 2) and layout.dilations == (1, 1) and layout.begin == (0, 0)
+    if x.shape != made.shape or not x.contiguous() or not plain_ or layout.out != halves or 0 in halves:
+        return None
+    before = emitter.steps.pop()
+    y = emitter.empty((*x.shape[:2], *halves))
+    step = made.pooled(y)
+    assert before.epilogue is not None
+    assert step.epilogue is not None
+    step.words[step.epilogue : step.epilogue + 3] = before.words[before.epilogue : before.epilogue + 3]
     return y
 
 

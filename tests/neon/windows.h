@@ -91,15 +91,33 @@ static int32_t tap(const rt_window *v, int rows, int a, int b) {
     return column % v->piece * rows * v->pitch + a * v->dilation * v->pitch + column / v->piece;
 }
 
-static void check_bands(int w, int m, int stride, int run_rows, int kind) {
+static double larger(double a, double b) { return a >= b || isnan(a) ? a : b; }
+
+/* What a step with one set of weights [m][c][k][k] puts out at h, w for channel j of image n: activated, the largest of 2x2 if `pool`. */
+static double convolved(const rt_window *v, const real *x, const real *weights, const real *bias, int kind, int pool, int n,
+                        int j, int h, int w) {
+    const int area = v->kernel * v->kernel;
+    double most = -INFINITY;
+    for (int q = 0; q < (pool ? 4 : 1); q++) {
+        const int row = pool ? 2 * h + q / 2 : h, column = pool ? 2 * w + q % 2 : w;
+        double sum = bias[j];
+        for (int c = 0; c < v->c; c++)
+            sum += windowed(v, x + (n * v->c + c) * v->h * v->w, weights + (j * v->c + c) * area, row, column);
+        most = larger(most, activation(kind, (real)0.3, (real)0.7, sum));
+    }
+    return most;
+}
+
+static void check_bands(int w, int m, int stride, int run_rows, int kind, int pool) {
     const rt_window v = window(w, m, stride);
     const int block = 3, bands = run_rows ? (v.oh + run_rows - 1) / run_rows : 1, area = v.kernel * v.kernel, n_parts = 3;
     const int rows = bands > 1 ? (run_rows - 1) * stride + (v.kernel - 1) * v.dilation + 1 : v.top + v.h + 1;
     int64_t words[128] = {0};
     rt_conv *s = (rt_conv *)words;
-    begin_case("conv_positions with a pad, w %d, m %d, stride %d, run %d", w, m, stride, run_rows);
+    const int oh = pool ? v.oh / 2 : v.oh, ow = pool ? v.ow / 2 : v.ow;
+    begin_case("conv_positions with a pad, w %d, m %d, stride %d, run %d, pool %d", w, m, stride, run_rows, pool);
     const real *x = input(v.n * v.c * v.h * v.w), *bias = input(m), *weights = input(m * v.c * area);
-    real *packed = input(m * v.c * area), *y = output(v.n * m * v.oh * v.ow);
+    real *packed = input(m * v.c * area), *y = output(v.n * m * oh * ow);
     int32_t *taps = input_bytes(v.c * area * sizeof(int32_t));
     s->n_phases = 1, s->pad = (int64_t)((int64_t *)&s->phase[1] - words);
     const int size = lay_out_pad((rt_conv_pad *)(words + s->pad), &v, rows, bands > 1 ? run_rows * stride : 0, 0);
@@ -107,7 +125,7 @@ static void check_bands(int w, int m, int stride, int run_rows, int kind) {
     s->x = at(x), s->y = at(y), s->weights = at(packed), s->bias = at(bias), s->at = at(taps);
     s->scratch = at(output(n_parts * s->size)), s->activation = kind, s->alpha = 0.3, s->beta = 0.7;
     s->n = v.n, s->groups = 1, s->m = m, s->block = block, s->blocks = (m + block - 1) / block;
-    s->xh = stride * v.pitch, s->xw = 1, s->yn = m * v.oh * v.ow, s->ym = v.oh * v.ow, s->yh = v.ow, s->yw = 1;
+    s->xh = stride * v.pitch, s->xw = 1, s->yn = m * oh * ow, s->ym = oh * ow, s->yh = ow, s->yw = 1, s->pool = pool;
     rt_conv_phase *p = &s->phase[0];
     p->k = p->all = v.c * area, p->oh = v.oh, p->ow = v.ow, p->cut = 1 + (v.ow + kind + m) % MAX_NV;
     for (int k = 0; k < v.c * area; k++) {
@@ -118,12 +136,10 @@ static void check_bands(int w, int m, int stride, int run_rows, int kind) {
         }
     }
     run("conv_positions", words, n_parts);
-    for (int i = 0; i < v.n * m * v.oh * v.ow; i++) {
-        const int n = i / (m * v.oh * v.ow), j = i / (v.oh * v.ow) % m, h = i / v.ow % v.oh;
-        double want = bias[j];
-        for (int c = 0; c < v.c; c++)
-            want += windowed(&v, x + (n * v.c + c) * v.h * v.w, weights + (j * v.c + c) * area, h, i % v.ow);
-        check_near(label, y[i], activation(kind, (real)0.3, (real)0.7, want), 1e-5);
+    for (int i = 0; i < v.n * m * oh * ow; i++) {
+        const double want =
+            convolved(&v, x, weights, bias, kind, pool, i / (m * oh * ow), i / (oh * ow) % m, i / ow % oh, i % ow);
+        check_near(label, y[i], want, 1e-5);
     }
     end_case();
 }
@@ -187,14 +203,15 @@ static void filter_taps(const real *g, double u[16]) {
 }
 
 /* By patches, in units of `run` rows and `slab` columns of them, some units a group; one input of some is infinite. */
-static void check_winograd(int w, int m, int block, int run_rows, int slab, int kind) {
+static void check_winograd(int w, int m, int block, int run_rows, int slab, int kind, int pool) {
     rt_window v = window(w, m, 1);
     v.dilation = 1, v.oh = v.h + v.top + 1 - 2, v.ow = w + v.left + 1 - 2;
     const int vectors = (m + LANES - 1) / LANES, rows = (v.oh + 1) / 2, columns = (v.ow + 1) / 2, n_parts = 3;
-    begin_case("conv_winograd, w %d, m %d, block %d, units of %d by %d", w, m, block, run_rows, slab);
+    const int oh = pool ? v.oh / 2 : v.oh, ow = pool ? v.ow / 2 : v.ow;
+    begin_case("conv_winograd, w %d, m %d, block %d, units of %d by %d, pool %d", w, m, block, run_rows, slab, pool);
     real *x = input(v.n * v.c * v.h * w);
     const real *bias = input(m), *weights = input(m * v.c * 9);
-    real *packed = input(vectors * LANES * v.c * 16), *y = output(v.n * m * v.oh * v.ow);
+    real *packed = input(vectors * LANES * v.c * 16), *y = output(v.n * m * oh * ow);
     if (m % 2) x[2] = INFINITY;
     for (int j = 0; j < vectors * LANES; j++)
         for (int c = 0; c < v.c; c++) {
@@ -206,7 +223,8 @@ static void check_winograd(int w, int m, int block, int run_rows, int slab, int 
         }
     rt_winograd s = {.x = at(x), .y = at(y), .weights = at(packed), .bias = at(bias), .activation = kind, .alpha = 0.3};
     s.beta = 0.7, s.n = v.n, s.c = v.c, s.h = v.h, s.w = w, s.xn = v.c * v.h * w, s.xc = v.h * w, s.xh = w, s.xw = 1;
-    s.top = v.top, s.left = v.left, s.m = m, s.oh = v.oh, s.ow = v.ow, s.yn = m * v.oh * v.ow, s.ym = v.oh * v.ow, s.yh = v.ow;
+    s.top = v.top, s.left = v.left, s.m = m, s.oh = v.oh, s.ow = v.ow, s.pool = pool, s.yn = m * oh * ow, s.ym = oh * ow;
+    s.yh = ow;
     s.block = block, s.blocks = (vectors + block - 1) / block, s.run = run_rows < rows ? run_rows : rows;
     s.slab = slab < columns ? slab : columns, s.bands = (rows + s.run - 1) / s.run, s.slabs = (columns + s.slab - 1) / s.slab;
     s.join = s.bands * s.slabs == 1 ? 2 : 1, s.ld = (s.join * s.run * s.slab + LANES + 15) / 16 * 16;
@@ -214,16 +232,13 @@ static void check_winograd(int w, int m, int block, int run_rows, int slab, int 
     s.m_f = s.join * s.run * s.slab * block * LANES + 16, s.size = s.copy + 16 * (s.v_f + s.m_f);
     s.scratch = at(output(n_parts * s.size));
     run("conv_winograd", &s, n_parts);
-    for (int i = 0; i < v.n * m * v.oh * v.ow; i++) {
-        const int n = i / (m * v.oh * v.ow), j = i / (v.oh * v.ow) % m, h = i / v.ow % v.oh;
-        double want = bias[j];
-        for (int c = 0; c < v.c; c++) want += windowed(&v, x + (n * v.c + c) * v.h * w, weights + (j * v.c + c) * 9, h, i % v.ow);
-        check_near(label, y[i], activation(kind, (real)0.3, (real)0.7, want), 1e-5);
+    for (int i = 0; i < v.n * m * oh * ow; i++) {
+        const double want =
+            convolved(&v, x, weights, bias, kind, pool, i / (m * oh * ow), i / (oh * ow) % m, i / ow % oh, i % ow);
+        check_near(label, y[i], want, 1e-5);
     }
     end_case();
 }
-
-static double larger(double a, double b) { return a >= b || isnan(a) ? a : b; }
 
 /* Of windows `step` elements apart, rows of them `across` wide, or one element apart where that is 0. */
 static void check_pool(int ow, int max, int k, int across, int step) {
@@ -281,15 +296,19 @@ static void check_windows(void) {
             }
         for (int stride = 1; stride <= 3; stride++) {
             const int w = widths[i] * stride + 2;
-            for (int run_rows = 0; run_rows <= 3; run_rows++)
-                check_bands(w, 1 + 4 * (run_rows % 2), stride, run_rows, kinds[run_rows]);
+            for (int run_rows = 0; run_rows <= 4; run_rows++) {
+                check_bands(w, 1 + 4 * (run_rows % 2), stride, run_rows, kinds[run_rows % 4], 0);
+                if (run_rows % 2 == 0 && window(w, 1, stride).ow >= 2 * LANES)
+                    check_bands(w, 5, stride, run_rows, kinds[stride], 1);
+            }
             for (int run_rows = 1; run_rows <= 9; run_rows += 2)
                 check_planes(w, stride, run_rows, kinds[run_rows % 4], run_rows % 4);
             check_pad(w, stride);
         }
         for (int j = 0; j < 5; j++)
             for (int block = 1; block <= 4; block++)
-                check_winograd(widths[i] + 3, channels[j], block, 1 + j, 2 + 9 * (block % 3), kinds[(j + block) % 2]);
+                for (int pool = 0; pool <= 1; pool++)
+                    check_winograd(widths[i] + 3, channels[j], block, 1 + j, 2 + 9 * (block % 3), kinds[(j + block) % 2], pool);
         for (int max = 0; max <= 1; max++)
             for (int k = 1; k <= 7; k += 2) {
                 check_pool(widths[i], max, k, 0, 1);
