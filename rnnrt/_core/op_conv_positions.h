@@ -81,11 +81,12 @@ static void finish_row_tile(const rt_conv *s, const rt_row_tile *t, int mr, int 
 
 /* The same where 2x2 outputs are pooled. */
 static void finish_pooled_tile(const rt_conv *s, const rt_row_tile *t, int mr) {
-    if (s->activation >= 0) activate_row(s->activation, s->alpha, s->beta, t->out, mr * 4 * LANES);
+    if (s->activation >= 0 && !t->relu) activate_row(s->activation, s->alpha, s->beta, t->out, mr * 4 * LANES);
     for (int r = 0; r < mr; r++) {
         const real *x = t->out + r * 4 * LANES;
         const vf a = v_larger(v_load(x), v_load(x + 2 * LANES)), b = v_larger(v_load(x + LANES), v_load(x + 3 * LANES));
-        v_store(t->y[0] + r * t->ym, v_larger(v_even(a, b), v_odd(a, b)));
+        const vf most = v_larger(v_even(a, b), v_odd(a, b));
+        v_store(t->y[0] + r * t->ym, t->relu ? v_max(v_set1(0), most) : most);
     }
 }
 

@@ -33,6 +33,10 @@ CACHED = 1 << 15
 """Elements of an input that are padded at a time, so that they are still in cache when they are read."""
 
 
+POOLING = 0.5
+"""Clock cycles for an element that is written, and read again to be pooled."""
+
+
 class Tiling(NamedTuple):
     """Positions in the lanes (`wide`) or output channels; channels of a group by `blocks` of `block`.
 
@@ -130,8 +134,7 @@ def convolve(
     y = emitter.empty(shape)
     if plan.wide:
         y.producer = positions(emitter, planes, w, b, y, sums, plan)
-        narrow = min(p.count for p in sums.columns) < 2 * emitter.lanes or sums.rows[0].count < 2
-        if len(sums.rows) == len(sums.columns) == 1 and not narrow:
+        if pools(emitter.lanes, sums, planes, any(across)):
             tiling = pooled_tiling(emitter.lanes, sums.m)
             emitter.convolution = Convolution(
                 y.producer, shape, lambda y: positions(emitter, planes, w, b, y, sums, tiling, pool=True)
@@ -248,6 +251,17 @@ def _tiles(lanes: int, m: int) -> tuple[int, int, int, int, int, int, int]:
     panels = -(-vectors // 4)
     panel = -(-vectors // panels)
     return blocks, block, vectors, panels, panel, max(v for v in range(1, 5) if most[v] >= block), most[panel]
+
+
+def pools(lanes: int, sums: Sums, x: Planes, padded: bool) -> bool:
+    """Whether it pays for a step with positions in the lanes to find the largest of each 2x2 outputs itself."""
+    height, width = sums.rows[0].count // 2, sums.columns[0].count // 2
+    if len(sums.rows) > 1 or len(sums.columns) > 1 or width < lanes or not height:
+        return False
+    blocks = pooled_tiling(lanes, sums.m).blocks
+    tile = 100 + sums.taps() * cycles(sums.m / blocks, 4)
+    together = sums.n * sums.groups * height * -(-width // lanes) * blocks * tile
+    return together < _costs(lanes, sums, x, padded)[0] + POOLING * sums.n * sums.groups * sums.m * 4 * height * width
 
 
 def pooled_tiling(lanes: int, m: int) -> Tiling:

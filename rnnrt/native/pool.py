@@ -84,6 +84,7 @@ def _by_convolution(emitter: Emitter, x: Tensor, layout: Layout) -> Tensor | Non
     if x.shape != made.shape or not x.contiguous() or not plain_ or layout.out != halves or 0 in halves:
         return None
     before = emitter.steps.pop()
+    emitter.label = before.label
     y = emitter.empty((*x.shape[:2], *halves))
     step = made.pooled(y)
     assert before.epilogue is not None
