@@ -1,4 +1,4 @@
-"""Native convolutions and pools against the NumPy tier, on every instruction set of this processor."""
+"""Native convolutions against the NumPy tier, on every instruction set of this processor."""
 
 from __future__ import annotations
 

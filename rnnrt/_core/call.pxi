@@ -18,6 +18,7 @@ cdef extern from "cpu.h" nogil:
     long rt_l2_bytes()
     long rt_cached_bytes()
     long rt_l3_bytes()
+    long rt_near_bytes()
     int rt_reads_ahead()
 
 
@@ -35,10 +36,10 @@ cdef bint reads_both(ptrdiff_t weights, int n_batch) noexcept nogil:
 
 cdef int fetches_ahead(ptrdiff_t weights, int n_batch) noexcept nogil:
     """Whether tiles ask for the weights of a step early, as they come from beyond the L2 cache and the processor does not."""
-    if rt_reads_ahead():
-        return RT_FAR if 1 < n_batch < STREAM_ROWS and weights > 16 * rt_l2_bytes() else RT_NEAR
-    if weights <= rt_l2_bytes() // 2 * 3:        # L2 still has enough of them, as every other step goes backwards
+    if weights <= rt_near_bytes():
         return RT_NEAR
+    if rt_reads_ahead():
+        return RT_FAR if 1 < n_batch < STREAM_ROWS else RT_NEAR
     return RT_MEMORY if weights > rt_l3_bytes() // 2 else RT_FAR      # others use that cache, too
 
 

@@ -60,6 +60,10 @@ static inline int rt_reads_ahead(void) {
 #endif
 }
 
+/* Weights of more bytes are asked for early: L2 still has enough of fewer, as every other step of a layer goes backwards, or the
+ * processor reads ahead well enough by itself. */
+static inline long rt_near_bytes(void) { return rt_reads_ahead() ? 16 * rt_l2_bytes() : rt_l2_bytes() / 2 * 3; }
+
 /* Bytes of weights, read once a step, that stay in the L2 cache beside all else. */
 static inline long rt_cached_bytes(void) { return rt_l2_bytes() / 4 * 3; }
 

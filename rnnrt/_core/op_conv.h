@@ -20,9 +20,8 @@ typedef struct {
     int64_t x, y, weights, at; /* where this phase begins in each, in elements */
     int64_t k, first, all; /* taps; which of those packed together they are, from `first` on, and how many those are */
     int64_t oh, ow;
-    int64_t cuts, cut,
-        extra; /* channels: pieces of the phase, `cut` positions each, the first `extra` pieces one more; positions:
-                                 `cut` vectors are the most that a tile has */
+    /* channels: pieces of the phase, `cut` positions each, the first `extra` pieces one more; positions: a tile has `cut` vectors at most */
+    int64_t cuts, cut, extra;
 } rt_conv_phase;
 
 typedef struct {

@@ -110,14 +110,14 @@ RT_INLINE void gemm_tile(const int mr, const int nv, const int far, const rt_gem
         for (int i = 0; i < sums; i++) acc[i] = v_load(t->init + i / nv * t->ldinit + i % nv * LANES);
     }
     ptrdiff_t k = t->k, at = 0;
-    rt_gemm_ahead ahead = {0};
-    if (far) ahead = *t->ahead;
     if (far) {
+        rt_gemm_ahead ahead = *t->ahead;
         RT_UNROLL_TERMS
         for (; k >= phases; k -= phases, at += a_k, w += ldw) {
             if (!(k & ahead.mask)) gemm_fetch(&ahead);
             gemm_term(mr, nv, a, at, w, acc);
         }
+        *t->ahead = ahead;
     } else {
         RT_UNROLL_4
         for (; k >= phases; k -= phases) {
@@ -126,7 +126,6 @@ RT_INLINE void gemm_tile(const int mr, const int nv, const int far, const rt_gem
         }
     }
     for (; k > 0; k--, at += a_k, w += ldw) gemm_term(mr, nv, a, at, w, acc);
-    if (far) *t->ahead = ahead;
     RT_UNROLL
     for (int i = 0; i < sums; i++) {
         if (phases == 4) acc[i] = (acc[i] + acc[i + sums]) + (acc[i + 2 * sums] + acc[i + 3 * sums]);
@@ -197,8 +196,7 @@ static void gemm_pack(const rt_gemm *s, const real *b, int nv, ptrdiff_t n, real
 enum { GEMM_NEXT = 1, GEMM_OWN };
 static int gemm_distance(const rt_gemm *s, ptrdiff_t rows) {
     const int64_t panel = s->k * s->nv * LANES * (int64_t)sizeof(real), weights = s->n_panels * panel;
-    if (s->form != GEMM_PACKED || s->nv < 3 || weights <= rt_l2_bytes() / 2 * 3) return 0;
-    if (rt_reads_ahead() && weights <= 16 * rt_l2_bytes()) return 0;
+    if (s->form != GEMM_PACKED || s->nv < 3 || weights <= rt_near_bytes()) return 0;
     return rows <= GEMM_ROWS || panel > rt_l2_bytes() / 5 * 2 ? GEMM_OWN : GEMM_NEXT;
 }
 

@@ -18,7 +18,7 @@ from ..ops.conv_transpose import Placement
 from ..ops.windows import Windows
 from . import conv_winograd
 from .conv_planes import convolve_planes
-from .emitter import FLOAT, Emitted, Emitter, Word
+from .emitter import FLOAT, Convolution, Emitted, Emitter, Word
 from .margin import MOST, MOST_STRIDE, Margin, Planes, cropped, margin, planes_of, with_margin
 from .registry import native
 from .sums import Sums, inside, taken
@@ -134,23 +134,16 @@ def convolve(
     y = emitter.empty(shape)
     if plan.wide:
         y.producer = positions(emitter, planes, w, b, y, sums, plan)
-        if pools(emitter.lanes, sums, planes, any(across)):
-            tiling = pooled_tiling(emitter.lanes, sums.m)
-            emitter.convolution = Convolution(
-                y.producer, shape, lambda y: positions(emitter, planes, w, b, y, sums, tiling, pool=True)
-            )
+        emitter.convolution = Convolution(
+            y.producer,
+            shape,
+            lambda: pools(emitter.lanes, sums, planes, any(across)),
+            lambda y: positions(emitter, planes, w, b, y, sums, pooled_tiling(emitter.lanes, sums.m), pool=True),
+        )
     else:
         padded = with_margin(emitter, planes, sums.rows, sums.columns, 1, False)
         y.producer = emit(emitter, padded.tensor, padded, None, w, b, y, sums, plan)
     return y
-
-
-class Convolution(NamedTuple):
-    """A step that makes an output of `shape`; `pooled` emits the step that makes the largest of each 2x2 of it."""
-
-    step: Emitted
-    shape: tuple[int, ...]
-    pooled: Callable[[Tensor], Emitted]
 
 
 def positions(
@@ -190,7 +183,10 @@ def convolve_patches(
     y = emitter.empty(shape)
     y.producer = conv_winograd.emit(emitter, x, b, weights, y, sums, panel, panels)
     emitter.convolution = Convolution(
-        y.producer, shape, lambda y: conv_winograd.emit(emitter, x, b, weights, y, sums, panel, panels, pool=True)
+        y.producer,
+        shape,
+        lambda: True,
+        lambda y: conv_winograd.emit(emitter, x, b, weights, y, sums, panel, panels, pool=True),
     )
     return y
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,12 +13,23 @@ from .copying import copy_of
 from .tensor import Buffer, Shape, Tensor, constant
 
 if TYPE_CHECKING:
-    from .conv import Convolution
     from .wavefront import Stack
 
 FLOAT = np.dtype(np.float32)
 
 Word = int | float | Tensor
+
+
+class Convolution(NamedTuple):
+    """A step that makes an output of `shape`, and what makes the largest of each 2x2 of it.
+
+    `pools` tells whether that can be done, and pays; `pooled` emits the step that does it.
+    """
+
+    step: Emitted
+    shape: tuple[int, ...]
+    pools: Callable[[], bool]
+    pooled: Callable[[Tensor], Emitted]
 
 
 class Emitter:
@@ -40,7 +51,7 @@ class Emitter:
         self.keep: list[Any] = []
         self.label = ""
         self.stack: Stack | None = None  # the recurrent layers emitted last
-        self.convolution: Convolution | None = None  # the one emitted last that may pool its outputs
+        self.convolution: Convolution | None = None  # the one emitted last that may do so with its outputs pooled
         self._packed = packed
 
     def empty(self, shape: Shape, dtype: np.dtype = FLOAT) -> Tensor:

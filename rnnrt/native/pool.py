@@ -83,6 +83,8 @@ def _by_convolution(emitter: Emitter, x: Tensor, layout: Layout) -> Tensor | Non
     plain_ = layout.kernel == layout.strides == (2, 2) and layout.dilations == (1, 1) and layout.begin == (0, 0)
     if x.shape != made.shape or not x.contiguous() or not plain_ or layout.out != halves or 0 in halves:
         return None
+    if not made.pools():
+        return None
     before = emitter.steps.pop()
     emitter.label = before.label
     y = emitter.empty((*x.shape[:2], *halves))

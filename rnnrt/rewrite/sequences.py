@@ -71,7 +71,7 @@ class _Pass:
         self.inner[id(graph)] = known
         for node in graph.nodes:
             for _, sub in node.subgraphs():
-                count += self.sweep(sub, inside(node, sub, known) if node.op in ("Loop", "Scan") else known.scope(sub))
+                count += self.sweep(sub, inside(node, sub, known))
         return count + sum(self.count(node, known) for node in graph.nodes)
 
     def count(self, node: Node, known: Known) -> int:
@@ -87,17 +87,17 @@ class _Pass:
 
     def take(self, part: Graph, user: Node, x: str, axis: int, keep: bool) -> None:
         """An element, or the number of them, of the sequence of slices of x along `axis`."""
-        writer, base, result = self.writer(part), user.outputs[0], user.outputs[0]
+        writer, result = self.writer(part), user.outputs[0]
         if user.op == "SequenceLength":
             place = writer.constant(np.array(axis, np.int64), ("scalar", axis), "index")
-            writer.node("Gather", [writer.node("Shape", [x], base), place], base, result, axis=0)
+            writer.node("Gather", [writer.node("Shape", [x], result), place], result, result, axis=0)
         else:
             index = user.inputs[1]
             if self.inner[id(part)].shape(index) != ():
-                index = writer.node("Reshape", [index, writer.ints()], base)
-            piece = writer.node("Gather", [x, index], base, None if keep else result, axis=axis)
+                index = writer.node("Reshape", [index, writer.ints()], result)
+            piece = writer.node("Gather", [x, index], result, None if keep else result, axis=axis)
             if keep:
-                writer.node("Unsqueeze", [piece, writer.ints(axis)], base, result)
+                writer.node("Unsqueeze", [piece, writer.ints(axis)], result, result)
         self.put(user, writer)
 
     def writer(self, part: Graph) -> Writer:
@@ -178,7 +178,7 @@ class _Stacks(_Pass):
         axis %= rank if new else rank - 1
         if axis:
             perm = [*range(1, axis + 1), 0, *range(axis + 1, rank)]
-            x = writer.node("Transpose", [x], base, None if not new else base, perm=perm)
+            x = writer.node("Transpose", [x], base, base if new else None, perm=perm)
         elif new:
             writer.node("Identity", [x], base, base)
         if not new:
