@@ -126,6 +126,30 @@ def test_rows_across_lanes(op, direction, isa):
                 assert np.array_equal(got.view(np.uint32), want[..., b : b + 1, :].copy().view(np.uint32))
 
 
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("op", ["LSTM", "GRU"])
+def test_a_single_row(op, direction, isa):
+    """Of a layer of one to nine blocks, also longer than the inputs that are projected at once: as in a batch."""
+    lanes, D = LANES[isa], 2 if direction == "bidirectional" else 1
+    sizes = [(n * lanes - n % 3, T) for n in range(1, 10) for T in (1, 2, 9)]
+    for k, (H, T) in enumerate([*sizes, (8 * lanes - 1, 200), (4 * lanes, 200)]):
+        attrs: dict[str, Any] = {"linear_before_reset": 1} if op == "GRU" else {}
+        absent = ("P",) if k % 2 else ("P", "sequence_lens")
+        case = make(op, T=T, B=2, I=1 + k % 7, H=H, D=D, seed=k, gain=0.8, direction=direction, absent=absent, **attrs)
+        both = Layer(case, isa).run()
+        states = [name for name in ("initial_h", "initial_c") if name in case.inputs]
+        kept = case.inputs
+        alone = {name: kept[name][:, 1:] for name in ("X", *states)}
+        if k % 2:
+            alone["sequence_lens"] = kept["sequence_lens"][1:]
+        case.inputs = kept | alone
+        outs = run_guarded(case, isa, gaps=bool(k % 3))
+        case.inputs = kept
+        compare(case, both)
+        for got, want in zip(outs, both, strict=True):
+            assert np.array_equal(got.copy().view(np.uint32), want[..., 1:, :].copy().view(np.uint32))
+
+
 @pytest.mark.parametrize("op", OPS)
 def test_every_length(op, isa):
     for T in (*range(20), 31, 32, 33, 64, 65, 130):

@@ -38,8 +38,8 @@ cdef int fetches_ahead(ptrdiff_t weights, int n_batch) noexcept nogil:
     """Whether tiles ask for the weights of a step early, as they come from beyond the L2 cache and the processor does not."""
     if weights <= rt_near_bytes():
         return RT_NEAR
-    if rt_reads_ahead():
-        return RT_FAR if 1 < n_batch < STREAM_ROWS else RT_NEAR
+    if rt_reads_ahead():               # for few rows, which are bound by loading, and for many of short vectors: README.md
+        return RT_FAR if (n_batch > 4 if LANES > 8 else 1 < n_batch < STREAM_ROWS) else RT_NEAR
     return RT_MEMORY if weights > rt_l3_bytes() // 2 else RT_FAR      # others use that cache, too
 
 
@@ -207,11 +207,31 @@ cdef void finish_rows(run_t *q, int step) noexcept nogil:
             finish_row(q, q.n_rows)
 
 
+include "single.pxi"
+
+
+cdef void run_steps(run_t *q) noexcept nogil:
+    """All steps, with fewer rows as sequences end."""
+    cdef int steps_left = 0
+    while q.step < q.n_steps:
+        finish_rows(q, q.step)
+        if steps_left == 0:
+            steps_left = start_chunk(q)
+        if q.layer.quantized:
+            hold_states(q)
+        take_step(q)
+        meet(q)
+        q.h, q.h_next = q.h_next, q.h
+        q.h_rows, q.next_rows = q.next_rows, q.h_rows
+        q.pre_row += q.n_rows
+        steps_left -= 1
+        q.step += 1
+
+
 cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
     """The whole call, or one thread's part of its units: the threads share the workspace and meet after every step."""
     cdef run_t q
     cdef char *end
-    cdef int steps_left = 0
     if call.n_batch == 0:
         return
     q.call = call
@@ -230,19 +250,10 @@ cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
     if layer.quantized:                # on one thread
         q.fast = bytes_fast()
         q.x_bytes.scale = bytes_scale(<const real *> call.x, call.ldx_t, call.n_time, call.ldx_b, call.n_batch, layer.n_in)
-    while q.step < q.n_steps:
-        finish_rows(&q, q.step)
-        if steps_left == 0:
-            steps_left = start_chunk(&q)
-        if q.layer.quantized:
-            hold_states(&q)
-        take_step(&q)
-        meet(&q)
-        q.h, q.h_next = q.h_next, q.h
-        q.h_rows, q.next_rows = q.next_rows, q.h_rows
-        q.pre_row += q.n_rows
-        steps_left -= 1
-        q.step += 1
+    if goes_single(&q):
+        run_single(&q)
+    else:
+        run_steps(&q)
     finish_rows(&q, q.n_steps)
     if call.part == 0:
         rt_turned(layer, q.turn + <unsigned> q.n_steps)

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <xmmintrin.h>
 #endif
 
@@ -24,20 +25,41 @@ static inline int rt_cpu_has(const char *isa) {
     return 0;
 }
 
-/* What the system tells of a cache, asked once: `known` is 0 until then, and every thread that finds it so finds the same. */
-static inline long rt_cache_bytes(long *known, int name, long least, long most, long otherwise) {
-    long size = __atomic_load_n(known, __ATOMIC_RELAXED);
-    if (size) return size;
-    size = sysconf(name);
-    if (size < least || size > most) size = otherwise;
-    __atomic_store_n(known, size, __ATOMIC_RELAXED);
-    return size;
-}
-
 #ifndef _SC_LEVEL2_CACHE_SIZE /* a system without these names tells nothing */
 #define _SC_LEVEL2_CACHE_SIZE -1
 #define _SC_LEVEL3_CACHE_SIZE -1
 #endif
+
+/* Whether the processor brings what is read in order from the L3 cache in time by itself, so that asking for it mostly costs
+ * instructions: AMD's do (README.md). */
+static inline int rt_reads_ahead(void) {
+#if defined(__x86_64__)
+    return __builtin_cpu_is("amd");
+#else
+    return 0;
+#endif
+}
+
+/* What the system tells of a cache, or 0. */
+static inline long rt_told_bytes(int name) {
+#if defined(__x86_64__)
+    unsigned a, b, c, d;
+    /* AMD's processors have an L3 cache for each few cores: theirs is in leaf 8000001D, and the system tells the sum. */
+    if (name == _SC_LEVEL3_CACHE_SIZE && __builtin_cpu_is("amd") && __get_cpuid_count(0x8000001D, 3, &a, &b, &c, &d) && (a & 31))
+        return (long)((b >> 22) + 1) * ((b >> 12 & 1023) + 1) * ((b & 4095) + 1) * (c + 1);
+#endif
+    return sysconf(name);
+}
+
+/* The same, asked once: `known` is 0 until then, and every thread that finds it so finds the same. */
+static inline long rt_cache_bytes(long *known, int name, long least, long most, long otherwise) {
+    long size = __atomic_load_n(known, __ATOMIC_RELAXED);
+    if (size) return size;
+    size = rt_told_bytes(name);
+    if (size < least || size > most) size = otherwise;
+    __atomic_store_n(known, size, __ATOMIC_RELAXED);
+    return size;
+}
 
 /* Bytes of a core's own L2 cache, and of the L3 cache that cores share; 1 MiB and 64 MiB where the system does not tell. */
 static inline long rt_l2_bytes(void) {
@@ -50,19 +72,9 @@ static inline long rt_l3_bytes(void) {
     return rt_cache_bytes(&known, _SC_LEVEL3_CACHE_SIZE, 1 << 20, 1 << 30, 64 << 20);
 }
 
-/* Whether the processor brings what is read in order from the L3 cache in time by itself, so that asking for it only costs
- * instructions: AMD's do (README.md). */
-static inline int rt_reads_ahead(void) {
-#if defined(__x86_64__)
-    return __builtin_cpu_is("amd");
-#else
-    return 0;
-#endif
-}
-
 /* Weights of more bytes are asked for early: L2 still has enough of fewer, as every other step of a layer goes backwards, or the
  * processor reads ahead well enough by itself. */
-static inline long rt_near_bytes(void) { return rt_reads_ahead() ? 16 * rt_l2_bytes() : rt_l2_bytes() / 2 * 3; }
+static inline long rt_near_bytes(void) { return rt_reads_ahead() ? rt_l3_bytes() / 4 : rt_l2_bytes() / 2 * 3; }
 
 /* Bytes of weights, read once a step, that stay in the L2 cache beside all else. */
 static inline long rt_cached_bytes(void) { return rt_l2_bytes() / 4 * 3; }

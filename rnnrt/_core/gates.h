@@ -69,4 +69,57 @@ RT_INLINE void tanhs_of(const int n, real *g, ptrdiff_t ld) {
 
 /* GRU and RNN: tanh of one vector of each block. */
 static void tanhs(real *g, ptrdiff_t n, ptrdiff_t ld) { RT_BY_TURNS(tanhs_of, ld); }
+
+/* The whole cells of one row of few blocks: nothing is stored between the sums and the states, which other steps would wait for. */
+enum { ROW_BLOCKS = 4 };
+#define RT_ROW_OF(of, n, ...) \
+    switch (n) { \
+    case 1: of(1, __VA_ARGS__); break; \
+    case 2: of(2, __VA_ARGS__); break; \
+    case 3: of(3, __VA_ARGS__); break; \
+    default: of(4, __VA_ARGS__); \
+    }
+
+RT_INLINE void lstm_row_of(const int n, const real *g, real *cell, real *h) {
+    vf c[4], o[4];
+    RT_UNROLL
+    for (int j = 0; j < n; j++) {
+        const real *sums = g + 4 * j * LANES;
+        vf x[4] = {v_load(sums), v_load(sums + LANES), v_load(sums + 2 * LANES), v_load(sums + 3 * LANES)};
+        v_exponentials(4, 8, x);
+        c[j] = v_fma(v_set1(1) / x[2], v_load(cell + j * LANES), x[3] / v_fma(x[0], x[3], x[0]));
+        o[j] = x[1];
+        v_store(cell + j * LANES, c[j]);
+    }
+    v_exponentials(n, 15, c);
+    RT_UNROLL
+    for (int j = 0; j < n; j++) v_store(h + j * LANES, c[j] / v_fma(o[j], c[j], o[j]));
+}
+
+/* LSTM, up to ROW_BLOCKS blocks of [i, o, f, z]: as lstm_gates, lstm_carry and lstm_outputs. */
+static void lstm_row(int n, const real *g, real *cell, real *h){RT_ROW_OF(lstm_row_of, n, g, cell, h)}
+
+RT_INLINE void gru_row_of(const int n, const real *g, const real *const *x, const real *h, real *next) {
+    vf z[4], candidate[4];
+    RT_UNROLL
+    for (int j = 0; j < n; j++) {
+        const real *sums = g + 3 * j * LANES;
+        vf gates[2] = {v_load(sums), v_load(sums + LANES)};
+        v_exponentials(2, 0, gates);
+        z[j] = v_set1(1) / gates[0];
+        candidate[j] = v_fma(v_set1(1) / gates[1], v_load(sums + 2 * LANES), v_load(x[j] + 2 * LANES));
+    }
+    v_exponentials(n, 15, candidate);
+    RT_UNROLL
+    for (int j = 0; j < n; j++) {
+        const vf c = candidate[j] / (candidate[j] + v_set1(1));
+        v_store(next + j * LANES, v_fma(z[j], v_load(h + j * LANES), v_fma(-z[j], c, c)));
+    }
+}
+
+/* GRU with linear_before_reset, up to ROW_BLOCKS blocks of [z, r, h], x the sums over their inputs: as two_sigmoids, gru_carry, tanhs and
+ * blend. */
+static void gru_row(int n, const real *g, const real *const *x, const real *h, real *next) {
+    RT_ROW_OF(gru_row_of, n, g, x, h, next)
+}
 #endif

@@ -36,9 +36,9 @@ typedef struct {
 
 static const int rt_tile_rows[MAX_NV + 1] = TILE_ROWS;
 
-/* A simd header may say otherwise: from how many rows on a tile's loop over terms is unrolled (1: all loops are, else only those that
- * do not prefetch, as compilers gather four terms' prefetches in front), and how many tiles of a panel of three or four vectors go
- * together. */
+/* A simd header may say otherwise: from how many rows on a tile's loop over terms goes by threes (1: the compiler unrolls all loops;
+ * else only those that do not prefetch, as compilers gather the terms' prefetches in front), and how many tiles of a panel of three
+ * or four vectors go together. */
 #ifndef RT_UNROLLED_ROWS
 #define RT_UNROLLED_ROWS 9 /* more than any tile has */
 #endif
@@ -131,9 +131,14 @@ RT_INLINE void panel_block(const int mr, const int r0, const int nv, const int o
     panel_term(mr, nv, 1, a, k, w + k * of * LANES, acc);
     __asm__("" : "+r"(k)); /* a k that the compiler knows: it would step each pointer by itself */
     k++;
-    if (mr >= RT_UNROLLED_ROWS && !(prefetch & (PREFETCH_OWN | PREFETCH_PAGES))) {
-        RT_UNROLL_4
-        for (; k < end; k++) panel_next(mr, nv, of, prefetch, a, k, w, pages, ahead, acc);
+    if (RT_UNROLLED_ROWS > 1 && mr >= RT_UNROLLED_ROWS && !(prefetch & (PREFETCH_OWN | PREFETCH_PAGES))) {
+        const ptrdiff_t odd = k + (end - k) % 3; /* of a block of 64 terms none is left over */
+        for (; k < odd; k++) panel_next(mr, nv, of, prefetch, a, k, w, pages, ahead, acc);
+        __asm__("" : "+r"(k));
+        for (; k < end; k += 3) {
+            RT_UNROLL
+            for (int i = 0; i < 3; i++) panel_next(mr, nv, of, prefetch, a, k + i, w, pages, ahead, acc);
+        }
     } else {
         RT_UNROLL_TERMS
         for (; k < end; k++) panel_next(mr, nv, of, prefetch, a, k, w, pages, ahead, acc);

@@ -1,0 +1,149 @@
+# A single row through a small layer, where all that surrounds a step's sums would take about as long as they do: tiles are aimed
+# once a chunk and not once a step, and cells are those of a row of blocks, side by side as its states are. Sums and functions are
+# those of the other steps, term by term, so the bits are, too. Plain LSTMs, and GRUs with linear_before_reset. Included by
+# call.pxi.
+
+cdef extern from "gates.h" nogil:
+    enum:
+        ROW_BLOCKS
+    void lstm_row(int n, const real *g, real *cell, real *h)
+    void gru_row(int n, const real *g, const real **x, const real *h, real *next)
+
+cdef enum:
+    SINGLE_BLOCKS = 8
+
+
+cdef struct single_t:
+    run_t *q
+    int n                          # blocks
+    rt_tile x[SINGLE_BLOCKS]       # a GRU whose inputs are not projected ahead: sums over x, a tile for each block
+    rt_tile h[SINGLE_BLOCKS]       # sums over h, or over x and h
+    const real *given[SINGLE_BLOCKS]       # a GRU's sums over x
+    real x_sums[SCRATCH_REALS]
+    real sums[SCRATCH_REALS]       # [n][G][LANES]
+
+
+cdef bint goes_single(const run_t *q) noexcept nogil:
+    cdef const rt_layer *layer = q.layer
+    cdef const rt_call *call = q.call
+    if call.n_batch != 1 or call.n_parts != 1 or call.trace != NULL or layer.n_blocks > SINGLE_BLOCKS or q.far != RT_NEAR:
+        return False
+    return layer.plain and not layer.quantized and (layer.kind == RT_LSTM
+                                                    or (layer.kind == RT_GRU and layer.linear_before_reset))
+
+
+cdef void aim_single(single_t *s) noexcept nogil:
+    """Aim all tiles, at the first of the steps that are projected ahead, if any are."""
+    cdef run_t *q = s.q
+    cdef int n_gates = q.layer.w.n_gates
+    cdef ptrdiff_t at
+    cdef int b
+    for b in range(s.n):
+        at = b * n_gates * LANES
+        if q.layer.kind == RT_LSTM:
+            aim(q, b, b, &s.h[b])
+        else:
+            if q.chunk == 0:
+                aim_inputs(q, b, &s.x[b])
+                s.x[b].out = s.x_sums + at
+            s.given[b] = gru_inputs(q, b, 0, s.x_sums + at)
+            aim_hidden(q, b, b, s.given[b], &s.h[b])
+        s.h[b].out = s.sums + at
+
+
+cdef void aim_further(single_t *s) noexcept nogil:
+    """Aim at the next of the steps that were projected ahead."""
+    cdef int n_gates = s.q.layer.w.n_gates
+    cdef int b, v
+    for b in range(s.n):
+        for v in range(n_gates):
+            s.h[b].init[v] += s.h[b].ldinit[v]
+        if s.q.layer.kind == RT_GRU:
+            s.given[b] += n_gates * LANES
+
+
+cdef inline void sum_single(const single_t *s, int nv, const rt_tile *tiles) noexcept nogil:
+    """All tiles, two by two, every other step backwards (turn)."""
+    cdef bint back = (s.q.turn + <unsigned> s.q.step) & 1
+    cdef int left = s.n
+    cdef int b
+    while left > 1:
+        b = left - 2 if back else s.n - left
+        panel_pair(RT_NEAR, nv, 1, tiles + b)
+        left -= 2
+    if left:
+        panel_run(RT_NEAR, nv, 1, tiles if back else tiles + s.n - 1)
+
+
+cdef void lstm_single(single_t *s) noexcept nogil:
+    cdef real *g = s.sums
+    cdef real *cell = s.q.c
+    cdef vf c
+    cdef int b
+    sum_single(s, 4, s.h)
+    if s.n <= ROW_BLOCKS:
+        lstm_row(s.n, g, cell, s.q.h_next)
+        return
+    lstm_gates(g, s.n, LANES)
+    for b in range(s.n):
+        c = v_fma(v_load(g + (4 * b + 2) * LANES), v_load(cell + b * LANES), v_load(g + 4 * b * LANES))
+        v_store(cell + b * LANES, c)
+        v_store(g + (4 * b + 2) * LANES, c)
+    lstm_outputs(g, s.n, LANES)
+    for b in range(s.n):
+        v_store(s.q.h_next + b * LANES, v_load(g + 4 * b * LANES))
+
+
+cdef void gru_single(single_t *s) noexcept nogil:
+    cdef real *g = s.sums
+    cdef const real *h = s.q.h
+    cdef vf z, candidate
+    cdef int b
+    if s.q.chunk == 0:
+        sum_single(s, 3, s.x)
+    sum_single(s, 3, s.h)
+    if s.n <= ROW_BLOCKS:
+        gru_row(s.n, g, s.given, h, s.q.h_next)
+        return
+    two_sigmoids(g, s.n, 3 * LANES)
+    for b in range(s.n):
+        candidate = v_fma(v_load(g + (3 * b + 1) * LANES), v_load(g + (3 * b + 2) * LANES), v_load(s.given[b] + 2 * LANES))
+        v_store(g + (3 * b + 2) * LANES, candidate)
+    tanhs(g + 2 * LANES, s.n, 3 * LANES)
+    for b in range(s.n):
+        z, candidate = v_load(g + 3 * b * LANES), v_load(g + (3 * b + 2) * LANES)
+        v_store(s.q.h_next + b * LANES, blend(s.q.layer, z, candidate, v_load(h + b * LANES)))
+
+
+cdef inline void emit_single(const single_t *s, real *y) noexcept nogil:
+    """The new states of all blocks, in Y."""
+    cdef int b
+    for b in range(s.n):
+        store_units(y + b * LANES, v_load(s.q.h_next + b * LANES), min(LANES, s.q.layer.n_hidden - b * LANES))
+
+
+cdef void run_single(run_t *q) noexcept nogil:
+    """A call whose states are loaded. The rows' addresses change places in q.h_rows, which tiles are aimed at."""
+    cdef const rt_call *call = q.call
+    cdef int left = 0
+    cdef single_t s
+    s.q, s.n = q, q.layer.n_blocks
+    while q.step < q.n_steps:
+        if left:
+            aim_further(&s)
+        elif q.chunk or q.step == 0:
+            left = start_chunk(q)
+            aim_single(&s)
+        else:
+            left = 1
+            q.x_rows[0] = <const real *> call.x + time_of(q, 0, q.step) * call.ldx_t
+        if q.layer.kind == RT_LSTM:
+            lstm_single(&s)
+        else:
+            gru_single(&s)
+        if call.y != NULL:
+            emit_single(&s, <real *> call.y + time_of(q, 0, q.step) * call.ldy_t)
+        q.h, q.h_next = q.h_next, q.h
+        q.h_rows[0], q.next_rows[0] = q.h, q.h_next
+        left -= 1
+        q.step += 1
