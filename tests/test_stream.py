@@ -176,6 +176,33 @@ def test_out_is_written_and_returned(model):
     assert np.array_equal(spread, want[2:])
 
 
+def test_out_is_written_where_a_branch_decides_how_a_step_goes_on():
+    text = """(bool c, float[N] x, float[N] h) => (float[N] y, float[N] z) {
+        z = Add(x, h)
+        y = If (c) <
+            then_branch = a () => (float[N] p) { p = Neg(z) },
+            else_branch = b () => (float[N] q) { q = Mul(z, x) }
+        >
+    }"""
+    model = rnnrt.load(parsed(text), states={"h": "z"})
+    stream, out = model.stream(), {"y": np.empty(3, F)}
+    x = np.array([1, 2, 3], F)
+    for k, way in enumerate((True, True, False, False, True)):
+        got = stream.step({"c": np.array(way), "x": x}, out)
+        assert got["y"] is out["y"]
+        total = (k + 1) * x
+        assert out["y"].tolist() == (-total if way else total * x).tolist()
+    for wrong in (np.empty(2, F), np.empty(3), [0.0] * 3):
+        with pytest.raises(InputError, match="out: 'y'"):
+            stream.step({"c": np.array(True), "x": x}, {"y": wrong})
+    with pytest.raises(InputError, match="out: no output is called 'p'"):
+        stream.step({"c": np.array(True), "x": x}, {"p": out["y"]})
+    out["y"].flags.writeable = False
+    with pytest.raises(InputError, match="can be written"):
+        stream.step({"c": np.array(True), "x": x}, out)
+    assert stream.state["h"].tolist() == (5 * x).tolist()
+
+
 def test_outputs_are_fresh_and_no_part_of_the_state():
     text = """(float[N] x, float[N] h) => (float[N] y, float[N] z, float[N] same) {
         z = Add(x, h)  y = Identity(z)  same = Identity(h)

@@ -102,7 +102,7 @@ cdef class Stepper:
         if type(feeds) is not dict or len(<dict> feeds) != self.n_feeds or (out is not None and type(out) is not dict):
             return None
         if not (root.is_short and self.settle(root)):
-            return self.step_on(root, feeds) if out is None else None
+            return self.step_on(root, feeds, out)
         return self.step_short(root, feeds, out)
 
     cdef bint settle(self, Segment root) noexcept:
@@ -188,8 +188,8 @@ cdef class Stepper:
                 return False
         return True
 
-    cdef dict step_on(self, Segment root, dict feeds):
-        """A step of a run of several segments, or of arrays beyond the short way; None if something fed does not fit."""
+    cdef dict step_on(self, Segment root, dict feeds, dict out):
+        """A step of a run of several segments, or of arrays beyond the short way; None if something given does not fit."""
         cdef list given = [None] * (self.n_feeds + self.n_states)
         cdef list results
         cdef int k
@@ -209,5 +209,22 @@ cdef class Stepper:
         for k in range(self.n_states):
             if not fits(&root.read[self.state_from[k]], made[k]):
                 return None
+        answer = {self.answer_names[k]: results[self.answer_at[k]] for k in range(self.n_answers)}
+        if out is not None and not delivered(answer, out):
+            return None
         self.current, self.settled = made, None
-        return {self.answer_names[k]: results[self.answer_at[k]] for k in range(self.n_answers)}
+        return answer
+
+
+cdef bint delivered(dict answer, dict out) except -1:
+    """Whether all arrays of `out` can take what they are for; then they have it, and stand in `answer`."""
+    for name, target in out.items():
+        value = answer.get(name)
+        if type(target) is not np.ndarray or type(value) is not np.ndarray or not cnp.PyArray_ISWRITEABLE(target):
+            return False
+        if target.dtype != value.dtype or target.shape != value.shape:
+            return False
+    for name, target in out.items():
+        np.copyto(target, answer[name])
+        answer[name] = target
+    return True
