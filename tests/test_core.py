@@ -17,6 +17,8 @@ engine = pytest.importorskip("rnnrt._core.engine", reason="the core is not built
 
 OPS = tuple(INPUTS)
 LANES = {"baseline": 4, "neon": 4, "avx2": 8, "avx512": 16}
+SLOTS = {"LSTM": 5, "GRU": 3, "RNN": 1}
+"""What a step of a traced layer tells of a unit."""
 CANARY = np.uint32(0x7FC0BEEF)
 """A NaN that no arithmetic makes: bytes written out of place lose it, values read out of place spoil the answer."""
 
@@ -94,6 +96,24 @@ def test_sizes_around_the_vector_width(op, gaps, isa):
             case = make(op, T=3, B=B, I=I, H=H, D=1, seed=H + I + B, **({"linear_before_reset": form} if form else {}))
             case.inputs["sequence_lens"] = None if B == 4 else case.inputs["sequence_lens"]
             compare(case, run_guarded(case, isa, gaps))
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_every_hidden_size(op, isa):
+    """Whatever the last block has: gates of few units have no gaps between them. Across lanes, clipped and traced, too."""
+    lanes = LANES[isa]
+    for H, B in itertools.product(range(1, 2 * lanes + 2), (1, 2, 4, 7, 3 * lanes)):
+        attrs: dict[str, Any] = {"clip": 2.5} if op == "LSTM" and H % 3 == 0 else {}
+        case = make(op, T=5, B=B, I=3, H=H, seed=H, absent=() if attrs else ("P",), **attrs)
+        outs = run_guarded(case, isa, gaps=bool(H % 2))
+        compare(case, outs)
+        layer = Layer(case, isa)
+        again = layer.outputs(5, B)
+        given = [case.inputs.get(name) for name in ("X", "sequence_lens", "initial_h", "initial_c")]
+        trace = np.full((5, 1, B, SLOTS[op], H), np.nan, np.float32)
+        layer.engine.run(*given, *again, *[None] * (3 - len(again)), trace)
+        for got, want in zip(again, outs, strict=True):
+            assert np.array_equal(got.view(np.uint32), want.copy().view(np.uint32))
 
 
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])

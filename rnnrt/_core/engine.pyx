@@ -227,7 +227,7 @@ cdef class Recurrent:
                 bias_h += both[1, 2]
             else:
                 bias += both[1]
-        layer.bias = self.blocked(bias, lanes)
+        layer.bias = self.biases(&layer.w, bias)
         layer.bias_h = self.blocked(bias_h[None], lanes) if self.kind == "GRU" and not split else NULL
         layer.peephole = NULL if P is None else self.blocked(P.reshape(3, h), lanes)
 
@@ -239,13 +239,32 @@ cdef class Recurrent:
 
     cdef int shape(self, rt_matrix *m, int n_k, int n_gates, int per_panel) except -1:
         m.n_k, m.n_gates, m.per_panel, m.data = n_k, n_gates, per_panel, NULL
-        m.n_blocks = (self.hidden_size + self.kernels.lanes - 1) // self.kernels.lanes
+        cdef int lanes = self.kernels.lanes
+        cdef int units, packed
+        m.n_blocks = (self.hidden_size + lanes - 1) // lanes
+        m.last, m.last_gate = n_gates * ((m.n_blocks - 1) % per_panel + 1), lanes
+        if self.kind == "LSTM" and not self.quantized:
+            units = self.hidden_size - (m.n_blocks - 1) * lanes
+            packed = (n_gates * units + lanes - 1) // lanes
+            if packed < n_gates:
+                m.last, m.last_gate = packed, units
         return 0
 
     cdef int matrix(self, rt_matrix *m, int n_k, int n_gates, int per_panel) except -1:
         self.shape(m, n_k, n_gates, per_panel)
-        m.data = self.block(<size_t> n_k * n_gates * m.n_blocks * self.kernels.lanes)
+        cdef int panels = (m.n_blocks - 1) // per_panel          # but the last one
+        m.data = self.block(<size_t> n_k * (panels * per_panel * n_gates + m.last) * self.kernels.lanes)
         return 0
+
+    cdef void *biases(self, const rt_matrix *m, bias) except NULL:
+        """[G, H] as the sums of a panel's gates lie."""
+        cdef int lanes = self.kernels.lanes
+        cdef int whole = (m.n_blocks - 1) * lanes
+        blocks = np.zeros((m.n_blocks, m.n_gates * lanes), bias.dtype)
+        for g in range(m.n_gates):
+            blocks[:-1, g * lanes:(g + 1) * lanes] = bias[g, :whole].reshape(-1, lanes)
+            blocks[-1, g * m.last_gate:g * m.last_gate + self.hidden_size - whole] = bias[g, whole:]
+        return self.kept(blocks)
 
     cdef void *blocked(self, vectors, int lanes) except NULL:
         """[V, H] as [n_blocks][V][lanes]."""

@@ -17,10 +17,13 @@ enum { RT_NEAR, RT_FAR, RT_NEXT, RT_MEMORY };
 
 /* A weight matrix in panels (panel.h): panel p holds blocks p*per_panel ... of all gates, as
  *     data[p][k][b][g][u] = M[g*H + (p*per_panel + b)*lanes + u][k]      k < n_k, b < per_panel, g < n_gates
- * The last panel holds only the blocks that are left. 64-byte aligned. */
+ * The last panel holds only the blocks that are left; the last one of an LSTM whose units leave so many lanes idle that all its gates need
+ * fewer vectors has these without gaps between them: data[p][k][g*units + u]. 64-byte aligned. */
 typedef struct {
     void *data;
     int n_k, n_gates, per_panel, n_blocks;
+    int last;      /* vectors of the last panel */
+    int last_gate; /* from one gate of the last block to the next: lanes, or its units */
 } rt_matrix;
 
 enum { RT_BYTES_MOST = 1 << 14 }; /* inputs of a matrix of bytes: sums of so many products of bytes fit 32 bits */
@@ -47,7 +50,7 @@ typedef struct {
     double clip;     /* 0: none */
     rt_matrix w, r_gates, r_hidden;
     rt_bytes w_bytes, r_bytes;
-    void *bias;      /* [n_blocks][G][lanes]: Wb + Rb, but Wbh alone for the h gate where linear_before_reset */
+    void *bias;      /* [n_blocks][G][lanes], the last block as in w: Wb + Rb, but Wbh alone for the h gate where linear_before_reset */
     void *bias_h;    /* [n_blocks][lanes]: Rbh where linear_before_reset, else NULL */
     void *peephole;  /* [n_blocks][3][lanes]: i, o, f; or NULL */
     unsigned *turns; /* steps taken so far, by anybody: every other one reads the panels backwards. The one thing that changes */

@@ -19,7 +19,7 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct rt_matrix:
         void *data
-        int n_k, n_gates, per_panel, n_blocks
+        int n_k, n_gates, per_panel, n_blocks, last, last_gate
 
     ctypedef struct rt_bytes:
         const int8_t *data

@@ -38,12 +38,13 @@ cdef void fill_panels(const rt_matrix *m, int lanes, int n_hidden, int k0, const
     In tiles of TILE columns, a cache line of each row: what a tile reads is read once, what it writes stays in the cache.
     """
     cdef ptrdiff_t width, first, panel_start
-    cdef int block, panel, b, g, n_units, n_columns, row
+    cdef int block, panel, b, g, gate, n_units, n_columns, row
     cdef element *to
     for block in range(m.n_blocks):
         panel = block // m.per_panel
         b = block % m.per_panel
-        width = <ptrdiff_t> min(m.per_panel, m.n_blocks - panel * m.per_panel) * m.n_gates * lanes
+        width = lanes * <ptrdiff_t> (m.last if (panel + 1) * m.per_panel >= m.n_blocks else m.per_panel * m.n_gates)
+        gate = m.last_gate if block == m.n_blocks - 1 else lanes
         panel_start = <ptrdiff_t> panel * m.n_k * m.per_panel * m.n_gates * lanes
         n_units = min(lanes, n_hidden - block * lanes)
         first = 0
@@ -51,7 +52,7 @@ cdef void fill_panels(const rt_matrix *m, int lanes, int n_hidden, int k0, const
             n_columns = <int> min(<ptrdiff_t> TILE, weights.shape[1] - first)
             for g in range(m.n_gates):
                 row = g * n_hidden + block * lanes
-                to = out + panel_start + (k0 + first) * width + (b * m.n_gates + g) * lanes
+                to = out + panel_start + (k0 + first) * width + b * m.n_gates * lanes + g * gate
                 if element is float:
                     rt_transpose_f32(&weights[row, first], weights.shape[1], to, width, n_units, n_columns)
                 else:

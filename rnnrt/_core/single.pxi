@@ -53,26 +53,29 @@ cdef void aim_single(single_t *s) noexcept nogil:
 
 cdef void aim_further(single_t *s) noexcept nogil:
     """Aim at the next of the steps that were projected ahead."""
-    cdef int n_gates = s.q.layer.w.n_gates
+    cdef const rt_matrix *m = &s.q.layer.w
     cdef int b, v
     for b in range(s.n):
-        for v in range(n_gates):
+        for v in range(panel_vectors(m, b)):
             s.h[b].init[v] += s.h[b].ldinit[v]
         if s.q.layer.kind == RT_GRU:
-            s.given[b] += n_gates * LANES
+            s.given[b] += m.n_gates * LANES
 
 
-cdef inline void sum_single(const single_t *s, int nv, const rt_tile *tiles) noexcept nogil:
-    """All tiles, two by two, every other step backwards (turn)."""
+cdef inline void sum_single(single_t *s, const rt_tile *tiles) noexcept nogil:
+    """All tiles, two by two, every other step backwards (turn); a last one that has fewer vectors by itself."""
+    cdef const rt_matrix *m = &s.q.layer.w
     cdef bint back = (s.q.turn + <unsigned> s.q.step) & 1
-    cdef int left = s.n
-    cdef int b
+    cdef int n = s.n - (m.last < m.n_gates)
+    cdef int left = n
     while left > 1:
-        b = left - 2 if back else s.n - left
-        panel_pair(RT_NEAR, nv, 1, tiles + b)
+        panel_pair(RT_NEAR, m.n_gates, 1, tiles + (left - 2 if back else n - left))
         left -= 2
     if left:
-        panel_run(RT_NEAR, nv, 1, tiles if back else tiles + s.n - 1)
+        panel_run(RT_NEAR, m.n_gates, 1, tiles if back else tiles + n - 1)
+    if n < s.n:
+        panel_run(RT_NEAR, m.last, 1, tiles + n)
+        part_gates(m, n, tiles[n].out, 1)
 
 
 cdef void lstm_single(single_t *s) noexcept nogil:
@@ -80,7 +83,7 @@ cdef void lstm_single(single_t *s) noexcept nogil:
     cdef real *cell = s.q.c
     cdef vf c
     cdef int b
-    sum_single(s, 4, s.h)
+    sum_single(s, s.h)
     if s.n <= ROW_BLOCKS:
         lstm_row(s.n, g, cell, s.q.h_next)
         return
@@ -100,8 +103,8 @@ cdef void gru_single(single_t *s) noexcept nogil:
     cdef vf z, candidate
     cdef int b
     if s.q.chunk == 0:
-        sum_single(s, 3, s.x)
-    sum_single(s, 3, s.h)
+        sum_single(s, s.x)
+    sum_single(s, s.h)
     if s.n <= ROW_BLOCKS:
         gru_row(s.n, g, s.given, h, s.q.h_next)
         return

@@ -9,7 +9,7 @@ cdef inline int panels_at_once(const run_t *q) noexcept nogil:
 cdef void aim(const run_t *q, int panel, int next, rt_tile *t) noexcept nogil:
     """LSTM and RNN: one sum over [x, h], from the bias, or over h alone, from the projection, from the first row on."""
     cdef const rt_matrix *m = &q.layer.w
-    cdef int nv = panel_blocks(m, panel) * m.n_gates
+    cdef int nv = panel_vectors(m, panel)
     cdef int v
     cdef const real *init
     cdef ptrdiff_t ldinit = 0
@@ -34,6 +34,23 @@ cdef void aim(const run_t *q, int panel, int next, rt_tile *t) noexcept nogil:
 cdef inline int pair_of(const run_t *q, int nv, int j, int n) noexcept nogil:
     """How many panels to sum together from the j-th of n on."""
     return 2 if j + 2 <= n and panel_pairs(nv, q.n_rows) else 1
+
+
+cdef inline void part_gates(const rt_matrix *m, int block, real *g, int n_rows) noexcept nogil:
+    """Bring the sums of an LSTM's last block, where its gates have no gaps between them, to where those of others are."""
+    cdef ptrdiff_t gate = m.last_gate
+    cdef const real *sums
+    cdef vf i, o, f, z
+    cdef int r
+    if block < m.n_blocks - 1 or gate == LANES:
+        return
+    for r in range(n_rows - 1, -1, -1):
+        sums = g + <ptrdiff_t> r * m.last * LANES
+        i, o, f, z = v_load(sums), v_load(sums + gate), v_load(sums + 2 * gate), v_load(sums + 3 * gate)
+        v_store(g + 4 * r * LANES, i)
+        v_store(g + (4 * r + 1) * LANES, o)
+        v_store(g + (4 * r + 2) * LANES, f)
+        v_store(g + (4 * r + 3) * LANES, z)
 
 
 cdef inline void run_few(const run_t *q, int nv, int together, const rt_tile *t) noexcept nogil:
@@ -67,27 +84,35 @@ cdef void lstm_cells(const run_t *q, real *sums, int p, int n, int row, int heig
 cdef void lstm_few(const run_t *q, int p, int n, int first, int end) noexcept nogil:
     """n panels from the p-th on, for few rows: all their sums, then their cells."""
     cdef real sums[SCRATCH_REALS]
+    cdef const rt_matrix *m = &q.layer.w
     cdef rt_tile t[2]
     cdef int j = 0
-    cdef int k, together
+    cdef int k, block, nv, together
     while j < n:
-        together = pair_of(q, 4, j, n)
+        block = turn(q, p + j, first, end)
+        nv = panel_vectors(m, block)
+        together = pair_of(q, nv, j, n)
+        if together == 2 and panel_vectors(m, turn(q, p + j + 1, first, end)) != nv:
+            together = 1
         for k in range(together):
             aim(q, turn(q, p + j + k, first, end), turn(q, min(p + j + k + 1, end - 1), first, end), &t[k])
             t[k].out = sums + 4 * (j + k) * q.n_rows * LANES
-        run_few(q, 4, together, t)
+        run_few(q, nv, together, t)
+        part_gates(m, block, sums + 4 * j * q.n_rows * LANES, q.n_rows)
         j += together
     lstm_cells(q, sums, p, n, 0, q.n_rows, first, end)
 
 
 cdef void lstm_step(run_t *q) noexcept nogil:
     cdef real sums[SCRATCH_REALS]
-    cdef split_t cut = split_panel(q.n_rows, 4)
+    cdef split_t whole = split_panel(q.n_rows, 4)
+    cdef split_t cut
+    cdef const rt_matrix *m = &q.layer.w
     cdef int first = part_start(q, q.layer.n_blocks, 0)
     cdef int end = part_start(q, q.layer.n_blocks, 1)
     cdef int at_once = 2 if q.n_rows > 2 and panel_pairs(4, q.n_rows) else panels_at_once(q)
     cdef int p = first
-    cdef int tile, row, height
+    cdef int block, nv, tile, row, height
     cdef rt_tile t
     if at_once > 1:
         while p < end:
@@ -95,11 +120,15 @@ cdef void lstm_step(run_t *q) noexcept nogil:
             p += at_once
         return
     for p in range(first, end):
-        aim(q, turn(q, p, first, end), turn(q, min(p + 1, end - 1), first, end), &t)
+        block = turn(q, p, first, end)
+        nv = panel_vectors(m, block)
+        cut = whole if nv == 4 else split_panel(q.n_rows, nv)
+        aim(q, block, turn(q, min(p + 1, end - 1), first, end), &t)
         row = tile = 0
         while tile < cut.n_tiles:
             t.out = sums
-            height = sum_tile(q.far, 4, &cut, &tile, &t)
+            height = sum_tile(q.far, nv, &cut, &tile, &t)
+            part_gates(m, block, sums, height)
             lstm_cells(q, sums, p, 1, row, height, first, end)
             row += height
 
