@@ -100,7 +100,7 @@ def test_sizes_around_the_vector_width(op, gaps, isa):
 
 @pytest.mark.parametrize("op", OPS)
 def test_every_hidden_size(op, isa):
-    """Whatever the last block has: gates of few units have no gaps between them. Across lanes, clipped and traced, too."""
+    """Whatever the last block has: gates of few units have no gaps between them. Across lanes, clipped, traced, too."""
     lanes = LANES[isa]
     for H, B in itertools.product(range(1, 2 * lanes + 2), (1, 2, 4, 7, 3 * lanes)):
         attrs: dict[str, Any] = {"clip": 2.5} if op == "LSTM" and H % 3 == 0 else {}

@@ -73,7 +73,8 @@ cdef void turn_weights(const rt_matrix *m, int gate, int unit, int first, int n,
     cdef int block = unit // LANES
     cdef int panel = block // m.per_panel
     cdef ptrdiff_t step = <ptrdiff_t> panel_vectors(m, panel) * LANES
-    cdef const real *w = panel_data(m, panel, 0) + block % m.per_panel * m.n_gates * LANES + gate_at(m, block, gate) + unit % LANES
+    cdef ptrdiff_t at = block % m.per_panel * m.n_gates * LANES + gate_at(m, block, gate) + unit % LANES
+    cdef const real *w = panel_data(m, panel, 0) + at
     cdef int k
     for k in range(n):
         to[k] = w[(first + k) * step]
