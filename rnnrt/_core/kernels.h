@@ -50,9 +50,9 @@ typedef struct {
     double clip;     /* 0: none */
     rt_matrix w, r_gates, r_hidden;
     rt_bytes w_bytes, r_bytes;
-    void *bias;      /* [n_blocks][G][lanes], the last as in w: Wb + Rb, but Wbh alone for the h gate where linear_before_reset */
-    void *bias_h;    /* [n_blocks][lanes]: Rbh where linear_before_reset, else NULL */
-    void *peephole;  /* [n_blocks][3][lanes]: i, o, f; or NULL */
+    void *bias; /* [n_blocks][G][lanes], the last as in w: Wb + Rb, but Wbh alone for the h gate where linear_before_reset */
+    void *bias_h; /* [n_blocks][lanes]: Rbh where linear_before_reset, else NULL */
+    void *peephole; /* [n_blocks][3][lanes]: i, o, f; or NULL */
     unsigned *turns; /* steps taken so far, by anybody: every other one reads the panels backwards. The one thing that changes */
 } rt_layer;
 
