@@ -215,8 +215,8 @@ def test_describe_tells_how_a_layer_goes():
     wide = parsed(STREAMING.replace("5", "1100"), **lstm(units=1100))  # 19 MB: too much for any to fetch unasked
     model = rnnrt.load(wide, threads=2)
     rng = np.random.default_rng(0)
-    states = {name: rng.standard_normal((1, 2, 1100), F) for name in ("h_in", "c_in")}
-    model.run({"x": rng.standard_normal((50, 2, 3), F), **states})
+    states = {name: rng.standard_normal((1, 6, 1100), F) for name in ("h_in", "c_in")}
+    model.run({"x": rng.standard_normal((50, 6, 3), F), **states})
     assert "x and h in one pass, weights fetched ahead, 2 threads by units" in model.describe()
 
 
