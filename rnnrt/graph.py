@@ -113,14 +113,18 @@ class Graph:
     def operators(self) -> set[str]:
         """Names of the operators in the graph and in those in it, of whatever domain."""
         found = {node.op for node in self.nodes}
-        return found.union(*(sub.operators() for node in self.nodes for _, sub in node.subgraphs()))
+        return found.union(*(sub.operators() for sub in self.bodies()))
+
+    def bodies(self) -> list[Graph]:
+        """The graphs among the attributes of its nodes."""
+        holders = [node for node in self.nodes if node.op in WITH_BODIES or node.domain]
+        return [sub for node in holders for _, sub in node.subgraphs()]
 
     def walk(self) -> Iterator[Graph]:
         """Yield the graph and every graph nested in it, outermost first."""
         yield self
-        for node in self.nodes:
-            for _, sub in node.subgraphs():
-                yield from sub.walk()
+        for sub in self.bodies():
+            yield from sub.walk()
 
 
 class Scope:

@@ -274,8 +274,18 @@ cdef inline void gru_candidate(const run_t *q, const real *g, int row, int block
     gru_blend(q, row, block, v_load(q.c + row * q.ldh + block * LANES), v_load(g))
 
 
-cdef inline void rnn_cell(const run_t *q, const real *g, int row, int block) noexcept nogil:
-    cdef vf h = v_load(g)
-    emit(q, row, block, h)
+cdef inline void rnn_states(const run_t *q, const real *g, int row, int block, int n_blocks) noexcept nogil:
+    """The new states of a row's blocks, which lie side by side."""
+    cdef real *h = q.h_next + row * q.ldh + block * LANES
+    cdef real *y
+    cdef int units = q.layer.n_hidden - block * LANES
+    cdef int j
+    for j in range(n_blocks):
+        v_store(h + j * LANES, v_load(g + j * LANES))
+    if q.call.y != NULL:
+        y = q.y_rows[row] + block * LANES
+        for j in range(n_blocks):
+            store_units(y + j * LANES, v_load(g + j * LANES), min(LANES, units - j * LANES))
     if q.call.trace != NULL:
-        trace(q, row, block, 0, h)
+        for j in range(n_blocks):
+            trace(q, row, block + j, 0, v_load(g + j * LANES))

@@ -44,9 +44,9 @@ def _sweep(graph: Graph, known: Known) -> int:
     outputs = {v.name for v in graph.outputs}
     gone: set[int] = set()
     count = 0
+    for sub in graph.bodies():
+        count += _sweep(sub, known.inner[id(sub)])
     for node in graph.nodes:
-        for _, sub in node.subgraphs():
-            count += _sweep(sub, known.inner[id(sub)])
         if node.domain != "rnnrt" or node.op not in _INPUTS:
             continue
         count += _take_last_of_many(node, users, gone, known)

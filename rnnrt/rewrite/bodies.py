@@ -78,9 +78,9 @@ def free_invariants(graph: Graph) -> int:
     """Let bodies of Loops take from outside what they only hand on from step to step, in place; returns how many."""
     count = 0
     nodes: list[Node] = []
+    for sub in graph.bodies():
+        count += free_invariants(sub)
     for node in graph.nodes:
-        for _, sub in node.subgraphs():
-            count += free_invariants(sub)
         body = node.attrs.get("body")
         if node.op == "Loop" and not node.domain and isinstance(body, Graph):
             count += _free(node, body, nodes)

@@ -28,9 +28,9 @@ def join_directions(graph: Graph, known: Known, names: Names) -> int:
 
 def _read_last_states(graph: Graph, known: Known, names: Names) -> None:
     """Let what takes the last step of Y read Y_h, so that Y is left to the Concat."""
+    for sub in graph.bodies():
+        _read_last_states(sub, known.inner[id(sub)], names)
     for node in graph.nodes:
-        for _, sub in node.subgraphs():
-            _read_last_states(sub, known.inner[id(sub)], names)
         found = known.producer(node.inputs[0]) if node.op in ("Gather", "Slice") and not node.domain else None
         made = found[0] if found is not None and found[1] is known and found[0].op in _RECURRENT else None
         if made is None or made.domain or made.output(0) != node.inputs[0] or made.input(4):
@@ -54,9 +54,9 @@ def _join(graph: Graph, known: Known, names: Names) -> int:
     count = 0
     writer = Writer(graph, names)
     gone: set[int] = set()
+    for sub in graph.bodies():
+        count += _join(sub, known.inner[id(sub)], names)
     for node in graph.nodes:
-        for _, sub in node.subgraphs():
-            count += _join(sub, known.inner[id(sub)], names)
         if node.op != "Concat" or node.domain or len(node.inputs) != 2:
             continue
         forward, backward = (_layer(name, known) for name in node.inputs)

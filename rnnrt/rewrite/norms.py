@@ -45,9 +45,9 @@ def name_norms(graph: Graph, known: Known, names: Names | None = None) -> int:
     finder = _Finder(graph, known)
     writer = Writer(graph, names)
     gone: set[int] = set()
+    for sub in graph.bodies():
+        count += name_norms(sub, known.inner[id(sub)], names)
     for node in graph.nodes:
-        for _, sub in node.subgraphs():
-            count += name_norms(sub, known.inner[id(sub)], names)
         norm = finder.find(node) if node.op in ("Div", "Mul") and not node.domain else None
         if norm is not None:
             finder.extend(norm)

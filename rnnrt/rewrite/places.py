@@ -79,9 +79,9 @@ def join_places(graph: Graph, known: Known, names: Names | None = None) -> int:
     count = 0
     writer = Writer(graph, names)
     gone: set[int] = set()
+    for sub in graph.bodies():
+        count += join_places(sub, known.inner[id(sub)], names)
     for node in graph.nodes:
-        for _, sub in node.subgraphs():
-            count += join_places(sub, known.inner[id(sub)], names)
         if node.op != "Concat" or node.domain or len(node.inputs) < 2:
             continue
         if _join(node, known, writer) or _join_slices(node, known, writer):

@@ -25,9 +25,9 @@ def merge_reshapes(graph: Graph, known: Known, names: Names | None = None) -> in
     names = names or Names(graph)
     bases: dict[str, str] = {}
     count = 0
+    for sub in graph.bodies():
+        count += merge_reshapes(sub, known.inner[id(sub)], names)
     for node in graph.nodes:
-        for _, sub in node.subgraphs():
-            count += merge_reshapes(sub, known.inner[id(sub)], names)
         if not _keeps_order(node, known):
             continue
         base = bases.get(node.inputs[0], node.inputs[0])

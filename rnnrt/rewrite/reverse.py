@@ -20,9 +20,9 @@ def slice_whole_reversals(graph: Graph, known: Known, names: Names) -> int:
 
 def _sweep(graph: Graph, known: Known, names: Names) -> int:
     count = 0
+    for sub in graph.bodies():
+        count += _sweep(sub, known.inner[id(sub)], names)
     for node in graph.nodes:
-        for _, sub in node.subgraphs():
-            count += _sweep(sub, known.inner[id(sub)], names)
         if node.op != "ReverseSequence" or node.domain:
             continue
         shape, axis = known.shape(node.inputs[0]), int(node.attrs.get("time_axis", 0))
@@ -44,9 +44,9 @@ def turn_nodes(graph: Graph, known: Known, names: Names) -> int:
         return 0
     users, outputs = graph.consumers(), {v.name for v in graph.outputs}
     count = 0
+    for sub in graph.bodies():
+        count += turn_nodes(sub, known.inner[id(sub)], names)
     for node in graph.nodes:
-        for _, sub in node.subgraphs():
-            count += turn_nodes(sub, known.inner[id(sub)], names)
         direction = node.attrs.get("direction", "forward")
         direction = direction.decode("utf-8", "replace") if isinstance(direction, bytes) else direction
         turned = direction in _OTHER and node.op in _RECURRENT and not node.domain

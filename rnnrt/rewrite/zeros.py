@@ -21,9 +21,9 @@ _STATES = {"LSTM": (5, 6), "GRU": (5,), "RNN": (5,)}
 def drop_zero_states(graph: Graph, known: Known) -> int:
     """Make zero initial states of lowered nodes absent, in `graph` and those in it; returns how many there were."""
     count = 0
+    for sub in graph.bodies():
+        count += drop_zero_states(sub, known.inner[id(sub)])
     for node in graph.nodes:
-        for _, sub in node.subgraphs():
-            count += drop_zero_states(sub, known.inner[id(sub)])
         if node.domain != "rnnrt":
             continue
         for k in _STATES.get(node.op, ()):
