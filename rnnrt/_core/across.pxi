@@ -63,17 +63,12 @@ cdef char *lay_across(across_t *a, const rt_layer *layer, int n_batch, char *wor
     return work
 
 
-cdef inline ptrdiff_t gate_at(const rt_matrix *m, int block, int gate) noexcept nogil:
-    """Where the units of a gate begin in a block."""
-    return <ptrdiff_t> gate * (m.last_gate if block == m.n_blocks - 1 else LANES)
-
-
 cdef void turn_weights(const rt_matrix *m, int gate, int unit, int first, int n, real *to) noexcept nogil:
     """The n weights of a row from input `first` on, out of their panel."""
     cdef int block = unit // LANES
     cdef int panel = block // m.per_panel
-    cdef ptrdiff_t step = <ptrdiff_t> panel_vectors(m, panel) * LANES
-    cdef ptrdiff_t at = block % m.per_panel * m.n_gates * LANES + gate_at(m, block, gate) + unit % LANES
+    cdef ptrdiff_t step = <ptrdiff_t> rt_panel_vectors(m, panel) * LANES
+    cdef ptrdiff_t at = block % m.per_panel * m.n_gates * LANES + gate * rt_gate_step(m, block, LANES) + unit % LANES
     cdef const real *w = panel_data(m, panel, 0) + at
     cdef int k
     for k in range(n):
@@ -99,7 +94,7 @@ cdef void turn_layer(across_t *a) noexcept nogil:
                 turn_weights(&layer.r_hidden, 0, unit, 0, layer.n_hidden, to)
             else:
                 turn_weights(&layer.r_gates, gate, unit, 0, layer.n_hidden, to)
-            to = <real *> layer.bias + unit // LANES * n_gates * LANES + gate_at(&layer.w, unit // LANES, gate)
+            to = <real *> layer.bias + unit // LANES * n_gates * LANES + gate * rt_gate_step(&layer.w, unit // LANES, LANES)
             v_store(a.bias + at * LANES, v_set1(to[unit % LANES]))
         if layer.bias_h != NULL:
             v_store(a.bias_h + unit * LANES, v_set1((<const real *> layer.bias_h)[unit]))

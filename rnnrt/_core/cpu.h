@@ -40,7 +40,7 @@ static inline int rt_reads_ahead(void) {
 #endif
 }
 
-/* What the system tells of a cache, or 0. */
+/* What the system tells of a cache, which may be nothing: 0 or -1. */
 static inline long rt_told_bytes(int name) {
 #if defined(__x86_64__)
     unsigned a, b, c, d;

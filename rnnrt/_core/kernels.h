@@ -26,6 +26,15 @@ typedef struct {
     int last_gate; /* from one gate of the last block to the next: lanes, or its units */
 } rt_matrix;
 
+static inline int rt_panel_vectors(const rt_matrix *m, int panel) {
+    return (panel + 1) * m->per_panel >= m->n_blocks ? m->last : m->per_panel * m->n_gates;
+}
+
+/* From one gate of a block to the next. */
+static inline int rt_gate_step(const rt_matrix *m, int block, int lanes) {
+    return block == m->n_blocks - 1 ? m->last_gate : lanes;
+}
+
 enum { RT_BYTES_MOST = 1 << 14 }; /* inputs of a matrix of bytes: sums of so many products of bytes fit 32 bits */
 
 /* A matrix of signed bytes in panels of a block, where an LSTM's weights are quantised (bytes.h). */

@@ -44,6 +44,8 @@ cdef extern from "kernels.h" nogil:
         void *peephole
         unsigned *turns
 
+    int rt_panel_vectors(const rt_matrix *, int) noexcept nogil
+    int rt_gate_step(const rt_matrix *, int, int) noexcept nogil
     unsigned rt_turns(const rt_layer *) noexcept nogil
     void rt_turned(const rt_layer *, unsigned) noexcept nogil
 

@@ -43,8 +43,8 @@ cdef void fill_panels(const rt_matrix *m, int lanes, int n_hidden, int k0, const
     for block in range(m.n_blocks):
         panel = block // m.per_panel
         b = block % m.per_panel
-        width = lanes * <ptrdiff_t> (m.last if (panel + 1) * m.per_panel >= m.n_blocks else m.per_panel * m.n_gates)
-        gate = m.last_gate if block == m.n_blocks - 1 else lanes
+        width = lanes * <ptrdiff_t> rt_panel_vectors(m, panel)
+        gate = rt_gate_step(m, block, lanes)
         panel_start = <ptrdiff_t> panel * m.n_k * m.per_panel * m.n_gates * lanes
         n_units = min(lanes, n_hidden - block * lanes)
         first = 0

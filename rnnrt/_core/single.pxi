@@ -56,7 +56,7 @@ cdef void aim_further(single_t *s) noexcept nogil:
     cdef const rt_matrix *m = &s.q.layer.w
     cdef int b, v
     for b in range(s.n):
-        for v in range(panel_vectors(m, b)):
+        for v in range(rt_panel_vectors(m, b)):
             s.h[b].init[v] += s.h[b].ldinit[v]
         if s.q.layer.kind == RT_GRU:
             s.given[b] += m.n_gates * LANES

@@ -9,7 +9,7 @@ cdef inline int panels_at_once(const run_t *q) noexcept nogil:
 cdef void aim(const run_t *q, int panel, int next, rt_tile *t) noexcept nogil:
     """LSTM and RNN: one sum over [x, h], from the bias, or over h alone, from the projection, from the first row on."""
     cdef const rt_matrix *m = &q.layer.w
-    cdef int nv = panel_vectors(m, panel)
+    cdef int nv = rt_panel_vectors(m, panel)
     cdef int v
     cdef const real *init
     cdef ptrdiff_t ldinit = 0
@@ -31,9 +31,13 @@ cdef void aim(const run_t *q, int panel, int next, rt_tile *t) noexcept nogil:
     t.ahead = <const char *> panel_data(m, next, q.layer.n_in - <int> t.k1)
 
 
-cdef inline int pair_of(const run_t *q, int nv, int j, int n) noexcept nogil:
-    """How many panels to sum together from the j-th of n on."""
-    return 2 if j + 2 <= n and panel_pairs(nv, q.n_rows) else 1
+cdef inline int pair_of(const run_t *q, int p, int j, int n, int first, int end) noexcept nogil:
+    """How many panels to sum together from the j-th on of n that start at the p-th: two, if both have as many vectors."""
+    cdef const rt_matrix *m = &q.layer.w
+    cdef int nv = rt_panel_vectors(m, turn(q, p + j, first, end))
+    if j + 2 > n or not panel_pairs(nv, q.n_rows):
+        return 1
+    return 2 if rt_panel_vectors(m, turn(q, p + j + 1, first, end)) == nv else 1
 
 
 cdef inline void part_gates(const rt_matrix *m, int block, real *g, int n_rows) noexcept nogil:
@@ -90,10 +94,8 @@ cdef void lstm_few(const run_t *q, int p, int n, int first, int end) noexcept no
     cdef int k, block, nv, together
     while j < n:
         block = turn(q, p + j, first, end)
-        nv = panel_vectors(m, block)
-        together = pair_of(q, nv, j, n)
-        if together == 2 and panel_vectors(m, turn(q, p + j + 1, first, end)) != nv:
-            together = 1
+        nv = rt_panel_vectors(m, block)
+        together = pair_of(q, p, j, n, first, end)
         for k in range(together):
             aim(q, turn(q, p + j + k, first, end), turn(q, min(p + j + k + 1, end - 1), first, end), &t[k])
             t[k].out = sums + 4 * (j + k) * q.n_rows * LANES
@@ -121,7 +123,7 @@ cdef void lstm_step(run_t *q) noexcept nogil:
         return
     for p in range(first, end):
         block = turn(q, p, first, end)
-        nv = panel_vectors(m, block)
+        nv = rt_panel_vectors(m, block)
         cut = whole if nv == 4 else split_panel(q.n_rows, nv)
         aim(q, block, turn(q, min(p + 1, end - 1), first, end), &t)
         row = tile = 0

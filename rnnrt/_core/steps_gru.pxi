@@ -58,7 +58,7 @@ cdef void gru_few(const run_t *q, int p, int n, int first, int end) noexcept nog
     cdef int k, together, block, next
     cdef ptrdiff_t at
     while j < n:
-        together = pair_of(q, 3, j, n)
+        together = pair_of(q, p, j, n, first, end)
         if q.chunk == 0:
             for k in range(together):
                 aim_inputs(q, turn(q, p + j + k, first, end), &t[k])

@@ -57,10 +57,6 @@ cdef inline int panel_blocks(const rt_matrix *m, int panel) noexcept nogil:
     return min(m.per_panel, m.n_blocks - panel * m.per_panel)
 
 
-cdef inline int panel_vectors(const rt_matrix *m, int panel) noexcept nogil:
-    return m.last if (panel + 1) * m.per_panel >= m.n_blocks else m.per_panel * m.n_gates
-
-
 cdef inline int n_panels(const rt_matrix *m) noexcept nogil:
     return (m.n_blocks + m.per_panel - 1) // m.per_panel
 
@@ -68,7 +64,7 @@ cdef inline int n_panels(const rt_matrix *m) noexcept nogil:
 cdef inline const real *panel_data(const rt_matrix *m, int panel, int k) noexcept nogil:
     """The weights of a panel's k-th input."""
     return (<const real *> m.data + <ptrdiff_t> panel * m.n_k * m.per_panel * m.n_gates * LANES
-            + <ptrdiff_t> k * panel_vectors(m, panel) * LANES)
+            + <ptrdiff_t> k * rt_panel_vectors(m, panel) * LANES)
 
 
 cdef inline int part_start(const run_t *q, int n, int next) noexcept nogil:
@@ -97,7 +93,7 @@ cdef inline real *projection(const run_t *q, int block, ptrdiff_t row) noexcept 
     cdef const rt_matrix *m = &q.layer.w
     cdef int panel, width
     if m.per_panel == 1:
-        return q.pre + (block * q.chunk_rows * m.n_gates + row * panel_vectors(m, block)) * LANES
+        return q.pre + (block * q.chunk_rows * m.n_gates + row * rt_panel_vectors(m, block)) * LANES
     panel = block // m.per_panel
     width = panel_blocks(m, panel)
     return q.pre + (panel * m.per_panel * q.chunk_rows + row * width + block % m.per_panel) * m.n_gates * LANES
@@ -137,7 +133,7 @@ cdef void project(run_t *q) noexcept nogil:
     t.k2 = 0
     t.terms = input_terms(q.layer)
     for panel in range(part_start(q, n_panels(m), 0), end):
-        nv = panel_vectors(m, panel)
+        nv = rt_panel_vectors(m, panel)
         t.w1 = t.w2 = panel_data(m, panel, 0)
         for v in range(nv):
             t.init[v] = bias + (panel * m.per_panel * m.n_gates + v) * LANES
