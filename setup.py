@@ -17,6 +17,7 @@ from setuptools import Extension, setup
 CORE = "rnnrt/_core"
 READER = ("fields.pxi", "value_messages.pxi")  # which messages.pyx alone includes
 SWEEPS = "sweeps.pxi"  # which facts.pyx alone includes
+WINDOWS = ("phases.pxi", "planes.pxi", "tilings.pxi")  # which windows.pyx alone includes
 # No -ffast-math: it would flush denormals for the whole process. No contraction: kernels say where a product is fused.
 FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi", "-g0"]
 if os.environ.get("RNNRT_SANITIZE") == "1":
@@ -60,7 +61,9 @@ def unread(module: str, header: str) -> bool:
         return header not in READER
     if module == "facts":
         return header != SWEEPS
-    if header in READER or header == SWEEPS:
+    if module == "windows":
+        return header not in WINDOWS
+    if header in (*READER, SWEEPS, *WINDOWS):
         return True
     if module.startswith("ops_"):
         return header.endswith((".pxi", ".pxd"))
@@ -94,7 +97,7 @@ setup(
     ext_modules=cythonize(
         [
             extension("engine", [], "threads.c"),
-            *(extension(name, []) for name in ("program", "messages", "facts")),
+            *(extension(name, []) for name in ("program", "messages", "facts", "windows")),
             *kernels,
         ],
         compiler_directives={

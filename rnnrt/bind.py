@@ -16,7 +16,6 @@ from numpy.lib.stride_tricks import as_strided
 
 from ._core import program
 from .collector import paused
-from .control import Repeated
 from .errors import InputError, RnnrtError
 from .folded import Folder
 from .native.emitter import Emitter
@@ -141,46 +140,20 @@ class Binding:
         while True:
             level = place.levels[-1]
             steps, values = level.plan.steps, level.values
-            if level.at == len(steps):
+            at, given = program.advance(values, level.plan.uses, steps, level.at, emitter, self._folder.fold, repeated)
+            level.at = at + 1
+            if given is None:
                 if len(place.levels) == 1:
                     return self._end(place, emitter)
                 self._leave(place)
                 continue
-            step = steps[level.at]
-            level.at += 1
-            given, what = program.operands(values, step.inputs)
-            emitter.label = step.label
-            results = self._now(step, given, what, emitter)
-            if results is None:
-                if step.op == "If" and step.plans:
-                    known = _known_truth(given[0])
-                    if known is None:
-                        return self._branch(place, step, emitter)
-                    self._enter(place, step, known)
-                    continue
+            step = steps[at]
+            if step.op != "If" or not step.plans:
                 return self._call(place, step, given, emitter)
-            program.store(values, level.plan.uses, step.outputs, results, step.frees)
-
-    def _now(self, step: Step, given: list[Any], what: int, emitter: Emitter) -> Sequence[Any] | None:
-        """The step's results if it can be folded or made of native steps."""
-        if step.tier == "control":
-            return repeated(emitter, step.fn, given) if isinstance(step.fn, Repeated) else None
-        if what & program.KNOWN:
-            folded = self._folder.fold(step, [None if x is None else x.value for x in given])
-            if folded is not None:
-                return folded
-        binder = step.bind
-        if binder is None or not what & program.PLAIN:
-            return None
-        if what & program.PENDING and not binder.lazy:
-            for x in given:
-                if x is not None and x.pending is not None:
-                    x.force(emitter)
-        assert step.node is not None
-        results = binder.bind(emitter, step.node, *given)
-        if results is None or type(results) is tuple:
-            return results
-        return (results,)
+            known = _known_truth(given[0])
+            if known is None:
+                return self._branch(place, step, emitter)
+            self._enter(place, step, known)
 
     @staticmethod
     def _counted(plan: Plan, slot: int, value: Any) -> Any:

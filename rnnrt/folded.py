@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._core import program
 from .native.tensor import Tensor, constant
 from .ops.limits import FOLD_BYTES, limit, quiet
 from .ops.random import RANDOM
@@ -17,8 +18,6 @@ from .ops.random import RANDOM
 if TYPE_CHECKING:
     from .plan import Step
 
-CONTENT_BYTES = 256
-"""Arrays this small are known by their content, larger ones by who they are."""
 KEPT_BYTES, MOST_BYTES, ENTRY_BYTES = 1 << 20, 1 << 23, 1 << 10
 """Results are kept if they and their operands are this small, and all of them no more; what an entry takes besides."""
 
@@ -33,17 +32,18 @@ class Folder:
         self._bytes = 0
         self._kinds: dict[int, Any] = {}
 
-    def fold(self, step: Step, values: list[Any]) -> Results | None:
-        """The step's results for arrays (None for absent ones); None if random, too big, no arrays, or an error."""
-        if step.op in RANDOM:
-            return None
+    def fold(self, step: Step, given: list[Tensor | None]) -> Results | None:
+        """The step's results for known operands, None if absent; None if random, too big, no arrays, or an error."""
         kind = self._kinds.get(id(step))
         if kind is None:
             kind = self._kinds[id(step)] = _kind(step)
-        key = (kind, *[None if x is None else _identity(x) for x in values])
+        if kind is False:
+            return None
+        key = program.content(kind, given)
         found = self._kept.get(key)
         if found is not None:
             return found[1]
+        values = [None if x is None else x.value for x in given]
         results = _results(step, values)
         if results is not None:
             size = ENTRY_BYTES + sum([0 if x is None else x.nbytes for x in (*values, *results)])
@@ -56,7 +56,9 @@ class Folder:
 
 
 def _kind(step: Step) -> Any:
-    """What the step's function depends on: the same for nodes that differ in names alone."""
+    """What the step's function depends on, the same for nodes that differ in names alone; False for random numbers."""
+    if step.op in RANDOM:
+        return False
     node = step.node
     if node is None or node.domain or step.tier != "NumPy":
         return id(step)
@@ -76,12 +78,6 @@ def _kind(step: Step) -> Any:
 def _exact(value: Any) -> Any:
     """What tells numbers apart that are equal, as the zeros of both signs are."""
     return repr(value) if isinstance(value, float) else value
-
-
-def _identity(x: np.ndarray) -> Any:
-    if x.nbytes <= CONTENT_BYTES and x.dtype.kind != "O":
-        return x.dtype, x.shape, x.tobytes()
-    return id(x)
 
 
 def _results(step: Step, values: list[Any]) -> Results | None:

@@ -14,7 +14,7 @@ from oracle import ACTIVATIONS
 import rnnrt.native.conv
 import rnnrt.native.conv_winograd
 import rnnrt.native.pool
-from rnnrt.native.taps import plain
+from rnnrt._core.windows import plain
 
 ORDER = (
     "tanh", "sigmoid", "relu", "affine", "leakyrelu", "thresholdedrelu",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_native_views import i64, numbers, strided
 
 from rnnrt._core import program
-from rnnrt.native.copying import copy_words, joined, merged_axes
+from rnnrt._core.program import copy_words, joined, merged_axes
 
 DTYPES = [np.int8, np.float16, np.float32, np.int64, np.complex128]
 
@@ -73,9 +73,9 @@ def test_axes_are_joined_and_ordered(isa: str) -> None:
     assert merged_axes((2, 1, 3), (3, 9, 1), (6, 9, 2)) == [(6, 1, 2)]
     assert merged_axes((2, 0), (1, 1), (1, 1)) is None
     assert merged_axes((1, 1), (5, 5), (5, 5)) == [(1, 1, 1)]
-    assert joined([(2, 6, 1), (3, 2, 2)]) == [(2, 6, 1), (3, 2, 2)]
-    assert copy_words([(24, 1, 1)], 4)[:3] == [96, 0, 0]
-    assert copy_words([(5, 1, 9), (9, 5, 1)], 4)[:3] == [4, 1, 0]
+    assert joined([(2, 6, 1), (3, 2, 2)], 2) == [(2, 6, 1), (3, 2, 2)]
+    assert copy_words((24,), (1,), (1,), 4)[:3] == [96, 0, 0]
+    assert copy_words((5, 9), (1, 5), (9, 1), 4)[:3] == [4, 1, 0]
     assert program.operators()["copy"] == 0
 
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ops_util import assert_same, run_op
 
+from rnnrt._core.program import reshaped_strides
 from rnnrt.errors import InputError
 from rnnrt.native.tensor import c_strides
-from rnnrt.native.views import reshaped_strides
 
 
 def i64(*values: int) -> np.ndarray:

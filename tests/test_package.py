@@ -184,6 +184,7 @@ def test_a_wheel_holds_no_sources_and_is_small():
         "facts",
         "messages",
         "program",
+        "windows",
         "cells_f64",
         *kernels,
     }

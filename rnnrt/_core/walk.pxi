@@ -4,13 +4,62 @@ cdef enum:
     OPERANDS_KNOWN = 1                 # all are the same in every run
     OPERANDS_PLAIN = 2                 # all are arrays of numbers, or absent
     OPERANDS_PENDING = 4               # some are not computed yet
+    CONTENT_BYTES = 256                # arrays so small are known by their content
 
-KNOWN, PLAIN, PENDING = OPERANDS_KNOWN, OPERANDS_PLAIN, OPERANDS_PENDING
+
+def advance(list values not None, list uses not None, tuple steps not None, Py_ssize_t at, Emitter emitter not None,
+            fold, repeated):
+    """Take steps, from number `at` on, that are folded or become native steps, and keep their results in `values`.
+
+    Parameters
+    ----------
+    values, uses
+        Of a plan, by slot: what is known of each value, and how many nodes and outputs take it.
+    fold, repeated
+        ``fold(step, operands)`` and ``repeated(emitter, function, operands)``: results, or None.
+
+    Returns
+    -------
+    at, operands
+        The first step that is something else, and its operands; after the last step, their number and None.
+    """
+    cdef Py_ssize_t n = len(steps)
+    cdef list given
+    cdef int what
+    while at < n:
+        step = steps[at]
+        given = []
+        what = operands(values, step.inputs, given)
+        emitter.label = step.label
+        results = taken(step, given, what, emitter, fold, repeated)
+        if results is None:
+            return at, given
+        store(values, uses, step.outputs, results, step.frees)
+        at += 1
+    return at, None
 
 
-def operands(list values not None, tuple slots not None):
-    """The values in `slots`, and what they are: KNOWN, PLAIN and PENDING, as far as that holds."""
-    cdef list given = []
+cdef object taken(step, list given, int what, Emitter emitter, fold, repeated):
+    """The step's results if it can be folded or made of native steps, else None."""
+    if step.tier == "control":
+        return repeated(emitter, step.fn, given)
+    if what & OPERANDS_KNOWN:
+        results = fold(step, given)
+        if results is not None:
+            return results
+    binder = step.bind
+    if binder is None or not what & OPERANDS_PLAIN:
+        return None
+    if what & OPERANDS_PENDING and not binder.lazy:
+        for x in given:
+            if x is not None and (<Tensor> x).pending is not None:
+                (<Tensor> x).force(emitter)
+    results = binder.bind(emitter, step.node, *given)
+    return results if results is None or type(results) is tuple else (results,)
+
+
+cdef int operands(list values, tuple slots, list given) except -1:
+    """Put the values in `slots` into `given`; what they are: OPERANDS_…, as far as that holds."""
     cdef int what = OPERANDS_KNOWN | OPERANDS_PLAIN
     cdef Tensor tensor
     for slot in slots:
@@ -28,10 +77,10 @@ def operands(list values not None, tuple slots not None):
                 what |= OPERANDS_PENDING
         elif tensor.dtype.kind == c"O":
             what &= ~OPERANDS_PLAIN
-    return given, what
+    return what
 
 
-def store(list values not None, list uses not None, tuple outputs not None, results not None, tuple frees not None):
+cpdef int store(list values, list uses, tuple outputs, results, tuple frees) except -1:
     """Put a step's results into their slots, counting their uses, and let go of what nobody needs after it."""
     cdef Py_ssize_t k
     for k in range(min(len(outputs), len(results))):
@@ -44,13 +93,24 @@ def store(list values not None, list uses not None, tuple outputs not None, resu
                 value.uses += uses[slot]
     for slot in frees:
         values[slot] = None
+    return 0
 
 
-def fresh(tuple shape not None, cnp.dtype dtype not None):
-    """A contiguous tensor in memory of its own."""
-    return Tensor(dtype, shape, c_strides(shape), Buffer(elements(shape) * dtype.itemsize))
-
-
-def view(Tensor tensor not None, tuple shape, tuple strides, int64_t offset):
-    """Another look at a tensor in memory; strides and offset in elements."""
-    return Tensor(tensor.dtype, shape, strides, tensor.buffer, tensor.offset + offset)
+def content(kind, list given not None):
+    """A key for what a function of this kind makes of known operands: small ones by their content, others by who they are."""
+    cdef list key = [kind]
+    cdef Tensor tensor
+    cdef cnp.ndarray array
+    for x in given:
+        if x is None:
+            key.append(None)
+            continue
+        tensor = x
+        array = tensor.value
+        if tensor.dtype.kind != c"O" and cnp.PyArray_NBYTES(array) <= CONTENT_BYTES:
+            key.append(tensor.dtype)
+            key.append(tensor.shape)
+            key.append(PyBytes_FromStringAndSize(<const char *> cnp.PyArray_DATA(array), cnp.PyArray_NBYTES(array)))
+        else:
+            key.append(<size_t> <PyObject *> array)
+    return tuple(key)

@@ -12,6 +12,22 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._core.windows import (
+    SINGLE,
+    Margin,
+    Planes,
+    Sums,
+    costs,
+    cycles,
+    inside,
+    margin,
+    margins,
+    merged,
+    phase_words,
+    plain,
+    planes_of,
+    transposed,
+)
 from ..graph import Node
 from ..ops.arguments import integer
 from ..ops.conv_transpose import Placement
@@ -19,10 +35,8 @@ from ..ops.windows import Windows
 from . import conv_winograd
 from .conv_planes import convolve_planes
 from .emitter import FLOAT, Convolution, Emitted, Emitter, Word
-from .margin import MOST, MOST_STRIDE, Margin, Planes, cropped, margin, planes_of, with_margin
+from .margin import Phases, cropped, distances, with_margin
 from .registry import native
-from .sums import Sums, inside, taken
-from .taps import SINGLE, Phases, distances, margins, plain, transposed
 from .tensor import Tensor, c_strides, memory, whole_lines
 
 ROWS_OF_VECTORS = {16: (8, 8, 8, 8, 6), 8: (8, 8, 6, 4, 3), 4: (8, 8, 6, 4, 3)}
@@ -59,7 +73,7 @@ def conv(emitter: Emitter, node: Node, x: Tensor, w: Tensor, b: Tensor | None = 
     if b is not None and b.shape != w.shape[:1]:
         return None
     out, rows, columns = emitter.once("phases", node, _phases)(x.shape[2:], w.shape[2:])
-    if 0 in out:
+    if not (rows and columns):
         return None
     sums = Sums(rows, columns, x.shape[0], groups, w.shape[1], w.shape[0] // groups, False)
     return convolve(emitter, x, w, b, sums, (x.shape[0], w.shape[0], *out))
@@ -69,7 +83,10 @@ Sizes = tuple[int, ...]
 
 
 def _phases(node: Node) -> Callable[[Sizes, Sizes], tuple[Sizes, Phases, Phases]]:
-    """What a node's output sizes and its phases along both axes are for the sizes of an input and of its kernel."""
+    """A node's output sizes, and its phases along both axes, for the sizes of an input and of its kernel.
+
+    No phases where there is no output, or none that the steps are for.
+    """
     windows = Windows(node)
 
     @lru_cache(maxsize=64)
@@ -78,8 +95,7 @@ def _phases(node: Node) -> Callable[[Sizes, Sizes], tuple[Sizes, Phases, Phases]
         strides, dilations, begin, out = layout.strides, layout.dilations, layout.begin, layout.out
         if 0 in out:
             return out, (), ()
-        axes = [plain(*axis) for axis in zip(sizes, kernel, strides, dilations, begin, out, strict=True)]
-        return out, *_two(axes)
+        return out, *_two([plain(*axis) for axis in zip(sizes, kernel, strides, dilations, begin, out, strict=True)])
 
     return phases
 
@@ -103,6 +119,8 @@ def conv_transpose(emitter: Emitter, node: Node, x: Tensor, w: Tensor, b: Tensor
     rows, columns = _two(
         [transposed(*axis) for axis in zip(x.shape[2:], w.shape[2:], strides, dilations, begin, out, strict=True)]
     )
+    if not (rows and columns):
+        return None
     sums = Sums(rows, columns, x.shape[0], groups, w.shape[0] // groups, w.shape[1], True)
     return convolve(emitter, x, w, b, sums, (x.shape[0], m, *out))
 
@@ -118,17 +136,15 @@ def convolve(
 ) -> Tensor | None:
     """Emit the steps of `sums` for an output of `shape`."""
     planes = planes_of(x)
-    high, across = margins(sums.rows, planes.h), margins(sums.columns, planes.w)
-    if sums.columns[0].stride > MOST_STRIDE:
+    if not planes.fit(sums.rows, sums.columns, emitter.lanes):
         return None
-    if planes.n * planes.c * (planes.h + sum(high)) * (planes.w + sum(across) + emitter.lanes) > MOST:
-        return None
+    across = any(margins(sums.columns, planes.w))
     planes, rows = cropped(planes, sums.rows)
     if rows is not sums.rows:
-        sums = sums._replace(rows=rows)
+        sums = sums.over(rows)
     if sums.m == 1 and sums.channels == 1:
         return convolve_planes(emitter, planes, w, b, sums, shape)
-    plan, sums = choose(emitter, sums, planes, w, any(across))
+    plan, sums = choose(emitter, sums, planes, w, across)
     if plan is None:
         return convolve_patches(emitter, planes, w, b, sums, shape)
     y = emitter.empty(shape)
@@ -137,7 +153,7 @@ def convolve(
         emitter.convolution = Convolution(
             y.producer,
             shape,
-            lambda: pools(emitter.lanes, sums, planes, any(across)),
+            lambda: pools(emitter.lanes, sums, planes, across),
             lambda y: positions(emitter, planes, w, b, y, sums, pooled_tiling(emitter.lanes, sums.m), pool=True),
         )
     else:
@@ -156,16 +172,6 @@ def positions(
     copy = margin(x, sums.rows, sums.columns, sums.columns[0].stride, needed, CACHED, 2 if pool else 1)
     planes = x if copy is None else copy.planes(x, x.tensor)
     return emit(emitter, x.tensor, planes, copy, w, b, y, sums, plan, pool)
-
-
-def merged(sums: Sums, x: Planes) -> int | None:
-    """Positions of a plane, if its rows follow each other in the input as they do in the output."""
-    rows, columns = sums.rows[0], sums.columns[0]
-    if len(sums.rows) > 1 or len(sums.columns) > 1 or columns.stride != 1 or x.strides[3] != 1:
-        return None
-    if rows.count > 1 and rows.stride * x.strides[2] != columns.count:
-        return None
-    return rows.count * columns.count
 
 
 def convolve_patches(
@@ -197,11 +203,12 @@ def choose(emitter: Emitter, sums: Sums, x: Planes, w: Tensor, padded: bool) -> 
     None says that patches are cheaper.
     """
     lanes = emitter.lanes
-    blocks, block, vectors, panels, panel, widest, highest = _tiles(lanes, sums.m)
-    wide, tall = _costs(lanes, sums, x, padded)
+    tiles = _tiles(lanes, sums.m)
+    blocks, block, vectors, panels, panel, widest, highest = tiles
+    wide, tall = costs(sums, x, padded, lanes, tiles)
     fewer = inside(sums, x.h)
     if fewer is not None:
-        less = _costs(lanes, fewer, x, padded)[1]
+        less = costs(fewer, x, padded, lanes, tiles)[1]
         fewer, tall = (fewer, less) if less < tall else (None, tall)
     if conv_winograd.fits(sums):
         patches = conv_winograd.cost(lanes, sums, panel, panels, vectors)
@@ -210,31 +217,6 @@ def choose(emitter: Emitter, sums: Sums, x: Planes, w: Tensor, padded: bool) -> 
     if cheaper(wide, tall):
         return Tiling(True, block, blocks, widest), sums
     return Tiling(False, panel, panels, highest), fewer or sums
-
-
-def _costs(lanes: int, sums: Sums, x: Planes, padded: bool) -> tuple[float, float]:
-    """Clock cycles with positions in the lanes and with channels.
-
-    Two multiply-adds or two loads take one, and a tile some besides.
-    """
-    blocks, _, vectors, panels, _, widest, highest = _tiles(lanes, sums.m)
-    one = None if padded else merged(sums, x)
-    wide = tall = 0.0
-    for rows in sums.rows:
-        for columns in sums.columns:
-            taps = sums.channels * rows.n_taps * columns.n_taps
-            height, width = (1, one) if one is not None else (rows.count, columns.count)
-            across = height * -(-width // lanes)
-            pieces = -(-across // widest)
-            tile = 25 + taps * cycles(sums.m / blocks, across / pieces)
-            wide += sums.n * sums.groups * pieces * blocks * tile
-            positions = sums.n * height * width
-            pieces = -(-positions // highest)
-            tile = 40 + taps * max(cycles(positions / pieces, vectors / panels), 1.6 * vectors / panels)
-            tall += sums.groups * panels * pieces * tile + 1.2 * positions * sums.groups * sums.m
-    if sums.columns[0].stride > 1 or x.strides[3] != 1:
-        wide += x.n * x.c * x.h * x.w / 4
-    return wide, tall
 
 
 @lru_cache(maxsize=256)
@@ -257,7 +239,8 @@ def pools(lanes: int, sums: Sums, x: Planes, padded: bool) -> bool:
     blocks = pooled_tiling(lanes, sums.m).blocks
     tile = 100 + sums.taps() * cycles(sums.m / blocks, 4)
     together = sums.n * sums.groups * height * -(-width // lanes) * blocks * tile
-    return together < _costs(lanes, sums, x, padded)[0] + POOLING * sums.n * sums.groups * sums.m * 4 * height * width
+    apart = costs(sums, x, padded, lanes, _tiles(lanes, sums.m))[0]
+    return together < apart + POOLING * sums.n * sums.groups * sums.m * 4 * height * width
 
 
 def pooled_tiling(lanes: int, m: int) -> Tiling:
@@ -274,11 +257,6 @@ def cheaper(positions: float, channels: float) -> bool:
 def sparing(patches: float, sums: float) -> bool:
     """Whether patches cost less than sums over taps, by enough to be worth their rounding errors."""
     return patches < 0.9 * sums
-
-
-def cycles(rows: float, vectors: float) -> float:
-    """Clock cycles of one tap of a tile, roughly."""
-    return max(rows * vectors, rows + vectors + 1, 6) / 2
 
 
 def emit(
@@ -304,38 +282,12 @@ def emit(
     width = y.shape[-1]
     stride_h, stride_w = sums.rows[0].stride, sums.columns[0].stride
     one = merged(sums, x) if wide and not pool and (copy is None or copy.bands == 1) else None
-    phases: list[int] = []
-    tables = []
-    weights = at = 0
-    for rows in sums.rows:
-        for columns in sums.columns:
-            oh, ow = (1, one) if one is not None else (rows.count, columns.count)
-            a_row = sums.channels * columns.n_taps
-            n_taps, first, together = a_row * rows.n_taps, 0, a_row * rows.n_taps
-            if sums.packed is not None:
-                first = (rows.tap - sums.packed.tap) // sums.packed.tap_step * a_row
-                together = sums.packed.n_taps * a_row
-            phases += (0, rows.first * width + columns.first, weights, at, n_taps, first, together, oh, ow)
-            phases += (0, plan.most, 0) if wide else pieces_of(sums.n * oh * ow, plan.most)
-            tables.append(x.taps(sums.channels, rows, columns))
-            weights += sums.groups * m * n_taps if sums.packed is None else 0
-            at += n_taps
-    whole = sums.rows if sums.packed is None else (sums.packed,)
-    key = (
-        "conv",
-        wide,
-        lanes,
-        block,
-        sums.transposed,
-        sums.groups,
-        sums.packed is None,
-        len(whole),
-        *(p[4:7] for p in (*whole, *sums.columns)),
-    )
+    phases, table = phase_words(sums, x, wide, one, plan.most, m, width)
+    key = ("conv", wide, lanes, block, *sums.packing())
     packed = emitter.packed(key, w.value, lambda value: pack(value, sums, block, 0 if wide else lanes))
     words: list[Word] = [source, y, packed]
     words += [0, 0] if b is None else [emitter.contiguous(b)]
-    words.append(distances(tuple(tables), sums.packed is not None))
+    words.append(distances(table, sums.packed is not None))
     size = 0 if copy is None else whole_lines(sums.groups * sums.channels * copy.size + lanes)
     words += [0, 0] if copy is None else [emitter.scratch(4 * size * emitter.threads)]
     epilogue = len(words)
@@ -346,19 +298,13 @@ def emit(
     n_tensors = 4 + (b is not None) + (copy is not None)
     n_words = len(words) + n_tensors + 6 + len(phases)
     words += [0, 0, 1, 0] if copy is None else [n_words, copy.run, copy.bands, size]
-    words += [int(pool), len(tables), *phases]
+    words += [int(pool), len(sums.rows) * len(sums.columns), *phases]
     if copy is not None:
         words += [0, 0, 0, 0, 0.0, *copy.words]
     work = sums.n * sums.groups * sums.m * sums.taps() * math.prod(y.shape[2:]) * (4 if pool else 1)
     step = emitter.emit("conv_positions" if wide else "conv_channels", words, work)
     step.epilogue = epilogue
     return step
-
-
-def pieces_of(positions: int, most: int) -> tuple[int, int, int]:
-    """Pieces of nearly equal size, of `most` positions: how many, the size of the last, and how many have one more."""
-    pieces = -(-positions // most)
-    return pieces, *divmod(positions, pieces)
 
 
 def pack(w: np.ndarray, sums: Sums, block: int, lanes: int) -> np.ndarray:
@@ -370,12 +316,12 @@ def pack(w: np.ndarray, sums: Sums, block: int, lanes: int) -> np.ndarray:
     size, room = (block * lanes, -(-m // lanes) * lanes) if lanes else (block, m)
     if sums.packed is None:
         parts = [
-            w[:, :, :, taken(rows), :][..., taken(columns)].reshape(g, m, -1).swapaxes(1, 2)
+            w[:, :, :, rows.taken, :][..., columns.taken].reshape(g, m, -1).swapaxes(1, 2)
             for rows in sums.rows
             for columns in sums.columns
         ]
     else:
-        all_taps = w[:, :, :, taken(sums.packed), :][..., taken(sums.columns[0])]
+        all_taps = w[:, :, :, sums.packed.taken, :][..., sums.columns[0].taken]
         parts = [all_taps.transpose(0, 1, 3, 2, 4).reshape(g, m, -1).swapaxes(1, 2)]
     packed = memory(g * room * sum([part.shape[1] for part in parts]))
     n_blocks = m // size

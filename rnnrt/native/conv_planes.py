@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._core.windows import Phase, Planes, Sums, margin
 from .emitter import Emitter, Word
-from .margin import Planes, margin
-from .sums import Sums, taken
-from .taps import Phase, distances
+from .margin import distances
 from .tensor import Tensor, aligned, c_strides, whole_lines
 
 LINE = 1024
@@ -57,14 +56,14 @@ def convolve_planes(
     planes = x if copy is None else copy.planes(x, x.tensor)
     step = sums.rows[0].stride * planes.strides[2]
     phases: list[Word] = []
-    tables = []
+    table: list[int] = []
     weights = at = longest = 0
     for rows, columns in grid:
         n_taps = rows.n_taps * columns.n_taps
         line = lines(rows, columns, step, lanes)
         phases += (0, rows.first * shape[-1] + columns.first, weights, at, n_taps)
         phases += (rows.count, columns.count, line.run, int(line.direct))
-        tables.append(planes.taps(1, rows, columns))
+        table += planes.taps(1, rows, columns)
         longest = max(longest, line.length)
         weights += sums.groups * n_taps
         at += n_taps
@@ -73,16 +72,20 @@ def convolve_planes(
     batch = min(max(BATCH // apart, 1), 64) if apart else sums.n * sums.groups
     start = batch * apart if apart else 0
     size = start + whole_lines(longest + lanes)
-    words: list[Word] = [x.tensor, y, emitter.packed(pack_key(sums), w.value, lambda value: pack(value, sums))]
+    words: list[Word] = [
+        x.tensor,
+        y,
+        emitter.packed(("planes", *sums.packing()), w.value, lambda value: pack(value, sums)),
+    ]
     words += [0, 0] if b is None else [emitter.contiguous(b)]
-    words += [distances(tuple(tables), False), emitter.scratch(4 * size * emitter.threads)]
+    words += [distances(tuple(table), False), emitter.scratch(4 * size * emitter.threads)]
     epilogue = len(words)
     yn, yc, *_ = c_strides(shape)
     words += [-1, 0.0, 0.0, sums.n, sums.groups, x.strides[0], x.strides[1], step, yn, yc]
     words += [sums.rows[0].step * shape[-1], sums.columns[0].step]
     n_tensors = 5 + (b is not None)
     n_words = len(words) + n_tensors + 6 + len(phases)
-    words += [0 if copy is None else n_words, batch, apart, start, size, len(tables), *phases]
+    words += [0 if copy is None else n_words, batch, apart, start, size, len(grid), *phases]
     if copy is not None:
         words += [0, 0, 0, 0, 0.0, *copy.words]
     step_of_y = emitter.emit("conv_planes", words, math.prod(shape) * sums.taps())
@@ -91,13 +94,8 @@ def convolve_planes(
     return y
 
 
-def pack_key(sums: Sums) -> tuple:
-    """What the packed weights depend on besides the weights."""
-    return ("planes", len(sums.rows), *(p[4:7] for p in (*sums.rows, *sums.columns)))
-
-
 def pack(w: np.ndarray, sums: Sums) -> np.ndarray:
     """Weights by phases: (phases, C, taps) in one row."""
     w = w.reshape(sums.groups, -1, w.shape[-1])
-    parts = [w[:, taken(rows)][:, :, taken(columns)].ravel() for rows in sums.rows for columns in sums.columns]
+    parts = [w[:, rows.taken][:, :, columns.taken].ravel() for rows in sums.rows for columns in sums.columns]
     return aligned(np.concatenate(parts))

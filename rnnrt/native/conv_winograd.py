@@ -8,10 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._core.windows import Phase, Planes, Sums
 from .emitter import Emitted, Emitter, Word
-from .margin import Planes
-from .sums import Sums
-from .taps import Phase
 from .tensor import Tensor, c_strides, memory, whole_lines
 
 KINDS = 16

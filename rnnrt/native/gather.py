@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from .._core.program import evenly, known_integer, merged_axes
 from ..graph import Node
 from ..ops.limits import check_size
-from .copying import merged_axes
 from .emitter import Emitter, Word
 from .registry import native
 from .tensor import Shape, Tensor, c_strides
-from .views import known_integer
 
 REDUCE = {"none": 0, "add": 1, "mul": 2, "max": 3, "min": 4}
 
@@ -22,23 +21,6 @@ REDUCE = {"none": 0, "add": 1, "mul": 2, "max": 3, "min": 4}
 def readable(index: Tensor) -> bool:
     """Whether a step can read indices of this type."""
     return index.dtype.kind == "i" and index.dtype.itemsize in (4, 8)
-
-
-def regular(index: Tensor, n: int) -> tuple[int, int] | None:
-    """(first, step) of known indices that are evenly spaced within n elements, in C order; else None."""
-    if index.value is None or index.size == 0 or index.dtype.kind not in "iu":
-        return None
-    flat = index.value.reshape(-1)
-    count = flat.size
-    first, last = int(flat[0]), int(flat[-1])
-    step = (last - first) // (count - 1) if count > 1 else 0
-    if first + step * (count - 1) != last:
-        return None
-    if count > 2 and flat.tolist() != [first + step * k for k in range(count)]:
-        return None
-    if first < 0 and last < 0:
-        first, last = first + n, last + n
-    return (first, step) if 0 <= first < n and 0 <= last < n else None
 
 
 @native("Gather")
@@ -51,7 +33,7 @@ def gather(emitter: Emitter, node: Node, data: Tensor, index: Tensor) -> Tensor 
     n, along = data.shape[axis], data.strides[axis]
     before, after = data.shape[:axis], data.shape[axis + 1 :]
     shape = (*before, *index.shape, *after)
-    even = regular(index, n)
+    even = evenly(index, n)
     if even is not None:
         first, step = even
         inserted = [s * step * along for s in c_strides(index.shape)]

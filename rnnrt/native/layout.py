@@ -7,13 +7,13 @@ from functools import lru_cache
 
 import numpy as np
 
+from .._core.program import front_axes, known_integer, known_integers, moved_inside, region
 from ..graph import Node
 from ..ops.common import dtype_of
 from ..ops.limits import check_size
 from .emitter import Emitter, Word
 from .registry import native
-from .tensor import ARENA, Tensor, c_strides
-from .views import front_axes, known_integer, known_integers
+from .tensor import Tensor, c_strides
 
 PAIRS = 32
 """From this size on, interleaving two tensors in one step beats copying one after the other."""
@@ -46,24 +46,10 @@ def concat(emitter: Emitter, node: Node, *tensors: Tensor) -> Tensor | None:
     in_one_run = math.prod(before) == 1
     at, step = 0, y.strides[axis]
     for t in filled:
-        if not (in_one_run and _placed(t, y, at * step)):
+        if not (in_one_run and moved_inside(t, y, at * step)):
             emitter.copy_into(t, emitter.view(y, t.shape, y.strides, at * step))
         at += t.shape[axis]
     return y
-
-
-def _placed(t: Tensor, y: Tensor, offset: int) -> bool:
-    """Put the memory of `t` into that of `y`, `offset` elements from its start, if that is free to move and all of `t`.
-
-    Nothing was placed yet that belongs to this segment, so a buffer with a base is an input, a constant or older.
-    """
-    buffer = t.buffer
-    assert buffer is not None
-    assert y.buffer is not None
-    if buffer.base != ARENA or buffer.inside is not None or t.offset or t.nbytes != buffer.size or not t.contiguous():
-        return False
-    buffer.inside, buffer.offset = y.buffer, offset * t.dtype.itemsize
-    return True
 
 
 @native("Pad")
@@ -131,10 +117,6 @@ def _repeatable(mode: str, shape: list[int], before: list[int], after: list[int]
     return False
 
 
-def _region(emitter: Emitter, y: Tensor, start: list[int], sizes: list[int]) -> Tensor:
-    return emitter.view(y, tuple(sizes), y.strides, sum([a * s for a, s in zip(start, y.strides, strict=True)]))
-
-
 SMALL = 4096
 
 
@@ -152,14 +134,14 @@ def _pad_constant(emitter: Emitter, inside: Tensor, y: Tensor, filling: Tensor, 
     if len(slabs) > 2 and y.size <= SMALL:
         slabs = [([0] * y.ndim, list(full))]
     for corner, extent in slabs:
-        emitter.copy_into(emitter.view(filling, tuple(extent), (0,) * y.ndim), _region(emitter, y, corner, extent))
-    emitter.copy_into(inside, _region(emitter, y, start, sizes))
+        emitter.copy_into(emitter.view(filling, tuple(extent), (0,) * y.ndim), region(y, corner, extent))
+    emitter.copy_into(inside, region(y, start, sizes))
 
 
 def _pad_repeated(emitter: Emitter, inside: Tensor, y: Tensor, mode: str, before: list[int], after: list[int]) -> None:
     """`inside`, and then an axis at a time what lies before and after, copied from the part of `y` that is there."""
     start, sizes = list(before), list(inside.shape)
-    emitter.copy_into(inside, _region(emitter, y, start, sizes))
+    emitter.copy_into(inside, region(y, start, sizes))
     for k in range(y.ndim):
         b, n, a = before[k], inside.shape[k], after[k]
         sources = {"edge": (b, b + n - 1), "reflect": (2 * b, b + n - 2), "wrap": (n, b)}[mode]
@@ -168,8 +150,8 @@ def _pad_repeated(emitter: Emitter, inside: Tensor, y: Tensor, mode: str, before
         for first, count, source in ((0, b, sources[0]), (b + n, a, sources[1])):
             if count:
                 extent = [*sizes[:k], count, *sizes[k + 1 :]]
-                target = _region(emitter, y, [*start[:k], first, *start[k + 1 :]], extent)
-                origin = _region(emitter, y, [*start[:k], source, *start[k + 1 :]], extent)
+                target = region(y, [*start[:k], first, *start[k + 1 :]], extent)
+                origin = region(y, [*start[:k], source, *start[k + 1 :]], extent)
                 emitter.copy_into(emitter.view(origin, origin.shape, strides), target)
         start[k], sizes[k] = 0, b + n + a
 

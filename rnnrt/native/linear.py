@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from .._core.program import broadcast_pair, repeated_strides
 from ..graph import Node
 from .emitter import FLOAT, Emitter
 from .product import Product, padded
 from .registry import native
-from .tensor import Shape, Tensor, c_strides
+from .tensor import Tensor, c_strides
 
 
 @native("MatMul")
@@ -47,7 +48,7 @@ def _matmul(emitter: Emitter, a: Tensor, b: Tensor, scale: float) -> Tensor | No
     a_shape, a_strides = (a.shape, a.strides) if a.ndim > 1 else ((1, *a.shape), (0, *a.strides))
     b_shape, b_strides = (b.shape, b.strides) if b.ndim > 1 else ((*b.shape, 1), (*b.strides, 0))
     (m, k), n = a_shape[-2:], b_shape[-1]
-    both = _broadcast(a_shape[:-2], b_shape[:-2])
+    both = broadcast_pair(a_shape[:-2], b_shape[:-2])
     if both is None or k != b_shape[-2] or not k:
         return None
     shape = (*both, *(() if a.ndim == 1 else (m,)), *(() if b.ndim == 1 else (n,)))
@@ -56,8 +57,11 @@ def _matmul(emitter: Emitter, a: Tensor, b: Tensor, scale: float) -> Tensor | No
         return y
     swap = _better_swapped(a, b, m, n, emitter.lanes)
     y_rows, y_columns = (1, m) if swap else (n, 1)
-    batch_a, batch_b = _repeated(a_shape[:-2], a_strides[:-2], both), _repeated(b_shape[:-2], b_strides[:-2], both)
-    batch = list(zip(both, batch_a, batch_b, [s * m * n for s in c_strides(both)], strict=True)) if both else []
+    batch: list[tuple[int, ...]] = []
+    if both:
+        batch_a = repeated_strides(a_shape[:-2], a_strides[:-2], both)
+        batch_b = repeated_strides(b_shape[:-2], b_strides[:-2], both)
+        batch = list(zip(both, batch_a, batch_b, [s * m * n for s in c_strides(both)], strict=True))
     rows, columns = [(m, a_strides[-2], y_rows)], [(n, b_strides[-1], y_columns)]
     product = Product(a, b, y, batch, rows, columns, [(k, a_strides[-1], b_strides[-2])], scale)
     if not (product.swapped() if swap else product).emit(emitter):
@@ -70,26 +74,6 @@ def _matmul(emitter: Emitter, a: Tensor, b: Tensor, scale: float) -> Tensor | No
 def _better_swapped(a: Tensor, b: Tensor, m: int, n: int, lanes: int) -> bool:
     """Whether the left operand is the one to be cut into panels: known weights times few columns."""
     return a.value is not None and b.value is None and n < lanes and n < m
-
-
-def _broadcast(a: Shape, b: Shape) -> Shape | None:
-    """``np.broadcast_shapes`` of two, or None."""
-    rank = max(len(a), len(b))
-    a, b = (1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b
-    if a == b:
-        return a
-    both = []
-    for x, y in zip(a, b, strict=True):
-        if x != y and x != 1 and y != 1:
-            return None
-        both.append(y if x == 1 else x)
-    return tuple(both)
-
-
-def _repeated(shape: Shape, strides: Shape, to: Shape) -> Shape:
-    """Strides of an array broadcast to shape `to`."""
-    own = [0 if n == 1 else s for n, s in zip(shape, strides, strict=True)]
-    return (*[0] * (len(to) - len(shape)), *own)
 
 
 @native("Gemm")
@@ -108,13 +92,13 @@ def gemm(emitter: Emitter, node: Node, a: Tensor, b: Tensor, c: Tensor | None = 
         return None
     if c is None or beta == 0.0:
         return _matmul(emitter, a, b, alpha)
-    if c.dtype != FLOAT or _broadcast(c.shape, (m, n)) != (m, n) or (c.value is None and beta != 1.0):
+    if c.dtype != FLOAT or broadcast_pair(c.shape, (m, n)) != (m, n) or (c.value is None and beta != 1.0):
         return None
     y = emitter.empty((m, n))
     if not y.size:
         return y
     swap = _better_swapped(a, b, m, n, emitter.lanes)
-    c_row, c_column = _repeated(c.shape, c.strides, (m, n))
+    c_row, c_column = repeated_strides(c.shape, c.strides, (m, n))
     rows, columns = [(m, a.strides[0], 1 if swap else n)], [(n, b.strides[1], m if swap else 1)]
     product = Product(a, b, y, [], rows, columns, [(k, a.strides[1], b.strides[0])], alpha)
     if swap:

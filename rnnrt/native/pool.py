@@ -7,13 +7,13 @@ from functools import lru_cache
 
 import numpy as np
 
+from .._core.windows import SINGLE, Phase, Planes, margins, plain, planes_of
 from ..graph import Node
 from ..ops.arguments import integer
 from ..ops.windows import Layout, Windows
 from .emitter import FLOAT, Emitter, Word
-from .margin import MOST, MOST_STRIDE, Planes, planes_of, with_margin
+from .margin import distances, with_margin
 from .registry import native
-from .taps import SINGLE, Phase, distances, margins, plain
 from .tensor import Tensor
 
 
@@ -39,27 +39,29 @@ def windowed(emitter: Emitter, node: Node, x: Tensor, include: bool | None) -> T
     layout = emitter.once("windows", node, Windows).layout(x.shape[2:])
     if include is None and (y := _by_convolution(emitter, x, layout)) is not None:
         return y
+    if 0 in layout.out:
+        return None
     planes = planes_of(x)
     spatial = zip(x.shape[2:], layout.kernel, layout.strides, layout.dilations, layout.begin, layout.out, strict=True)
-    axes = [plain(*axis)[0] for axis in spatial]
-    rows, columns = axes if len(axes) == 2 else (SINGLE, axes[0])
+    axes = [plain(*axis) for axis in spatial]
+    if not all(axes):
+        return None
+    rows, columns = (axes[0][0], axes[1][0]) if len(axes) == 2 else (SINGLE, axes[0][0])
     largest = include is None
-    if 0 in layout.out or not rows.n_taps or not columns.n_taps or columns.stride > MOST_STRIDE:
+    if not rows.n_taps or not columns.n_taps or not planes.fit((rows,), (columns,), emitter.lanes):
         return None
     high, sides = margins((rows,), planes.h), margins((columns,), planes.w)
-    if planes.n * planes.c * (planes.h + sum(high)) * (planes.w + sum(sides) + emitter.lanes) > MOST:
-        return None
     if not any((*high, *sides)):
         planes, rows, columns = _as_one_row(planes, rows, columns)
     n_taps = rows.n_taps * columns.n_taps
     copy, across = columns.count < emitter.lanes or planes.strides[3] != 1, 0
     if _go_apart(columns) and not (copy or any((*high, *sides))):
-        across, columns = columns.n_taps, columns._replace(n_taps=1)  # the elements of a window's row go together
+        across, columns = columns.n_taps, columns.changed(n_taps=1)  # the elements of a window's row go together
     else:
         fill = -math.inf if largest else 0.0
         planes = with_margin(emitter, planes, (rows,), (columns,), columns.stride, copy, fill)
     y = emitter.empty((*x.shape[:2], *layout.out))
-    words: list[Word] = [planes.tensor, y, distances((planes.taps(1, rows, columns),), False)]
+    words: list[Word] = [planes.tensor, y, distances(planes.taps(1, rows, columns), False)]
     if largest:
         words += [0, 0]
     else:
@@ -100,8 +102,8 @@ def _as_one_row(planes: Planes, rows: Phase, columns: Phase) -> tuple[Planes, Ph
     apart = rows.n_taps == rows.stride == 1 and rows.start == 0 and rows.count == planes.h
     if not apart or planes.strides[2:] != (planes.w, 1) or planes.w != columns.count * columns.stride:
         return planes, rows, columns
-    longer = planes._replace(h=1, w=planes.h * planes.w)
-    return longer, SINGLE, columns._replace(count=planes.h * columns.count)
+    longer = Planes(planes.tensor, planes.n, planes.c, 1, planes.h * planes.w, planes.strides)
+    return longer, SINGLE, columns.changed(count=planes.h * columns.count)
 
 
 def _go_apart(columns: Phase) -> bool:

@@ -1,4 +1,4 @@
-"""One matrix product of two tensors, whatever axes they have: how `linear`'s operators become steps of op_gemm.h."""
+"""One matrix product of two tensors, whatever axes they have, as a step of op_gemm.h: its weights and its addend."""
 
 from __future__ import annotations
 
@@ -7,153 +7,29 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..records import record
-from .copying import joined
-from .emitter import FLOAT, Emitter, Word
-from .tensor import Buffer, Tensor, aligned, memory, strided
-
-NOTHING = Tensor(FLOAT, (0,), (1,), Buffer(0, 0, 0))
-"""A tensor at NULL: an operand that is absent."""
-
-MAX_NV, AXES = 4, 4
-PACKED, DIRECT, LOOSE, DOTS = range(4)
-C, N_COLUMNS, EPILOGUE = 2, 7, 20
-"""Where in a step's words the addend, the number of columns, and the activation stand."""
-
-_BLOCK = 1 << 15
-"""Numbers of the left operand that pass by a panel before the next panel takes its place in the cache."""
-_FOLD = 6
-"""What folding a vector to a number costs, in multiply-adds of vectors."""
-_NEAR = 1 << 14
-"""A right operand of no more numbers is read where it is, if it can be; a larger one by few rows only."""
-
-Axes = Sequence[tuple[int, ...]]
+from .._core import program
+from .._core.program import EPILOGUE, N_COLUMNS, NOTHING, C, vectors_of
+from .emitter import FLOAT, Emitter
+from .tensor import Shape, Tensor, aligned, memory, strided
 
 
-@record
-class Product:
-    """``y[batch, rows, columns] = c + scale * sum over inner of a b``, by axes and their strides in elements.
+class Product(program.Product):
+    """See there; this packs what is known of it."""
 
-    Attributes
-    ----------
-    batch
-        ``(size, a, b, y)`` of each axis.
-    rows, columns, inner
-        ``(size, a, y)``, ``(size, b, y)`` and ``(size, a, b)``.
-    c, c_row
-        Vectors padded to whole lanes, the same for all of the batch; from row to row.
-    """
+    __slots__ = ()
 
-    a: Tensor
-    b: Tensor
-    y: Tensor
-    batch: Axes
-    rows: Axes
-    columns: Axes
-    inner: Axes
-    scale: float = 1.0
-    c: Tensor = NOTHING
-    c_row: int = 0
+    def pack(self, emitter: Emitter, dots: bool, shape: Shape, strides: Shape) -> Tensor:
+        """The right operand seen as matrices (…, K, N), times the scale: in panels, or transposed for `dots`."""
+        assert self.b.value is not None
+        scale, lanes = self.scale, emitter.lanes
 
-    def swapped(self) -> Product:
-        """The same with the operands in each other's place."""
-        batch = [(n, b, a, y) for n, a, b, y in self.batch]
-        inner = [(n, b, a) for n, a, b in self.inner]
-        return Product(self.b, self.a, self.y, batch, self.columns, self.rows, inner, self.scale, self.c, self.c_row)
+        def make(array: np.ndarray) -> np.ndarray:
+            view = strided(array, shape, strides).reshape(-1, *shape[-2:])
+            if scale != 1.0:
+                view = view * np.float32(scale)
+            return aligned(view.swapaxes(1, 2)) if dots else panels(view, lanes)
 
-    def emit(self, emitter: Emitter) -> bool:
-        """Emit the step; False, with nothing emitted, if the axes are not those of one product."""
-        inner, columns = _merged(self.inner, 2), _merged(self.columns, 2)
-        if len(inner) != 1 or len(columns) != 1 or (columns[0][0] != 1 and columns[0][2] != 1):
-            return False
-        outer = _merged([*self.batch, *((n, a, 0, y) for n, a, y in self.rows)], 3)
-        shared = [axis for axis in outer if axis[2] == 0]
-        row = max(shared, key=lambda axis: axis[0], default=(1, 0, 0, 0))
-        if self.c_row and (len(outer) > 1 or not shared):
-            return False
-        if row[0] > 1 or len(outer) > AXES:
-            outer = [axis for axis in outer if axis is not row]
-        else:
-            row = (1, 0, 0, 0)
-        if len(outer) > AXES:
-            return False
-        _emit(emitter, self, outer, row, columns[0], inner[0])
-        return True
-
-
-def _merged(axes: Axes, operands: int) -> Axes:
-    """The fewest axes, none of size 1 but a single one."""
-    return joined(axes) or [(1,) * (1 + operands)]
-
-
-def vectors_of(n: int, lanes: int) -> tuple[int, int, int]:
-    """Vectors of n columns, panels, and vectors of every panel but the last."""
-    n_vec = -(-n // lanes)
-    n_panels = -(-n_vec // MAX_NV)
-    return n_vec, n_panels, -(-n_vec // n_panels)
-
-
-def _emit(
-    emitter: Emitter, p: Product, batch: Axes, row: tuple[int, ...], column: tuple[int, ...], inner: tuple[int, ...]
-) -> None:
-    (m, a_row, _, y_row), (n, b_n, _), (k, a_k, b_k), lanes = row, column, inner, emitter.lanes
-    n_vec, n_panels, nv = vectors_of(n, lanes)
-    form = _form(p.b.value is not None, m, n, k, a_k, b_k, b_n, lanes, p.scale)
-    b, scratch, scale = p.b, NOTHING, p.scale
-    if form == PACKED or (form == DOTS and p.b.value is not None and (b_k != 1 or scale != 1.0)):
-        b, batch = _packed(emitter, p, batch, (k, b_k), (n, b_n), form)
-        b_k, b_n = 1, k
-    elif form == LOOSE:
-        scratch = emitter.scratch(k * nv * lanes * 4 * emitter.threads)
-    block = m if form == LOOSE else max(64, _BLOCK // k)
-    if emitter.threads > 1 and form != LOOSE:
-        block = min(block, max(24, -(-m // (4 * emitter.threads))))
-    words: list[Word] = [p.a, b, p.c, p.y, scratch, form, m, n, k, a_row, a_k, b_k, b_n, y_row, p.c_row]
-    n_batch = math.prod(axis[0] for axis in batch)
-    words += [n_vec, n_panels, nv, block, float(scale), -1, 0.0, 0.0, n_batch, len(batch)]
-    for size, a, b_step, y in batch:
-        words += (size, a, b_step, 0, y)
-    words += [0] * (5 * (AXES - len(batch)))
-    step = emitter.emit("gemm", words, m * n * k * n_batch)
-    if p.y.contiguous():
-        step.epilogue = EPILOGUE
-        p.y.producer = step
-
-
-def _form(known: bool, m: int, n: int, k: int, a_k: int, b_k: int, b_n: int, lanes: int, scale: float) -> int:
-    """How the right operand is read; of a known one it depends on n and k alone, as does the order of sums."""
-    if known:
-        return DOTS if a_k == 1 and n * (k // lanes + _FOLD) <= k else PACKED
-    if a_k == 1 and b_k == 1 and scale == 1.0 and m * (k // lanes + _FOLD) <= (k + m * k // lanes) * 5 // 8:
-        return DOTS
-    if b_n == 1 and n % lanes == 0 and scale == 1.0 and (n * k <= _NEAR or m <= 2 * lanes):
-        return DIRECT
-    return LOOSE
-
-
-def _packed(
-    emitter: Emitter, p: Product, batch: Axes, inner: tuple[int, int], column: tuple[int, int], form: int
-) -> tuple[Tensor, Axes]:
-    """The right operand as op_gemm.h wants it, and the batch axes with its new strides."""
-    assert p.b.value is not None
-    own = [(size, b) for size, _, b, _ in batch if b != 0]
-    (k, b_k), (n, b_n), lanes = inner, column, emitter.lanes
-    shape = (*(size for size, _ in own), k, n)
-    strides = (*(b for _, b in own), b_k, b_n)
-    each = k * n if form == DOTS else k * -(-n // lanes) * lanes
-    step, steps = each, []
-    for size, _, b, _ in reversed(batch):
-        steps.append(step if b else 0)
-        step *= size if b else 1
-    moved = [(size, a, step, y) for (size, a, _, y), step in zip(batch, reversed(steps), strict=True)]
-
-    def make(array: np.ndarray) -> np.ndarray:
-        view = strided(array, shape, strides).reshape(-1, k, n)
-        if p.scale != 1.0:
-            view = view * np.float32(p.scale)
-        return aligned(view.swapaxes(1, 2)) if form == DOTS else panels(view, lanes)
-
-    return emitter.packed(("gemm", form, shape, strides, p.scale, lanes), p.b.value, make), moved
+        return emitter.packed(("gemm", dots, shape, strides, scale, lanes), self.b.value, make)
 
 
 def panels(matrices: np.ndarray, lanes: int) -> np.ndarray:

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from .._core import engine
+from .._core.program import apply_views, laid_out, reshaped
 from ..errors import InputError
 from ..graph import Node
 from ..rewrite.views import Groups
 from . import wavefront
 from .emitter import Emitter
-from .strides import apply_views
 from .tensor import Tensor, c_strides
-from .views import reshaped
 from .wavefront import Link
 
 _NAMES = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
@@ -66,7 +65,8 @@ class RecurrentBinder:
         states = [self._read(emitter, k, given[k], state) if k in given else None for k in (5, 6)]
         for tensor in states:
             words += _ABSENT if tensor is None else [tensor, 0, *tensor.strides[:2]]
-        made = [self._made(emitter, k, (n_time, *state) if k == 0 else state) for k in range(3)]
+        sizes = ((n_time, *state), state, state)
+        made = [laid_out(layer.dtype, sizes[k], self.orders[k]) if self.wanted[k] else None for k in range(3)]
         for k, tensor in enumerate(made):
             words += _ABSENT if tensor is None else [tensor, *((0, *tensor.strides) if k else tensor.strides)[:3]]
         if self.threads > 1 and layer.direction == "forward" and 4 not in given and not layer.quantized:
@@ -74,7 +74,7 @@ class RecurrentBinder:
             wavefront.emit(emitter, function, link, self.threads)
         else:
             emitter.emit(function, words, work).threads = threads
-        return tuple([self._arranged(emitter, k, t) for k, t in enumerate(made)][: self.n_outputs])
+        return tuple([self._arranged(emitter, k, made[k]) for k in range(self.n_outputs)])
 
     def _viewed(self, emitter: Emitter, k: int, tensor: Tensor) -> Tensor:
         if k == 4:
@@ -103,25 +103,14 @@ class RecurrentBinder:
         return [emitter.contiguous(tensor)]
 
     def _order(self, k: int) -> list[int] | None:
-        """The order in memory of the axes of output `k`; None where the units of a row are taken apart."""
+        """The order in memory of the axes of output `k`; None where that is their own."""
         rank = 3 if k else 4
         groups: Groups | None = self.arrangements.get(k)
         if groups is None:
-            return list(range(rank))
+            return None
         named = [axis for group in groups for axis in group]
         order = [axis for axis in range(rank) if axis not in named] + named
         return order if order[-1] == rank - 1 else None
-
-    def _made(self, emitter: Emitter, k: int, sizes: tuple[int, ...]) -> Tensor | None:
-        """Memory for output `k`, seen with the axes in the order that the step has them in."""
-        if not self.wanted[k]:
-            return None
-        order = self.orders[k] or range(len(sizes))
-        memory = emitter.empty(tuple([sizes[a] for a in order]), self.layer.dtype)
-        strides = [0] * len(sizes)
-        for place, axis in enumerate(order):
-            strides[axis] = memory.strides[place]
-        return Tensor(memory.dtype, sizes, tuple(strides), memory.buffer)
 
     def _arranged(self, emitter: Emitter, k: int, made: Tensor | None) -> Tensor | None:
         """Output `k` as the graph wants it."""

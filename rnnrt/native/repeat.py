@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from .._core.program import RepeatedBody, Segment
+from .._core.program import RepeatedBody, Segment, known_integer
 from ..control import Loop, Repeated, Scan
 from ..ops.limits import check_size
 from .emitter import Emitter, Word
 from .tensor import Shape, Tensor
-from .views import known_integer
 
 MOST_WORK = 1e9
 """Of all iterations together, about a second: a step cannot be interrupted."""

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
+from .._core.program import known_integer
 from ..graph import Node
 from .emitter import Emitter, Word
 from .registry import native
 from .tensor import Tensor
-from .views import known_integer
 
 TYPES = ("float32", "float64", "int32", "int64")
 INT64 = np.dtype(np.int64)

@@ -7,103 +7,21 @@ sense of; the NumPy operator then says what is wrong.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
+from .._core.program import front_axes, known_integers, picked, reshaped, sliced, whole_view
 from ..graph import Node
 from ..ops.limits import check_size
 from .emitter import Emitter
 from .registry import native
-from .tensor import Shape, Tensor, c_strides
-
-
-def whole_view(emitter: Emitter, x: Tensor, shape: Shape, strides: Shape) -> Tensor:
-    """A view of all elements of `x`; what may still be merged into the step that makes `x` may be through the view."""
-    y = emitter.view(x, shape, strides)
-    if x.uses == 1:
-        y.producer = x.producer
-    return y
-
-
-def known_integers(t: Tensor | None) -> list[int] | None:
-    """The integers of a known 1-D or 0-d tensor, else None."""
-    if t is None or t.value is None or t.value.ndim > 1 or t.value.dtype.kind not in "iu":
-        return None
-    values = t.value.tolist()
-    return values if type(values) is list else [values]
-
-
-def known_integer(t: Tensor | None) -> int | None:
-    """The one integer of a known tensor, else None."""
-    if t is None or t.value is None or t.value.size != 1 or t.value.dtype.kind not in "iu":
-        return None
-    return int(t.value.item())
-
-
-def front_axes(axes: Any, rank: int) -> list[int] | None:
-    """`axes` counted from the front; None if one is out of range or occurs twice."""
-    found: list[int] = []
-    for axis in axes:
-        if axis < 0:
-            axis += rank
-        if not 0 <= axis < rank or axis in found:
-            return None
-        found.append(axis)
-    return found
-
-
-def reshaped_strides(shape: Shape, strides: Shape, target: Shape) -> Shape | None:
-    """Strides with which `target` shows the elements of (shape, strides) in C order; None if no strides do.
-
-    Both shapes are cut into the shortest groups of axes of equal size. The axes of a group on the old side have to be
-    one run, each stride being the next one times its size; its last stride is then the unit of the group's new axes.
-    """
-    if 0 in shape:
-        return c_strides(target)
-    old = [(n, s) for n, s in zip(shape, strides, strict=True) if n != 1]
-    found: list[int] = []
-    at, k, rank, last = 0, 0, len(target), 1
-    while k < rank:
-        if target[k] == 1:
-            found.append(last)
-            k += 1
-            continue
-        size, last = old[at]
-        at += 1
-        end, wanted = k + 1, target[k]
-        while size != wanted:
-            if size < wanted:
-                n, s = old[at]
-                if last != n * s:
-                    return None
-                size, last = size * n, s
-                at += 1
-            else:
-                wanted *= target[end]
-                end += 1
-        unit = last
-        group = []
-        for n in reversed(target[k:end]):
-            group.append(unit)
-            unit *= n
-        found += reversed(group)
-        k = end
-    return tuple(found)
-
-
-def reshaped(emitter: Emitter, x: Tensor, shape: Shape) -> Tensor:
-    """The elements of `x` in another shape of as many: a view, or a view of a contiguous copy."""
-    strides = c_strides(shape) if x.contiguous() else reshaped_strides(x.shape, x.strides, shape)
-    if strides is None:
-        return emitter.view(emitter.copy(x), shape, c_strides(shape))
-    return whole_view(emitter, x, shape, strides)
+from .tensor import Tensor
 
 
 @native("Identity")
 def identity(emitter: Emitter, node: Node, x: Tensor) -> Tensor:
     """The input."""
-    return whole_view(emitter, x, x.shape, x.strides)
+    return whole_view(x, x.shape, x.strides)
 
 
 @native("Dropout")
@@ -113,7 +31,7 @@ def dropout(
     """The input; dropping at random is left to the NumPy tier, which refuses it."""
     if training is not None and (training.value is None or training.value.any()):
         return None
-    y = whole_view(emitter, x, x.shape, x.strides)
+    y = whole_view(x, x.shape, x.strides)
     return (
         (y, emitter.constant(np.ones(x.shape, np.bool_))) if node.output(1) else (y,) + (None,) * len(node.outputs[1:])
     )
@@ -143,10 +61,10 @@ def transpose(emitter: Emitter, node: Node, x: Tensor) -> Tensor | None:
     perm = node.attrs.get("perm")
     shape, strides = x.shape, x.strides
     if perm is None:
-        return whole_view(emitter, x, shape[::-1], strides[::-1])
+        return whole_view(x, shape[::-1], strides[::-1])
     if len(perm) != len(shape) or front_axes(perm, len(shape)) != list(perm):
         return None
-    return whole_view(emitter, x, tuple([shape[k] for k in perm]), tuple([strides[k] for k in perm]))
+    return whole_view(x, picked(shape, perm), picked(strides, perm))
 
 
 @native("Reshape")
@@ -206,7 +124,7 @@ def squeeze(emitter: Emitter, node: Node, x: Tensor, axes: Tensor | None = None)
             return None
         gone = found
     kept = [k for k in range(len(shape)) if k not in gone]
-    return whole_view(emitter, x, tuple([shape[k] for k in kept]), tuple([strides[k] for k in kept]))
+    return whole_view(x, picked(shape, kept), picked(strides, kept))
 
 
 @native("Unsqueeze")
@@ -220,7 +138,7 @@ def unsqueeze(emitter: Emitter, node: Node, x: Tensor, axes: Tensor) -> Tensor |
     for axis in sorted(new):
         shape.insert(axis, 1)
         strides.insert(axis, 1)
-    return whole_view(emitter, x, tuple(shape), tuple(strides))
+    return whole_view(x, tuple(shape), tuple(strides))
 
 
 @native("Slice")
@@ -244,14 +162,7 @@ def slice_axes(
     found = front_axes(chosen, x.ndim)
     if found is None:
         return None
-    shape, strides, offset = list(x.shape), list(x.strides), 0
-    for k, axis in enumerate(found):
-        start, stop, step = slice(first[k], last[k], pace[k]).indices(shape[axis])
-        count = len(range(start, stop, step))
-        if count:
-            offset += start * strides[axis]
-        shape[axis], strides[axis] = count, strides[axis] * step
-    return emitter.view(x, tuple(shape), tuple(strides), offset)
+    return sliced(x, found, first, last, pace)
 
 
 @native("Split")
