@@ -14,6 +14,7 @@ ctypedef fused element:
 
 cdef enum:
     TILE = 16
+    BAND = 64                          # rows of a tile that is turned
 
 
 cdef void copy_bytes(void *to, cnp.ndarray source):
@@ -58,6 +59,29 @@ cdef void fill_panels(const rt_matrix *m, int lanes, int n_hidden, int k0, const
                 else:
                     rt_transpose_f64(&weights[row, first], weights.shape[1], to, width, n_units, n_columns)
             first += TILE
+
+
+def put_transposed(cnp.ndarray target not None, cnp.ndarray source not None):
+    """``target[...] = source.T`` for two matrices; by tiles where both are float32 with elements of a row side by side."""
+    cdef ptrdiff_t n_rows, n_columns, row, column
+    cdef ptrdiff_t ldsource, ldtarget
+    cdef const float *p
+    cdef float *q
+    if target.ndim != 2 or (<object> target).shape != (<object> source).shape[::-1]:
+        raise ValueError(f"expected a matrix of shape {(<object> source).shape[::-1]}, got {(<object> target).shape}")
+    if not (target.dtype == source.dtype == np.float32 and target.strides[1] == source.strides[1] == 4 and
+            cnp.PyArray_ISBEHAVED(target) and cnp.PyArray_ISBEHAVED_RO(source)):
+        target[...] = source.T
+        return
+    n_rows, n_columns = source.shape[0], source.shape[1]
+    ldsource, ldtarget = stride(source, 0), stride(target, 0)
+    p, q = <const float *> cnp.PyArray_DATA(source), <float *> cnp.PyArray_DATA(target)
+    for row in range((n_rows + BAND - 1) // BAND):
+        for column in range((n_columns + TILE - 1) // TILE):
+            rt_transpose_f32(
+                p + row * BAND * ldsource + column * TILE, ldsource, q + column * TILE * ldtarget + row * BAND, ldtarget,
+                <int> min(<ptrdiff_t> BAND, n_rows - row * BAND), <int> min(<ptrdiff_t> TILE, n_columns - column * TILE),
+            )
 
 
 cdef pack_panels(rt_matrix *m, int lanes, weights, int k0):

@@ -118,19 +118,77 @@ def costs(Sums sums not None, Planes x not None, bint padded, int64_t lanes, tup
     return wide, tall
 
 
-def phase_words(Sums sums not None, Planes x not None, bint wide, one, int64_t most, int64_t room, int64_t width):
-    """The words of all phases as op_conv.h has them, and the entries of `distances` for their taps.
+def three_by_three(Sums sums not None):
+    """Whether a convolution has 3x3 taps, one apart, and is of one group."""
+    cdef Phase p
+    if sums.groups > 1 or sums.transposed or len(sums.rows) > 1 or len(sums.columns) > 1:
+        return False
+    for p in (sums.rows[0], sums.columns[0]):
+        if p.n_taps != 3 or p.stride != 1 or p.start_step != 1 or p.tap_step != 1 or p.count <= 1:
+            return False
+    return True
+
+
+cdef enum:
+    CONV_REFERENCES = 12               # words of op_conv.h before its numbers, and those numbers before the phases
+    CONV_NUMBERS = 22
+
+
+def conv_words(Sums sums not None, Planes x not None, Margin copy, tuple y not None, tiling, bint pool,
+               int64_t lanes):
+    """A step's words after its tensors as op_conv.h has them, and the entries of `distances` for all taps.
 
     Parameters
     ----------
-    wide, most
-        Of the tiling.
-    one
-        `merged`, where planes are taken as rows.
-    room
-        Numbers that a tap of the weights takes: output channels of a group.
-    width
-        Of the output.
+    x, copy
+        Planes with their margins, which a copy that the step makes has, if there is one.
+    y
+        The output's strides, and its width.
+    tiling
+        ``wide, block, blocks, most`` of native/conv.py.
+    pool
+        Whether the output holds the largest of each 2x2.
+    """
+    cdef int64_t y_n, y_m, width, block, blocks, most, room, size
+    cdef bint wide
+    cdef int64_t one = -1
+    cdef Phase rows = sums.rows[0]
+    cdef Phase columns = sums.columns[0]
+    cdef list phases
+    cdef list words
+    y_n, y_m, width = y
+    wide, block, blocks, most = tiling
+    room = sums.m if wide else ceil_of(sums.m, lanes) * lanes
+    if wide and not pool and (copy is None or copy.bands == 1):
+        one = merged_of(sums, x)
+    phases, table = phase_words(sums, x, wide, one, most, room, width)
+    words = [
+        -1, 0.0, 0.0, sums.n, sums.groups, sums.m, block, blocks,
+        x.s_n, sums.channels * x.s_c, rows.stride * x.s_h, 1 if wide else columns.stride * x.s_w,
+        y_n, y_m, rows.step * width, columns.step,
+    ]
+    if copy is None:
+        words += (0, 0, 1, 0)
+    else:
+        size = copied(sums, copy, lanes)
+        words += (CONV_REFERENCES + CONV_NUMBERS + len(phases), copy.run, copy.bands, size)
+    words += (int(pool), len(sums.rows) * len(sums.columns))
+    words += phases
+    if copy is not None:
+        words += (0, 0, 0, 0, 0.0)
+        words += copy.words
+    return words, table
+
+
+cpdef int64_t copied(Sums sums, Margin copy, int64_t lanes):
+    """Floats, in whole cache lines, of a copy with margins of one image's planes."""
+    return ceil_of(sums.groups * sums.channels * copy.size + lanes, 16) * 16
+
+
+cdef tuple phase_words(Sums sums, Planes x, bint wide, int64_t one, int64_t most, int64_t room, int64_t width):
+    """The words of all phases, and the entries of `distances`; `one`: `merged`, where planes are taken as rows, else -1.
+
+    A tap of the weights takes `room` numbers.
     """
     cdef list words = []
     cdef list tables = []
@@ -141,7 +199,7 @@ def phase_words(Sums sums not None, Planes x not None, bint wide, one, int64_t m
     for rows in sums.rows:
         for columns in sums.columns:
             high, across = rows.count, columns.count
-            if one is not None:
+            if one >= 0:
                 high, across = 1, one
             row = sums.channels * columns.n_taps
             n_taps, first, together = row * rows.n_taps, 0, row * rows.n_taps

@@ -17,15 +17,17 @@ from .._core.windows import (
     Margin,
     Planes,
     Sums,
+    conv_words,
+    copied,
     costs,
     cycles,
     inside,
     margin,
     margins,
     merged,
-    phase_words,
     plain,
     planes_of,
+    three_by_three,
     transposed,
 )
 from ..graph import Node
@@ -37,7 +39,7 @@ from .conv_planes import convolve_planes
 from .emitter import FLOAT, Convolution, Emitted, Emitter, Word
 from .margin import Phases, cropped, distances, with_margin
 from .registry import native
-from .tensor import Tensor, c_strides, memory, whole_lines
+from .tensor import Tensor, c_strides, memory
 
 ROWS_OF_VECTORS = {16: (8, 8, 8, 8, 6), 8: (8, 8, 6, 4, 3), 4: (8, 8, 6, 4, 3)}
 """Rows of a tile by its vectors, as TILE_ROWS of the simd headers has them; too few is no harm."""
@@ -210,7 +212,7 @@ def choose(emitter: Emitter, sums: Sums, x: Planes, w: Tensor, padded: bool) -> 
     if fewer is not None:
         less = costs(fewer, x, padded, lanes, tiles)[1]
         fewer, tall = (fewer, less) if less < tall else (None, tall)
-    if conv_winograd.fits(sums):
+    if three_by_three(sums):
         patches = conv_winograd.cost(lanes, sums, panel, panels, vectors)
         if sparing(patches, min(wide, tall)) and conv_winograd.suits(emitter, w):
             return None, sums
@@ -277,30 +279,16 @@ def emit(
     """
     assert w.value is not None
     wide, block, lanes = plan.wide, plan.block, emitter.lanes
-    m = sums.m if wide else -(-sums.m // lanes) * lanes
-    yn, ym, *_ = c_strides(y.shape)
-    width = y.shape[-1]
-    stride_h, stride_w = sums.rows[0].stride, sums.columns[0].stride
-    one = merged(sums, x) if wide and not pool and (copy is None or copy.bands == 1) else None
-    phases, table = phase_words(sums, x, wide, one, plan.most, m, width)
     key = ("conv", wide, lanes, block, *sums.packing())
     packed = emitter.packed(key, w.value, lambda value: pack(value, sums, block, 0 if wide else lanes))
+    yn, ym, *_ = c_strides(y.shape)
+    numbers, taps = conv_words(sums, x, copy, (yn, ym, y.shape[-1]), plan, pool, lanes)
     words: list[Word] = [source, y, packed]
     words += [0, 0] if b is None else [emitter.contiguous(b)]
-    words.append(distances(table, sums.packed is not None))
-    size = 0 if copy is None else whole_lines(sums.groups * sums.channels * copy.size + lanes)
-    words += [0, 0] if copy is None else [emitter.scratch(4 * size * emitter.threads)]
+    words.append(distances(taps, sums.packed is not None))
+    words += [0, 0] if copy is None else [emitter.scratch(4 * copied(sums, copy, lanes) * emitter.threads)]
     epilogue = len(words)
-    xw = 1 if wide else stride_w * x.strides[3]
-    words += [-1, 0.0, 0.0, sums.n, sums.groups, sums.m, block, plan.blocks]
-    words += [x.strides[0], sums.channels * x.strides[1], stride_h * x.strides[2], xw]
-    words += [yn, ym, sums.rows[0].step * width, sums.columns[0].step]
-    n_tensors = 4 + (b is not None) + (copy is not None)
-    n_words = len(words) + n_tensors + 6 + len(phases)
-    words += [0, 0, 1, 0] if copy is None else [n_words, copy.run, copy.bands, size]
-    words += [int(pool), len(sums.rows) * len(sums.columns), *phases]
-    if copy is not None:
-        words += [0, 0, 0, 0, 0.0, *copy.words]
+    words += numbers
     work = sums.n * sums.groups * sums.m * sums.taps() * math.prod(y.shape[2:]) * (4 if pool else 1)
     step = emitter.emit("conv_positions" if wide else "conv_channels", words, work)
     step.epilogue = epilogue

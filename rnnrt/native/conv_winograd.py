@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._core.windows import Phase, Planes, Sums
+from .._core.windows import Planes, Sums
 from .emitter import Emitted, Emitter, Word
 from .tensor import Tensor, c_strides, memory, whole_lines
 
@@ -46,17 +46,6 @@ class Patches(NamedTuple):
     def most(self) -> int:
         """Patches of a group, at most."""
         return self.join * self.run * self.slab
-
-
-def fits(sums: Sums) -> bool:
-    """Whether a convolution has 3x3 taps, one apart, and is of one group."""
-    if sums.groups > 1 or sums.transposed or len(sums.rows) > 1 or len(sums.columns) > 1:
-        return False
-    return _three(sums.rows[0]) and _three(sums.columns[0])
-
-
-def _three(phase: Phase) -> bool:
-    return phase.n_taps == 3 and phase.stride == phase.start_step == phase.tap_step == 1 and phase.count > 1
 
 
 def suits(emitter: Emitter, w: Tensor) -> bool:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from .._core.program import joined
 from ..graph import Node
 from .emitter import FLOAT, Emitter, Word
 from .registry import native
@@ -103,23 +104,16 @@ def emit_reduce(
     return True
 
 
-def _axes(x: Tensor, over: set[int], reduced: bool) -> list[tuple[int, int]]:
+def _axes(x: Tensor, over: set[int], reduced: bool) -> Axes:
     """``(size, stride)`` of the kept or the reduced axes, neighbours joined where they are one run."""
-    axes: list[tuple[int, int]] = []
-    for k, (n, stride) in enumerate(zip(x.shape, x.strides, strict=True)):
-        if n == 1 or (k in over) != reduced:
-            continue
-        if axes and axes[-1][1] == stride * n:
-            axes[-1] = (axes[-1][0] * n, stride)
-        else:
-            axes.append((n, stride))
-    return axes
+    sizes, strides = x.shape, x.strides
+    return joined([(sizes[k], strides[k]) for k in range(len(sizes)) if (k in over) == reduced], 1)
 
 
-Axes = list[tuple[int, int]]
+Axes = list[tuple[int, ...]]
 
 
-def _form(lanes: int, kept: Axes, reduced: Axes, kind: int) -> tuple[int, tuple[int, int], Axes, Axes]:
+def _form(lanes: int, kept: Axes, reduced: Axes, kind: int) -> tuple[int, tuple[int, ...], Axes, Axes]:
     """Which axis vectors run along, and the axes that are left."""
     last = kept[-1] if kept else (1, 0)
     if len(reduced) == 1 and reduced[0] == (2, 1) and last[1] == 2 and kind != EXP:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .._core.engine import memory
+from .._core.engine import memory, put_transposed
 from ..graph import Graph, Node
 from ..records import record
 from .affine import Affine, Forms, Source, shape_of
@@ -65,11 +65,11 @@ class Cell:
             at = 0
             for source, n in sizes:
                 if source in gate.terms:
-                    w[k, :, at : at + n] = gate.terms[source].T
+                    put_transposed(w[k, :, at : at + n], gate.terms[source])
                 at += n
             product = self.reset if self.reset is not None and k == count - 1 else gate
             if self.state in product.terms:
-                r[k] = product.terms[self.state].T
+                put_transposed(r[k], product.terms[self.state])
             b[0, k] = gate.bias
         if self.reset is not None and self.reset.bias.size:
             b[1, -1] = self.reset.bias
