@@ -132,7 +132,7 @@ class Binding:
 
     def _segment(self, place: _Place) -> program.Segment:
         """The segment of the steps that come next."""
-        with paused():
+        with paused(), quiet():
             return self._walk(place)
 
     def _walk(self, place: _Place) -> program.Segment:

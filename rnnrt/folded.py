@@ -12,7 +12,7 @@ import numpy as np
 
 from ._core import program
 from .native.tensor import Tensor, constant
-from .ops.limits import FOLD_BYTES, limit, quiet
+from .ops.limits import FOLD_BYTES, limit
 from .ops.random import RANDOM
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _exact(value: Any) -> Any:
 
 def _results(step: Step, values: list[Any]) -> Results | None:
     try:
-        with quiet(), limit(FOLD_BYTES):
+        with limit(FOLD_BYTES):
             results = step.fn(*values)
     except Exception:
         return None

@@ -45,13 +45,16 @@ cdef class Chain:
 
 
 def broadcast_shape(list tensors not None):
-    """The shape that `tensors` broadcast to; None if they do not, or to one of more axes than a step walks."""
-    cdef tuple shape = (<Tensor> tensors[0]).shape
+    """The shape that `tensors` broadcast to; None if they do not, or one is absent, or a step does not walk so many axes."""
+    cdef tuple shape = ()
     cdef tuple other
     cdef list sizes
     cdef Py_ssize_t k, extra
+    cdef Tensor x
     for x in tensors:
-        other = (<Tensor> x).shape
+        if x is None:
+            return None
+        other = x.shape
         if other == shape:
             continue
         if len(other) > len(shape):
@@ -87,6 +90,8 @@ def chain(Emitter emitter not None, cnp.dtype dtype, list args not None, tuple t
             return None
     for k in range(len(args)):
         x = args[k]
+        if x is None:
+            return None
         if x.pending is not None:
             if x.uses == 1 and type(x.pending) is Chain and x.shape == shape:
                 below = x.pending

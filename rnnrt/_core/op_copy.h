@@ -1,6 +1,6 @@
 /* Copies between layouts: any strides on either side, any element.
  *
- * Binding (copying.py) brings a copy to this form: `unit` bytes, adjacent on both sides, are moved at each place of a plane
+ * Binding (axes.pxi) brings a copy to this form: `unit` bytes, adjacent on both sides, are moved at each place of a plane
  * of row by inner, and the plane is repeated over the outer axes. With `turned` set, the unit is an element that is adjacent
  * to the next in y along `inner` and in x along `row`: the plane is a matrix to transpose, and goes in blocks of registers.
  * The caller guarantees that x and y do not overlap, whole units apart.

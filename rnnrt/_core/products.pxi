@@ -37,8 +37,8 @@ cdef class Product:
     cdef public double scale
     cdef public int64_t c_row
 
-    def __init__(self, Tensor a, Tensor b, Tensor y, batch, rows, columns, inner, double scale=1.0, Tensor c=NOTHING,
-                 int64_t c_row=0):
+    def __init__(self, Tensor a not None, Tensor b not None, Tensor y not None, batch, rows, columns, inner, double scale=1.0,
+                 Tensor c not None=NOTHING, int64_t c_row=0):
         self.a, self.b, self.y, self.c = a, b, y, c
         self.batch, self.rows, self.columns, self.inner = batch, rows, columns, inner
         self.scale, self.c_row = scale, c_row

@@ -14,6 +14,7 @@ def apply_views(Emitter emitter not None, Tensor tensor not None, views):
     return tensor
 
 
+@cython.boundscheck(True)
 cdef Tensor apply_view(Emitter emitter, Tensor tensor, str kind, tuple view):
     cdef tuple shape = tensor.shape
     cdef Py_ssize_t rank = len(shape)
@@ -38,6 +39,7 @@ cdef Tensor permuted(Tensor tensor, list order):
     return Tensor(tensor.dtype, picked(tensor.shape, order), picked(tensor.strides, order), tensor.buffer, tensor.offset)
 
 
+@cython.boundscheck(True)
 cdef Tensor widened(Tensor tensor, axes):
     """With axes of size 1 at these places of the result."""
     cdef Py_ssize_t total = len(tensor.shape) + len(axes)
@@ -59,6 +61,7 @@ cdef Tensor widened(Tensor tensor, axes):
     return Tensor(tensor.dtype, tuple(shape), tuple(strides), tensor.buffer, tensor.offset)
 
 
+@cython.boundscheck(True)
 cdef Tensor indexed(Tensor tensor, Py_ssize_t axis, at):
     """One place along an axis, which goes."""
     cdef tuple shape = tensor.shape
@@ -68,6 +71,7 @@ cdef Tensor indexed(Tensor tensor, Py_ssize_t axis, at):
                   tensor.offset + place * strides[axis])
 
 
+@cython.boundscheck(True)
 cdef tuple inferred(tuple shape, target):
     """The sizes that a reshape means: 0 keeps an axis's, a negative one is what is left."""
     cdef list sizes = [shape[k] if n == 0 else n for k, n in enumerate(target)]

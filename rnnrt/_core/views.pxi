@@ -43,11 +43,13 @@ def whole_view(Tensor x not None, tuple shape not None, tuple strides not None):
     return y
 
 
+@cython.boundscheck(True)
 def picked(tuple items not None, order):
     """The items at these places."""
     return tuple([items[k] for k in order])
 
 
+@cython.boundscheck(True)
 def reshaped_strides(tuple shape not None, tuple strides not None, tuple target not None):
     """Strides with which `target` shows the elements of (shape, strides) in C order; None if no strides do.
 
