@@ -374,3 +374,17 @@ def test_one_layer_serves_several_threads(isa):
     for t in threads:
         t.join()
     assert not failures
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3, 4, 5, 63, 64, 65, 130])
+@pytest.mark.parametrize("columns", [0, 1, 3, 4, 15, 16, 17, 33])
+def test_matrices_are_turned_within_guard_bytes(rows, columns):
+    source = np.arange(rows * columns, dtype=np.float32).reshape(rows, columns)
+    whole = np.pad(source, ((1, 1), (2, 3)))
+    for matrix in (source, whole[1:-1, 2:-3], np.asfortranarray(source), source[::-1, ::-1], source.astype(np.float64)):
+        target = Guarded((columns, rows), gaps=True)
+        engine.put_transposed(target.array, matrix)
+        np.testing.assert_array_equal(target.array, matrix.T)
+        assert target.untouched()
+    with pytest.raises(ValueError, match="shape"):
+        engine.put_transposed(np.zeros((columns, rows + 1), np.float32), source)

@@ -14,7 +14,7 @@ from oracle import ACTIVATIONS
 import rnnrt.native.conv
 import rnnrt.native.conv_winograd
 import rnnrt.native.pool
-from rnnrt._core.windows import plain
+from rnnrt._core.windows import Planes, distances, plain, transposed
 
 ORDER = (
     "tanh", "sigmoid", "relu", "affine", "leakyrelu", "thresholdedrelu",
@@ -270,3 +270,36 @@ def test_panels_that_are_taken_in_pieces(isa, parts):
     b = rng.standard_normal(40).astype(np.float32)
     got = run_native("Conv", x, w, b, isa=isa, known=(1, 2), parts=parts, pads=[1, 1, 1, 1])
     np.testing.assert_allclose(got, run_op("Conv", x, w, b, pads=[1, 1, 1, 1]), 1e-4, 1e-4)
+
+
+def test_numbers_that_taps_cannot_hold_are_left_to_numpy() -> None:
+    """No phases, so that nothing is computed of them in 64 bits."""
+    many = 1 << 62
+    assert plain(5, 3, 1, many, 0, 3) == ()
+    assert plain(5, 3, 1, 1, many, 3) == ()
+    assert plain(5, 3, 1, 1, 0, many) == ()
+    assert transposed(5, 3, 1, many, 0, 3) == ()
+    assert transposed(5, 3, 5000, 1, 0, 20000) == ()
+    assert len(transposed(5, 3, 5000, 1, 0, 7)) == 7
+    (phase,) = plain(5, 3, many, 1, 0, 1)
+    assert phase.stride == 1
+    x = Bound().made((1, 2, 3, 5))
+    lines = plain(3, 1, 1, 1, 0, 3), plain(5, 3, 1, 1, 0, 3)
+    assert Planes(x, 1, 2, 3, 5, (30, 15, 5, 1)).fit(*lines, 16)
+    assert not Planes(x, 1, 2, 3, 5, (30, 1 << 32, 5, 1)).fit(*lines, 16), "channels too far apart for distances"
+    assert not Planes(x, 1, 2, 3, 5, (30, 15, 5, 1)).fit(lines[0], plain(5, 3, 1, 1, 1 << 29, 1 << 29), 16)
+
+
+@pytest.mark.parametrize("rows_first", [False, True])
+def test_distances_of_taps(rows_first: bool) -> None:
+    (rows,), (columns,) = plain(7, 3, 1, 2, 0, 3), plain(9, 2, 3, 1, 0, 3)
+    planes = Planes(Bound().made((1, 4, 7, 9)), 1, 4, 7, 9, (400, 100, 10, 1), 1, 2, 3, 5)
+    table = planes.taps(4, rows, columns)
+    want = np.zeros((4, 3, 2), int)
+    for c, t, u in np.ndindex(want.shape):
+        at = u + 2
+        want[c, t, u] = c * 100 + (1 + 2 * t) * 10 + at % 3 * 5 + at // 3
+    want = want.swapaxes(0, 1) if rows_first else want
+    got = distances(table + table, rows_first)
+    assert got.dtype == np.int32
+    assert got.tolist() == [*want.ravel(), *want.ravel(), *[0] * 16]

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ops_util import assert_same, run_op
 
-from rnnrt._core.program import reshaped_strides
+from rnnrt._core.program import apply_views, evenly, reshaped_strides
 from rnnrt.errors import InputError
-from rnnrt.native.tensor import c_strides
+from rnnrt.native.tensor import c_strides, constant
+from rnnrt.rewrite import views as of_arrays
 
 
 def i64(*values: int) -> np.ndarray:
@@ -175,3 +176,68 @@ def test_what_can_be_merged_into_a_step_can_be_through_a_view_of_all_of_it() -> 
     y = bound.node("Squeeze", x)
     assert y is not None
     assert y.producer is None
+
+
+VIEWS = [
+    [("transpose", (2, 0, -2))],
+    [("unsqueeze", (0, -1)), ("squeeze", (0,))],
+    [("slice", 1, 2, None, -1), ("slice", -1, 0, 9, 2)],
+    [("index", 0, -1), ("transpose", (1, 0)), ("reshape", (0, -1))],
+    [("reshape", (-1, 4)), ("index", 1, 3)],
+    [("slice", 2, 3, 1, 1), ("reshape", (6, 0))],
+]
+
+
+@pytest.mark.parametrize("views", VIEWS, ids=str)
+def test_views_of_a_layer_are_those_of_arrays(views: list) -> None:
+    x = numbers(2, 3, 4)
+    bound = Bound()
+    try:
+        want = of_arrays.apply_views(x, views)
+    except ValueError:
+        with pytest.raises(ValueError, match="fit"):
+            apply_views(bound.emitter, bound.input(x), views)
+        return
+    assert_same(bound.run(apply_views(bound.emitter, bound.input(x), views)), want)
+
+
+@pytest.mark.parametrize(
+    "views",
+    [
+        [("squeeze", (1,))],
+        [("unsqueeze", (0, 0))],
+        [("index", 1, 3)],
+        [("index", 1, -4)],
+        [("reshape", (5, -1))],
+        [("reshape", (2, 3, 4, 0))],
+    ],
+    ids=str,
+)
+def test_views_that_do_not_fit_a_layers_input_are_refused(views: list) -> None:
+    bound = Bound()
+    with pytest.raises((ValueError, IndexError)):
+        apply_views(bound.emitter, bound.input(numbers(2, 3, 4)), views)
+
+
+def test_strides_are_for_as_many_elements() -> None:
+    with pytest.raises(ValueError, match="different numbers"):
+        reshaped_strides((2, 3), (3, 1), (2, 4))
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8, np.uint64])
+def test_evenly_spaced_indices(dtype: type) -> None:
+    def found(*values: int, n: int = 10) -> tuple[int, int] | None:
+        return evenly(constant(np.array(values, np.int64).astype(dtype)), n)
+
+    assert found(3) == (3, 0)
+    assert found(1, 3, 5) == (1, 2)
+    assert found(5, 3, 1) == (5, -2)
+    assert found(1, 3, 4) is None
+    assert found(1, 2, n=2) is None
+    assert found() is None
+    if np.dtype(dtype).kind == "i":
+        assert found(-1, -3) == (9, -2)
+        assert found(-1, 0, 1) is None
+        assert found(-11) is None
+    else:
+        assert evenly(constant(np.array([(1 << 64) - 1], np.uint64)), 10) is None
