@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from . import folded
 from ._core import program
 from .collector import paused
 from .errors import InputError, RnnrtError
-from .folded import Folder
 from .native.emitter import Emitter
 from .native.repeat import repeated
 from .native.tensor import ARENA, Buffer, Opaque, Tensor, c_strides, constant
@@ -111,7 +111,7 @@ class Binding:
     def __init__(self, plan: Plan, threads: int = 1) -> None:
         self.plan, self.threads = plan, threads
         self._packed: dict[Any, Any] = {}
-        self._folder = Folder()
+        self._folder = program.Folder(folded.kind, folded.results)
 
     def start(self, signature: Signature) -> program.Segment:
         """The first segment for inputs of these dtypes and shapes."""
@@ -140,7 +140,7 @@ class Binding:
         while True:
             level = place.levels[-1]
             steps, values = level.plan.steps, level.values
-            at, given = program.advance(values, level.plan.uses, steps, level.at, emitter, self._folder.fold, repeated)
+            at, given = program.advance(values, level.plan.uses, steps, level.at, emitter, self._folder, repeated)
             level.at = at + 1
             if given is None:
                 if len(place.levels) == 1:

@@ -7,7 +7,6 @@
 
 cdef enum:
     EW_OPERANDS = 8                    # of a step; expressions of so few need no more registers than there are
-    EW_REGISTERS = 17
     EW_AXES = 8
     EW_BYTES = 4096                    # of a register
     MOST_TOKENS = 64

@@ -60,19 +60,25 @@ class Tensor:
 
 def c_strides(shape: tuple[int, ...]) -> tuple[int, ...]: ...
 def constant(array: np.ndarray) -> Tensor: ...
+
+@final
+class Folder:
+    def __init__(
+        self, kind_of: Callable[[Any], Any], compute: Callable[[Any, list[Any]], list[Tensor | None] | None]
+    ) -> None: ...
+
 def advance(
     values: list[Any],
     uses: list[int],
     steps: tuple[Any, ...],
     at: int,
     emitter: Any,
-    fold: Callable[[Any, list[Any]], Any],
+    folder: Folder,
     repeated: Callable[[Any, Any, list[Any]], Any],
 ) -> tuple[int, list[Any] | None]: ...
 def store(
     values: list[Any], uses: list[int], outputs: tuple[int, ...], results: Sequence[Any], frees: tuple[int, ...]
 ) -> int: ...
-def content(kind: Any, given: list[Any]) -> tuple[Any, ...]: ...
 
 @disjoint_base
 class Emitted:

@@ -4,19 +4,20 @@ cdef enum:
     OPERANDS_KNOWN = 1                 # all are the same in every run
     OPERANDS_PLAIN = 2                 # all are arrays of numbers, or absent
     OPERANDS_PENDING = 4               # some are not computed yet
-    CONTENT_BYTES = 256                # arrays so small are known by their content
 
 
 def advance(list values not None, list uses not None, tuple steps not None, Py_ssize_t at, Emitter emitter not None,
-            fold, repeated):
+            Folder folder not None, repeated):
     """Take steps, from number `at` on, that are folded or become native steps, and keep their results in `values`.
 
     Parameters
     ----------
     values, uses
         Of a plan, by slot: what is known of each value, and how many nodes and outputs take it.
-    fold, repeated
-        ``fold(step, operands)`` and ``repeated(emitter, function, operands)``: results, or None.
+    folder
+        What computes steps of known operands.
+    repeated
+        ``repeated(emitter, function, operands)``: the results of a Loop or Scan that becomes a step, or None.
 
     Returns
     -------
@@ -31,7 +32,7 @@ def advance(list values not None, list uses not None, tuple steps not None, Py_s
         given = []
         what = operands(values, step.inputs, given)
         emitter.label = step.label
-        results = taken(step, given, what, emitter, fold, repeated)
+        results = taken(step, given, what, emitter, folder, repeated)
         if results is None:
             return at, given
         store(values, uses, step.outputs, results, step.frees)
@@ -39,12 +40,12 @@ def advance(list values not None, list uses not None, tuple steps not None, Py_s
     return at, None
 
 
-cdef object taken(step, list given, int what, Emitter emitter, fold, repeated):
+cdef object taken(step, list given, int what, Emitter emitter, Folder folder, repeated):
     """The step's results if it can be folded or made of native steps, else None."""
     if step.tier == "control":
         return repeated(emitter, step.fn, given)
     if what & OPERANDS_KNOWN:
-        results = fold(step, given)
+        results = folder.fold(step, given)
         if results is not None:
             return results
     binder = step.bind
@@ -94,23 +95,3 @@ cpdef int store(list values, list uses, tuple outputs, results, tuple frees) exc
     for slot in frees:
         values[slot] = None
     return 0
-
-
-def content(kind, list given not None):
-    """A key for what a function of this kind makes of known operands: small ones by their content, others by who they are."""
-    cdef list key = [kind]
-    cdef Tensor tensor
-    cdef cnp.ndarray array
-    for x in given:
-        if x is None:
-            key.append(None)
-            continue
-        tensor = x
-        array = tensor.value
-        if tensor.dtype.kind != c"O" and cnp.PyArray_NBYTES(array) <= CONTENT_BYTES:
-            key.append(tensor.dtype)
-            key.append(tensor.shape)
-            key.append(PyBytes_FromStringAndSize(<const char *> cnp.PyArray_DATA(array), cnp.PyArray_NBYTES(array)))
-        else:
-            key.append(<size_t> <PyObject *> array)
-    return tuple(key)
