@@ -139,12 +139,13 @@ class Loop(Repeated):
                 f"{self.label}: body: expected 2 + {n_carried} inputs and at least 1 + {n_carried} outputs"
             )
         self.always = body.constant(0) is not None and _truth(body.constant(0), self.label)
-        declared = node.attrs["body"].inputs[:2]
-        self.ranks = tuple([len(value.shape or ()) for value in declared])
+        number, going = [(1,) * len(value.shape or ()) for value in node.attrs["body"].inputs[:2]]
+        self._number, self._going = number, np.full(going, True)
+        self._going.flags.writeable = False
 
     def own(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """What iteration `k` begins with: its number, and that it is one, of the rank that the body declares."""
-        return np.full((1,) * self.ranks[0], k, np.int64), np.full((1,) * self.ranks[1], True)
+        return np.array(k, np.int64).reshape(self._number), self._going
 
     def __call__(self, trips: Any, condition: Any, *values: Any) -> list[Any]:
         """The outputs of the node."""
@@ -252,6 +253,8 @@ CONTROL: dict[str, Callable[[Node, Mapping[str, Any], Sequence[str]], Function]]
 
 
 def _single(value: Any, label: str) -> Any:
+    if isinstance(value, np.ndarray) and value.size == 1:
+        return value.item()
     if np.size(value) != 1:
         raise InputError(f"{label}: expected a single value, got shape {np.shape(value)}")
     return np.asarray(value).reshape(())[()]
