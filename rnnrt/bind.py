@@ -111,6 +111,7 @@ class Binding:
     def __init__(self, plan: Plan, threads: int = 1) -> None:
         self.plan, self.threads = plan, threads
         self._packed: dict[Any, Any] = {}
+        self._branches: dict[tuple[int, bool], tuple[Plan, tuple[int, ...]]] = {}
         self._folder = program.Folder(folded.kind, folded.results)
 
     def start(self, signature: Signature) -> program.Segment:
@@ -163,12 +164,14 @@ class Binding:
 
     def _enter(self, place: _Place, step: Step, condition: bool) -> None:
         """Go on inside a branch of an If."""
-        level = place.levels[-1]
-        inner = dict(step.plans)["then_branch" if condition else "else_branch"]
+        found = self._branches.get((id(step), condition))
+        if found is None:
+            inner = dict(step.plans)["then_branch" if condition else "else_branch"]
+            slots = tuple([step.inputs[step.names.index(name)] for name in inner.captures])
+            found = self._branches[id(step), condition] = inner, slots
+        inner, slots = found
         values = inner.constants()
-        names = step.names
-        for k, name in enumerate(inner.captures):
-            values[1 + k] = self._counted(inner, 1 + k, level.values[step.inputs[names.index(name)]])
+        program.capture(values, inner.uses, place.levels[-1].values, slots)
         place.levels.append(_Level(inner, values))
 
     def _leave(self, place: _Place) -> None:
@@ -176,7 +179,7 @@ class Binding:
         inner = place.levels.pop()
         outer = place.levels[-1]
         step = outer.plan.steps[outer.at - 1]
-        results = [inner.values[i] for i in inner.plan.outputs]
+        results = program.picked(inner.values, inner.plan.outputs)
         program.store(outer.values, outer.plan.uses, step.outputs, results, step.frees)
 
     def _branch(self, place: _Place, step: Step, emitter: Emitter) -> program.Segment:

@@ -31,6 +31,13 @@ cdef class Planes:
             self.s_w, self.piece, self.apart,
         )
 
+    def is_row(self, tuple rows not None):
+        """Whether there is one row of outputs, which reads other rows than all of the planes' in order."""
+        cdef Phase phase = rows[0]
+        if len(rows) > 1 or phase.count > 1 or not phase.n_taps:
+            return False
+        return phase.start != 0 or phase.start_step != 1 or phase.n_taps != self.h
+
     def fit(self, tuple rows not None, tuple columns not None, int64_t lanes):
         """Whether the planes, and those with the margins that phases need, are so small that taps have distances."""
         cdef reach_t high = reach_of(rows, self.h)

@@ -48,6 +48,58 @@ cdef int64_t most_taps(tuple phases) except -1:
     return most
 
 
+@cython.final
+cdef class Layout:
+    """What a node says of its convolution, whatever the sizes; it keeps what it finds for those seen last.
+
+    Parameters
+    ----------
+    groups, transposed
+        Of the convolution.
+    find : callable
+        ``find(sizes, kernel)``: sizes of the output, and the phases of rows and of columns, for those of an input and of
+        its kernel; no phases where there is no output, or none that the steps are for.
+    """
+
+    cdef readonly object groups
+    cdef bint transposed
+    cdef object find
+    cdef dict kept
+
+    def __init__(self, groups, bint transposed, find not None):
+        self.groups, self.transposed, self.find, self.kept = groups, transposed, find, {}
+
+    def sums(self, x, w, b):
+        """The sums, and the output's shape, for an input, known weights and a bias or None; None if steps are not for them."""
+        cdef tuple shape = x.shape
+        cdef tuple kernel = w.shape
+        cdef Py_ssize_t rank = len(shape)
+        if w.value is None or len(kernel) != rank or rank not in (3, 4) or 0 in shape or 0 in kernel:
+            return None
+        if x.dtype != FLOAT or w.dtype != FLOAT or (b is not None and b.dtype != FLOAT):
+            return None
+        if self.transposed:
+            inputs, channels, m = kernel[0], kernel[0] // self.groups, kernel[1]
+        else:
+            inputs, channels, m = kernel[1] * self.groups, kernel[1], kernel[0] // self.groups
+        if inputs != shape[1] or kernel[0] % self.groups or (b is not None and b.shape != (m * self.groups,)):
+            return None
+        out, rows, columns = self.phases(shape[2:], kernel[2:])
+        if not rows or not columns:
+            return None
+        sums = Sums(rows, columns, shape[0], self.groups, channels, m, self.transposed)
+        return sums, (shape[0], m * self.groups, *out)
+
+    cdef tuple phases(self, tuple sizes, tuple kernel):
+        key = (sizes, kernel)
+        found = self.kept.get(key)
+        if found is None:
+            if len(self.kept) >= MOST_LAYOUTS:
+                self.kept.clear()
+            found = self.kept[key] = self.find(sizes, kernel)
+        return found
+
+
 def inside(Sums sums not None, int64_t height):
     """The same without the taps that lie above or below the input, if there are some that are worth it."""
     cdef Phase rows = sums.rows[0]
@@ -134,7 +186,7 @@ cdef enum:
     CONV_NUMBERS = 22
 
 
-def conv_words(Sums sums not None, Planes x not None, Margin copy, tuple y not None, tiling, bint pool,
+def conv_words(Sums sums not None, Planes x not None, Margin copy, tuple y not None, tuple tiling not None, bint pool,
                int64_t lanes):
     """A step's words after its tensors as op_conv.h has them, and the entries of `distances` for all taps.
 

@@ -44,7 +44,7 @@ def whole_view(Tensor x not None, tuple shape not None, tuple strides not None):
 
 
 @cython.boundscheck(True)
-def picked(tuple items not None, order):
+def picked(items not None, order):
     """The items at these places."""
     return tuple([items[k] for k in order])
 
@@ -119,15 +119,6 @@ def sliced(Tensor x not None, list axes not None, list starts not None, list end
             offset = offset + start * strides[axis]
         shape[axis], strides[axis] = count, strides[axis] * step
     return Tensor(x.dtype, tuple(shape), tuple(strides), x.buffer, offset)
-
-
-def region(Tensor y not None, list start not None, list sizes not None):
-    """The view of `sizes` elements along each axis, from `start` on."""
-    cdef int64_t offset = y.offset
-    cdef Py_ssize_t k
-    for k in range(len(start)):
-        offset += <int64_t> start[k] * <int64_t> y.strides[k]
-    return Tensor(y.dtype, tuple(sizes), y.strides, y.buffer, offset)
 
 
 def laid_out(cnp.dtype dtype not None, tuple sizes not None, order):

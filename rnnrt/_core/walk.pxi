@@ -81,6 +81,17 @@ cdef int operands(list values, tuple slots, list given) except -1:
     return what
 
 
+def capture(list values not None, list uses not None, list outer not None, tuple slots not None):
+    """Take the values in `slots` of the plan round a branch over as the branch's inputs."""
+    cdef Py_ssize_t k
+    for k in range(len(slots)):
+        value = values[1 + k] = outer[slots[k]]
+        if type(value) is Tensor:
+            (<Tensor> value).uses += <int> uses[1 + k]
+        elif value is not None:
+            value.uses += uses[1 + k]
+
+
 cpdef int store(list values, list uses, tuple outputs, results, tuple frees) except -1:
     """Put a step's results into their slots, counting their uses, and let go of what nobody needs after it."""
     cdef Py_ssize_t k

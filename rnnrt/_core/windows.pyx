@@ -16,11 +16,14 @@ import numpy as np
 
 cnp.import_array()
 
+cdef object FLOAT = np.dtype(np.float32)
+
 cdef enum:
     LARGEST = 1 << 30
     MOST_STRIDE = 1 << 12              # a copy has a piece for each element of a stride, a transposed one a phase
     MOST_LOOKED_AT = 256               # taps of all rows of outputs: where there are more, few of them lie in the padding
     MOST_PHASES = 5
+    MOST_LAYOUTS = 64                  # of a node, by sizes, that are kept
     AHEAD = 16                         # CONV_AHEAD of op_conv.h
 
 include "phases.pxi"

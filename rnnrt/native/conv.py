@@ -6,14 +6,13 @@ X is (N, C, *sizes), Y is (N, M, *out); weights are known before the run, float3
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 
 from .._core.windows import (
     SINGLE,
+    Layout,
     Margin,
     Planes,
     Sums,
@@ -36,7 +35,7 @@ from ..ops.conv_transpose import Placement
 from ..ops.windows import Windows
 from . import conv_winograd
 from .conv_planes import convolve_planes
-from .emitter import FLOAT, Convolution, Emitted, Emitter, Word
+from .emitter import Emitted, Emitter, Word
 from .margin import Phases, cropped, distances, with_margin
 from .registry import native
 from .tensor import Tensor, c_strides, memory
@@ -53,96 +52,71 @@ POOLING = 0.5
 """Clock cycles for an element that is written, and read again to be pooled."""
 
 
-class Tiling(NamedTuple):
-    """Positions in the lanes (`wide`) or output channels; channels of a group by `blocks` of `block`.
+Tiling = tuple[bool, int, int, int]
+"""``wide, block, blocks, most``: positions in the lanes (wide) or output channels; those of a group by blocks.
 
-    A block is channels if `wide`, else vectors of them. `most` is the other side of a tile: vectors of positions if
-    `wide`, else positions.
-    """
-
-    wide: bool
-    block: int
-    blocks: int
-    most: int
+A block is channels if wide, else vectors of them. The other side of a tile is at most vectors of positions if wide,
+else positions.
+"""
 
 
 @native("Conv")
 def conv(emitter: Emitter, node: Node, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor | None:
     """Conv of one or two spatial axes with known weights."""
-    groups = integer(node, "group", 1, least=1)
-    if not supported(x, w, b) or w.shape[1] * groups != x.shape[1] or w.shape[0] % groups:
-        return None
-    if b is not None and b.shape != w.shape[:1]:
-        return None
-    out, rows, columns = emitter.once("phases", node, _phases)(x.shape[2:], w.shape[2:])
-    if not (rows and columns):
-        return None
-    sums = Sums(rows, columns, x.shape[0], groups, w.shape[1], w.shape[0] // groups, False)
-    return convolve(emitter, x, w, b, sums, (x.shape[0], w.shape[0], *out))
+    found = emitter.once("layout", node, _plain).sums(x, w, b)
+    return None if found is None else convolve(emitter, x, w, b, *found)
+
+
+@native("ConvTranspose")
+def conv_transpose(emitter: Emitter, node: Node, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor | None:
+    """ConvTranspose of one or two spatial axes with known weights."""
+    found = emitter.once("layout", node, _transposed).sums(x, w, b)
+    return None if found is None else convolve(emitter, x, w, b, *found)
 
 
 Sizes = tuple[int, ...]
+Found = tuple[Sizes, Phases, Phases]
 
 
-def _phases(node: Node) -> Callable[[Sizes, Sizes], tuple[Sizes, Phases, Phases]]:
-    """A node's output sizes, and its phases along both axes, for the sizes of an input and of its kernel.
-
-    No phases where there is no output, or none that the steps are for.
-    """
+def _plain(node: Node) -> Layout:
     windows = Windows(node)
 
-    @lru_cache(maxsize=64)
-    def phases(sizes: Sizes, kernel: Sizes) -> tuple[Sizes, Phases, Phases]:
+    def find(sizes: Sizes, kernel: Sizes) -> Found:
         layout = windows.layout(sizes, kernel)
-        strides, dilations, begin, out = layout.strides, layout.dilations, layout.begin, layout.out
+        out = layout.out
         if 0 in out:
             return out, (), ()
-        return out, *_two([plain(*axis) for axis in zip(sizes, kernel, strides, dilations, begin, out, strict=True)])
+        axes = zip(sizes, kernel, layout.strides, layout.dilations, layout.begin, out, strict=True)
+        return out, *_two([plain(*axis) for axis in axes])
 
-    return phases
+    return Layout(integer(node, "group", 1, least=1), False, find)
+
+
+def _transposed(node: Node) -> Layout:
+    placement = Placement(node)
+
+    def find(sizes: Sizes, kernel: Sizes) -> Found:
+        out, begin, strides, dilations, _ = placement.find(sizes, kernel)
+        if 0 in out:
+            return out, (), ()
+        axes = zip(sizes, kernel, strides, dilations, begin, out, strict=True)
+        return out, *_two([transposed(*axis) for axis in axes])
+
+    return Layout(integer(node, "group", 1, least=1), True, find)
 
 
 def _two(axes: list[Phases]) -> tuple[Phases, Phases]:
     return (axes[0], axes[1]) if len(axes) == 2 else ((SINGLE,), axes[0])
 
 
-@native("ConvTranspose")
-def conv_transpose(emitter: Emitter, node: Node, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor | None:
-    """ConvTranspose of one or two spatial axes with known weights."""
-    groups = integer(node, "group", 1, least=1)
-    if not supported(x, w, b) or w.shape[0] != x.shape[1] or w.shape[0] % groups:
-        return None
-    m = w.shape[1] * groups
-    if b is not None and b.shape != (m,):
-        return None
-    out, begin, strides, dilations, _ = emitter.once("placement", node, Placement).find(x.shape[2:], w.shape[2:])
-    if 0 in out:
-        return None
-    rows, columns = _two(
-        [transposed(*axis) for axis in zip(x.shape[2:], w.shape[2:], strides, dilations, begin, out, strict=True)]
-    )
-    if not (rows and columns):
-        return None
-    sums = Sums(rows, columns, x.shape[0], groups, w.shape[0] // groups, w.shape[1], True)
-    return convolve(emitter, x, w, b, sums, (x.shape[0], m, *out))
-
-
-def supported(x: Tensor, w: Tensor, b: Tensor | None) -> bool:
-    """Whether operands have the types, ranks and sizes that the native steps are for."""
-    known = w.value is not None and w.ndim == x.ndim and x.ndim in (3, 4) and 0 not in x.shape and 0 not in w.shape
-    return known and x.dtype == w.dtype == FLOAT and (b is None or b.dtype == FLOAT)
-
-
-def convolve(
-    emitter: Emitter, x: Tensor, w: Tensor, b: Tensor | None, sums: Sums, shape: tuple[int, ...]
-) -> Tensor | None:
+def convolve(emitter: Emitter, x: Tensor, w: Tensor, b: Tensor | None, sums: Sums, shape: Sizes) -> Tensor | None:
     """Emit the steps of `sums` for an output of `shape`."""
-    planes = planes_of(x)
-    if not planes.fit(sums.rows, sums.columns, emitter.lanes):
+    planes, lanes = planes_of(x), emitter.lanes
+    if not planes.fit(sums.rows, sums.columns, lanes):
         return None
-    across = any(margins(sums.columns, planes.w))
-    planes, rows = cropped(planes, sums.rows)
-    if rows is not sums.rows:
+    across = margins(sums.columns, planes.w) != (0, 0)
+    if planes.is_row(sums.rows):
+        planes, rows = cropped(planes, sums.rows[0])
         sums = sums.over(rows)
     if sums.m == 1 and sums.channels == 1:
         return convolve_planes(emitter, planes, w, b, sums, shape)
@@ -150,13 +124,13 @@ def convolve(
     if plan is None:
         return convolve_patches(emitter, planes, w, b, sums, shape)
     y = emitter.empty(shape)
-    if plan.wide:
+    if plan[0]:
         y.producer = positions(emitter, planes, w, b, y, sums, plan)
-        emitter.convolution = Convolution(
+        emitter.convolution = (
             y.producer,
             shape,
-            lambda: pools(emitter.lanes, sums, planes, across),
-            lambda y: positions(emitter, planes, w, b, y, sums, pooled_tiling(emitter.lanes, sums.m), pool=True),
+            lambda: pools(lanes, sums, planes, across),
+            lambda y: positions(emitter, planes, w, b, y, sums, pooled_tiling(lanes, sums.m), pool=True),
         )
     else:
         padded = with_margin(emitter, planes, sums.rows, sums.columns, 1, False)
@@ -190,7 +164,7 @@ def convolve_patches(
     weights = emitter.packed(("patches", lanes, panel), w.value, make)
     y = emitter.empty(shape)
     y.producer = conv_winograd.emit(emitter, x, b, weights, y, sums, panel, panels)
-    emitter.convolution = Convolution(
+    emitter.convolution = (
         y.producer,
         shape,
         lambda: True,
@@ -217,8 +191,8 @@ def choose(emitter: Emitter, sums: Sums, x: Planes, w: Tensor, padded: bool) -> 
         if sparing(patches, min(wide, tall)) and conv_winograd.suits(emitter, w):
             return None, sums
     if cheaper(wide, tall):
-        return Tiling(True, block, blocks, widest), sums
-    return Tiling(False, panel, panels, highest), fewer or sums
+        return (True, block, blocks, widest), sums
+    return (False, panel, panels, highest), fewer or sums
 
 
 @lru_cache(maxsize=256)
@@ -238,7 +212,7 @@ def pools(lanes: int, sums: Sums, x: Planes, padded: bool) -> bool:
     height, width = sums.rows[0].count // 2, sums.columns[0].count // 2
     if len(sums.rows) > 1 or len(sums.columns) > 1 or width < lanes or not height:
         return False
-    blocks = pooled_tiling(lanes, sums.m).blocks
+    blocks = pooled_tiling(lanes, sums.m)[2]
     tile = 100 + sums.taps() * cycles(sums.m / blocks, 4)
     together = sums.n * sums.groups * height * -(-width // lanes) * blocks * tile
     apart = costs(sums, x, padded, lanes, _tiles(lanes, sums.m))[0]
@@ -248,7 +222,7 @@ def pools(lanes: int, sums: Sums, x: Planes, padded: bool) -> bool:
 def pooled_tiling(lanes: int, m: int) -> Tiling:
     """The tiles, of four vectors, where 2x2 outputs are pooled."""
     blocks = -(-m // ROWS_OF_VECTORS[lanes][4])
-    return Tiling(True, -(-m // blocks), blocks, 4)
+    return True, -(-m // blocks), blocks, 4
 
 
 def cheaper(positions: float, channels: float) -> bool:
@@ -278,7 +252,7 @@ def emit(
     With `pool`, y holds the largest of each 2x2 outputs.
     """
     assert w.value is not None
-    wide, block, lanes = plan.wide, plan.block, emitter.lanes
+    (wide, block, *_), lanes = plan, emitter.lanes
     key = ("conv", wide, lanes, block, *sums.packing())
     packed = emitter.packed(key, w.value, lambda value: pack(value, sums, block, 0 if wide else lanes))
     yn, ym, *_ = c_strides(y.shape)

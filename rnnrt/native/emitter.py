@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,13 +16,8 @@ FLOAT = np.dtype(np.float32)
 Word = int | float | Tensor
 
 
-class Convolution(NamedTuple):
-    """A step that makes an output of `shape`, and what makes the largest of each 2x2 of it.
+Convolution = tuple[Emitted, Shape, Callable[[], bool], Callable[[Tensor], Emitted]]
+"""A step that makes an output of a shape, and what makes the largest of each 2x2 of it.
 
-    `pools` tells whether that can be done, and pays; `pooled` emits the step that does it.
-    """
-
-    step: Emitted
-    shape: Shape
-    pools: Callable[[], bool]
-    pooled: Callable[[Tensor], Emitted]
+The first function tells whether that can be done, and pays; the second emits the step that does it.
+"""

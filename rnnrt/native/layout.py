@@ -7,7 +7,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from .._core.program import front_axes, known_integer, known_integers, moved_inside, region
+from .._core.program import (
+    front_axes,
+    known_integer,
+    known_integers,
+    moved_inside,
+    pad_constant,
+    pad_repeated,
+    pads_of,
+)
 from ..graph import Node
 from ..ops.common import dtype_of
 from ..ops.limits import check_size
@@ -67,27 +75,19 @@ def pad(
     filling = _filling(emitter, x, value) if mode == "constant" else None
     if mode == "constant" and filling is None:
         return None
-    shape, start = list(x.shape), 0
-    before, after = [0] * rank, [0] * rank
-    for k, axis in enumerate(found):
-        b, a = counts[k], counts[k + len(found)]
-        shape[axis] += min(b, 0) + min(a, 0)
-        if shape[axis] < 0:
-            return None
-        start -= min(b, 0) * x.strides[axis]
-        before[axis], after[axis] = max(b, 0), max(a, 0)
-    if mode != "constant" and not _repeatable(mode, shape, before, after):
+    cut = pads_of(x, counts, found)
+    if cut is None or (mode != "constant" and not _repeatable(mode, *cut)):
         return None
-    inside = emitter.view(x, tuple(shape), x.strides, start)
+    inside, before, after = cut
     if not any(before) and not any(after):
         return inside
-    full = tuple([b + n + a for b, n, a in zip(before, shape, after, strict=True)])
+    full = tuple([b + n + a for b, n, a in zip(before, inside.shape, after, strict=True)])
     check_size(full, x.dtype, emitter.label)
     y = emitter.empty(full, x.dtype)
     if filling is not None:
-        _pad_constant(emitter, inside, y, filling, before)
+        pad_constant(emitter, inside, y, filling, before)
     else:
-        _pad_repeated(emitter, inside, y, mode, before, after)
+        pad_repeated(emitter, inside, y, mode, before, after)
     return y
 
 
@@ -107,53 +107,14 @@ def _filling(emitter: Emitter, x: Tensor, value: Tensor | None) -> Tensor | None
     return None if value.value is None else emitter.constant(value.value.reshape(1).astype(x.dtype))
 
 
-def _repeatable(mode: str, shape: list[int], before: list[int], after: list[int]) -> bool:
+def _repeatable(mode: str, inside: Tensor, before: list[int], after: list[int]) -> bool:
     """Whether each padding is one run of what is there; longer ones go to the NumPy tier."""
     if mode == "edge":
-        return all(n or not (b or a) for n, b, a in zip(shape, before, after, strict=True))
+        return all(n or not (b or a) for n, b, a in zip(inside.shape, before, after, strict=True))
     if mode in ("reflect", "wrap"):
         less = mode == "reflect"
-        return all(max(b, a) <= max(n - less, 0) for n, b, a in zip(shape, before, after, strict=True))
+        return all(max(b, a) <= max(n - less, 0) for n, b, a in zip(inside.shape, before, after, strict=True))
     return False
-
-
-SMALL = 4096
-
-
-def _pad_constant(emitter: Emitter, inside: Tensor, y: Tensor, filling: Tensor, before: list[int]) -> None:
-    """The filling round `inside`: slabs that do not overlap, or all of a small `y` first if there were many."""
-    full, shape = y.shape, inside.shape
-    slabs = []
-    start, sizes = [0] * y.ndim, list(full)
-    for k in range(y.ndim):
-        b, n = before[k], shape[k]
-        for first, count in ((0, b), (b + n, full[k] - b - n)):
-            if count:
-                slabs.append(([*start[:k], first, *start[k + 1 :]], [*sizes[:k], count, *sizes[k + 1 :]]))
-        start[k], sizes[k] = b, n
-    if len(slabs) > 2 and y.size <= SMALL:
-        slabs = [([0] * y.ndim, list(full))]
-    for corner, extent in slabs:
-        emitter.copy_into(emitter.view(filling, tuple(extent), (0,) * y.ndim), region(y, corner, extent))
-    emitter.copy_into(inside, region(y, start, sizes))
-
-
-def _pad_repeated(emitter: Emitter, inside: Tensor, y: Tensor, mode: str, before: list[int], after: list[int]) -> None:
-    """`inside`, and then an axis at a time what lies before and after, copied from the part of `y` that is there."""
-    start, sizes = list(before), list(inside.shape)
-    emitter.copy_into(inside, region(y, start, sizes))
-    for k in range(y.ndim):
-        b, n, a = before[k], inside.shape[k], after[k]
-        sources = {"edge": (b, b + n - 1), "reflect": (2 * b, b + n - 2), "wrap": (n, b)}[mode]
-        step = {"edge": 0, "reflect": -1, "wrap": 1}[mode]
-        strides = (*y.strides[:k], y.strides[k] * step, *y.strides[k + 1 :])
-        for first, count, source in ((0, b, sources[0]), (b + n, a, sources[1])):
-            if count:
-                extent = [*sizes[:k], count, *sizes[k + 1 :]]
-                target = region(y, [*start[:k], first, *start[k + 1 :]], extent)
-                origin = region(y, [*start[:k], source, *start[k + 1 :]], extent)
-                emitter.copy_into(emitter.view(origin, origin.shape, strides), target)
-        start[k], sizes[k] = 0, b + n + a
 
 
 @native("Tile")

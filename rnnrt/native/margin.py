@@ -18,13 +18,8 @@ def distances(table: tuple[int, ...], rows_first: bool) -> Tensor:
     return constant(windows.distances(table, rows_first))
 
 
-def cropped(x: Planes, rows: Phases) -> tuple[Planes, Phases]:
-    """The planes with no more than the rows that are read, if there is one row of outputs."""
-    phase = rows[0]
-    if len(rows) > 1 or phase.count > 1 or not phase.n_taps:
-        return x, rows
-    if phase.start == 0 and phase.start_step == 1 and phase.n_taps == x.h:
-        return x, rows
+def cropped(x: Planes, phase: Phase) -> tuple[Planes, Phases]:
+    """The planes with no more than the rows that one row of outputs reads, and its phase over these."""
     n, c, h, w = x.strides
     tensor = x.tensor
     view = Tensor(tensor.dtype, tensor.shape, tensor.strides, tensor.buffer, tensor.offset + phase.start * h)

@@ -11,7 +11,7 @@ from .._core.windows import SINGLE, Phase, Planes, margins, plain, planes_of
 from ..graph import Node
 from ..ops.arguments import integer
 from ..ops.windows import Layout, Windows
-from .emitter import FLOAT, Emitter, Word
+from .emitter import FLOAT, Convolution, Emitter, Word
 from .margin import distances, with_margin
 from .registry import native
 from .tensor import Tensor
@@ -78,19 +78,18 @@ def windowed(emitter: Emitter, node: Node, x: Tensor, include: bool | None) -> T
 
 def _by_convolution(emitter: Emitter, x: Tensor, layout: Layout) -> Tensor | None:
     """The output, if the convolution that makes `x`, which nothing else uses, can pool it itself."""
-    made = emitter.convolution
-    if made is None or x.producer is not made.step or emitter.steps[-1] is not made.step or x.uses != 1:
+    made: Convolution | None = emitter.convolution
+    if made is None or x.producer is not made[0] or emitter.steps[-1] is not made[0] or x.uses != 1:
         return None
+    _, shape, pays, pooled = made
     halves = tuple([n // 2 for n in x.shape[2:]])
     plain_ = layout.kernel == layout.strides == (2, 2) and layout.dilations == (1, 1) and layout.begin == (0, 0)
-    if x.shape != made.shape or not x.contiguous() or not plain_ or layout.out != halves or 0 in halves:
-        return None
-    if not made.pools():
+    if x.shape != shape or not x.contiguous() or not plain_ or layout.out != halves or 0 in halves or not pays():
         return None
     before = emitter.steps.pop()
     emitter.label = before.label
     y = emitter.empty((*x.shape[:2], *halves))
-    step = made.pooled(y)
+    step = pooled(y)
     assert before.epilogue is not None
     assert step.epilogue is not None
     step.words[step.epilogue : step.epilogue + 3] = before.words[before.epilogue : before.epilogue + 3]

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from .._core import engine
-from .._core.program import apply_views, laid_out, reshaped
+from .._core.program import apply_views, laid_out, picked, reshaped
 from ..errors import InputError
 from ..graph import Node
 from ..rewrite.views import Groups
 from . import wavefront
-from .emitter import Emitter
+from .emitter import Emitter, Word
 from .tensor import Tensor, c_strides
 from .wavefront import Link
 
 _NAMES = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
-_ABSENT = [0, 0, 0, 0, 0]  # a reference to nothing, and three strides
+_ABSENT = (0, 0, 0, 0, 0)  # a reference to nothing, and three strides
 
 
 class RecurrentBinder:
@@ -51,30 +50,49 @@ class RecurrentBinder:
     def bind(self, emitter: Emitter, node: Node, *arrays: Tensor | None) -> tuple[Tensor | None, ...]:
         """Emit the step; the outputs, None for those without a name."""
         layer = self.layer
-        given = {k: self._viewed(emitter, k, a) for k, a in zip(self.taken, arrays, strict=True) if a is not None}
+        given: dict[int, Tensor] = {}
+        for k, array in zip(self.taken, arrays, strict=True):
+            if array is not None:
+                given[k] = self._viewed(emitter, k, array)
         x = given.get(0)
-        if x is None or x.ndim != 3:
+        if x is None or len(x.shape) != 3:
             shape = None if x is None else x.shape
             raise InputError(f"{self.label}: X: expected (T, B, {layer.input_size}), got {shape}")
-        n_time, n_batch = x.shape[:2]
+        n_time, n_batch, _ = x.shape
         state = (layer.num_directions, n_batch, layer.hidden_size)
         function, begin, size, work, threads = layer.bound(n_time, n_batch, self.threads)
-        words = [*begin, *self._lengths(emitter, given.get(4), n_batch), emitter.scratch(size)]
+        words: list[Word] = [*begin]
+        words += (0, 0) if 4 not in given else (self._lengths(emitter, given[4], n_batch),)
+        words.append(emitter.scratch(size))
         x = self._read(emitter, 0, x, (n_time, n_batch, layer.input_size))
-        words += [x, x.strides[0], 0, x.strides[1]]
-        states = [self._read(emitter, k, given[k], state) if k in given else None for k in (5, 6)]
-        for tensor in states:
-            words += _ABSENT if tensor is None else [tensor, 0, *tensor.strides[:2]]
-        sizes = ((n_time, *state), state, state)
-        made = [laid_out(layer.dtype, sizes[k], self.orders[k]) if self.wanted[k] else None for k in range(3)]
-        for k, tensor in enumerate(made):
-            words += _ABSENT if tensor is None else [tensor, *((0, *tensor.strides) if k else tensor.strides)[:3]]
+        words += (x, x.strides[0], 0, x.strides[1])
+        states: list[Tensor] = []
+        for k in (5, 6):
+            if k not in given:
+                words += _ABSENT
+                continue
+            tensor = self._read(emitter, k, given[k], state)
+            words += (tensor, 0, *tensor.strides[:2])
+            states.append(tensor)
+        made: list[Tensor | None] = []
+        for k in range(3):
+            if not self.wanted[k]:
+                words += _ABSENT
+                made.append(None)
+                continue
+            tensor = laid_out(layer.dtype, state if k else (n_time, *state), self.orders[k])
+            words += (tensor, 0, *tensor.strides[:2]) if k else (tensor, *tensor.strides[:3])
+            made.append(tensor)
         if self.threads > 1 and layer.direction == "forward" and 4 not in given and not layer.quantized:
-            link = Link(layer, words, work, threads, self.label, x, [t for t in states if t is not None], made)
+            link = Link(layer, words, work, threads, self.label, x, states, list(made))
             wavefront.emit(emitter, function, link, self.threads)
         else:
             emitter.emit(function, words, work).threads = threads
-        return tuple([self._arranged(emitter, k, made[k]) for k in range(self.n_outputs)])
+        for k, groups in self.arrangements.items():
+            tensor_or_none = made[k]
+            if tensor_or_none is not None:
+                made[k] = self._arranged(emitter, k, tensor_or_none, groups)
+        return tuple(made[: self.n_outputs])
 
     def _viewed(self, emitter: Emitter, k: int, tensor: Tensor) -> Tensor:
         if k == 4:
@@ -94,13 +112,11 @@ class RecurrentBinder:
             raise InputError(f"{self.label}: {_NAMES[k]}: expected shape {shape}, got {tensor.shape}")
         return tensor if tensor.strides[-1] == 1 or tensor.shape[-1] == 1 else emitter.copy(tensor)
 
-    def _lengths(self, emitter: Emitter, tensor: Tensor | None, n_batch: int) -> list[Any]:
-        if tensor is None:
-            return [0, 0]
+    def _lengths(self, emitter: Emitter, tensor: Tensor, n_batch: int) -> Tensor:
         if tensor.shape != (n_batch,) or tensor.dtype != np.int32:
             got = f"{tensor.dtype} {tensor.shape}"
             raise InputError(f"{self.label}: sequence_lens: expected int32 of shape {(n_batch,)}, got {got}")
-        return [emitter.contiguous(tensor)]
+        return emitter.contiguous(tensor)
 
     def _order(self, k: int) -> list[int] | None:
         """The order in memory of the axes of output `k`; None where that is their own."""
@@ -112,16 +128,13 @@ class RecurrentBinder:
         order = [axis for axis in range(rank) if axis not in named] + named
         return order if order[-1] == rank - 1 else None
 
-    def _arranged(self, emitter: Emitter, k: int, made: Tensor | None) -> Tensor | None:
+    def _arranged(self, emitter: Emitter, k: int, made: Tensor, groups: Groups) -> Tensor:
         """Output `k` as the graph wants it."""
-        groups: Groups | None = self.arrangements.get(k)
-        if made is None or groups is None:
-            return made
         sizes = made.shape
         shape = tuple([math.prod([sizes[axis] for axis in group]) for group in groups])
         if self.orders[k] is not None:
             return emitter.view(made, shape, c_strides(shape))
         named = [axis for group in groups for axis in group]
         order = named + [axis for axis in range(made.ndim) if axis not in named]
-        moved = emitter.view(made, tuple([sizes[a] for a in order]), tuple([made.strides[a] for a in order]))
+        moved = emitter.view(made, picked(sizes, order), picked(made.strides, order))
         return reshaped(emitter, moved, shape)
