@@ -4,7 +4,22 @@
 hold the binders, a family each. The operators themselves are written over vector words in ``_core/op_*.h``.
 """
 
-from . import activation, conv, elementwise, gather, layout, linear, norm, pool, quantise, reduce, resize, select, views
+from . import (
+    activation,
+    conv,
+    elementwise,
+    gather,
+    layout,
+    linear,
+    norm,
+    pool,
+    quantise,
+    reduce,
+    resize,
+    select,
+    spectral,
+    views,
+)
 
 __all__ = [
     "activation",
@@ -19,5 +34,6 @@ __all__ = [
     "reduce",
     "resize",
     "select",
+    "spectral",
     "views",
 ]
