@@ -119,6 +119,15 @@ def test_functions_of_bytes(dtype: type) -> None:
         np.testing.assert_allclose(model.run({"x0": a})["y0"], np.clip(want, info.min, info.max), atol=1)
 
 
+@pytest.mark.parametrize(
+    "attrs", [{}, {"strides": [2, 1], "pads": [1, 0, 1, 1]}, {"pads": [1, 1, 1, 1], "count_include_pad": 1}]
+)
+def test_an_average_pool_of_bytes(attrs: dict[str, Any]) -> None:
+    x = rng.integers(0, 255, (2, 3, 7, 6), endpoint=True).astype(np.uint8)
+    given = (x, np.float32(0.02), np.uint8(3), np.float32(0.015), np.uint8(9))
+    check("QLinearAveragePool", *given, kernel_shape=[3, 2], channels_last=0, **attrs)
+
+
 def test_matrix_products_of_bytes() -> None:
     a = rng.integers(0, 255, (3, 5), endpoint=True).astype(np.uint8)
     scales, zeros = [np.float32(0.02)], [np.uint8(3)]

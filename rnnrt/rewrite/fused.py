@@ -150,11 +150,12 @@ def _quantised_pair(edit: Edit) -> None:
         _of_floats(edit, edit.node.op.removeprefix("QLinear"), [_dequantised(edit, 0), _dequantised(edit, 3)], 6)
 
 
-@_fused("QLinearLeakyRelu", "QLinearSigmoid", "QLinearSoftmax", inputs=1, most=5)
+@_fused("QLinearLeakyRelu", "QLinearSigmoid", "QLinearSoftmax", "QLinearAveragePool", inputs=1, most=5)
 def _quantised_function(edit: Edit) -> None:
     node = edit.node
-    if not all(node.input(k) for k in (1, 3, 4)):
+    if not all(node.input(k) for k in (1, 3, 4)) or node.attrs.get("channels_last", 0):
         return
+    edit.pop("channels_last")
     value, op = _dequantised(edit, 0), node.op.removeprefix("QLinear")
     if op == "Softmax" and int(edit.pop("opset", 0)) < 13:
         # Before version 13, all axes from `axis` on counted as one.
