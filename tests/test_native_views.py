@@ -224,10 +224,10 @@ def test_strides_are_for_as_many_elements() -> None:
         reshaped_strides((2, 3), (3, 1), (2, 4))
 
 
-@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8, np.uint64])
+@pytest.mark.parametrize("dtype", [np.int64, np.int32])
 def test_evenly_spaced_indices(dtype: type) -> None:
     def found(*values: int, n: int = 10) -> tuple[int, int] | None:
-        return evenly(constant(np.array(values, np.int64).astype(dtype)), n)
+        return evenly(constant(np.array(values, dtype)), n)
 
     assert found(3) == (3, 0)
     assert found(1, 3, 5) == (1, 2)
@@ -235,9 +235,8 @@ def test_evenly_spaced_indices(dtype: type) -> None:
     assert found(1, 3, 4) is None
     assert found(1, 2, n=2) is None
     assert found() is None
-    if np.dtype(dtype).kind == "i":
-        assert found(-1, -3) == (9, -2)
-        assert found(-1, 0, 1) is None
-        assert found(-11) is None
-    else:
-        assert evenly(constant(np.array([(1 << 64) - 1], np.uint64)), 10) is None
+    assert found(-1, -3) == (9, -2)
+    assert found(-1, 0, 1) is None
+    assert found(-11) is None
+    assert evenly(constant(np.array([[1, 2], [3, 4]], dtype)), 10) == (1, 1)
+    assert evenly(constant(np.array([255], np.uint8)), 300) is None

@@ -136,17 +136,16 @@ def laid_out(cnp.dtype dtype not None, tuple sizes not None, order):
 
 
 def evenly(Tensor index not None, int64_t n):
-    """(first, step) of known indices that are evenly spaced within n elements, in C order; else None."""
-    cdef list flat
+    """(first, step) of known int32 or int64 indices that are evenly spaced within n elements, in C order; else None."""
+    cdef const int64_t *flat
+    cdef cnp.ndarray array
     cdef int64_t first, last, step
     cdef Py_ssize_t k, count
-    if index.value is None or index.dtype.kind not in "iu":
+    if index.value is None or index.dtype.kind != c"i":
         return None
-    flat = known_integers(index) or index.value.ravel().tolist()
-    count = len(flat)
-    if not count:
-        return None
-    if not (-n <= flat[0] < n and -n <= flat[count - 1] < n):
+    array = np.ascontiguousarray(index.value, np.int64)
+    flat, count = <const int64_t *> cnp.PyArray_DATA(array), cnp.PyArray_SIZE(array)
+    if not count or not (-n <= flat[0] < n and -n <= flat[count - 1] < n):
         return None
     first, last = flat[0], flat[count - 1]
     step = (last - first) // (count - 1) if count > 1 else 0
