@@ -33,7 +33,7 @@ ABSENT = 0
 
 
 class Step(NamedTuple):
-    """One node's run.
+    """One node's run; binding reads the first fields by their places (``program.STEP_FIELDS``).
 
     Attributes
     ----------
@@ -56,18 +56,18 @@ class Step(NamedTuple):
     """
 
     label: str
-    op: str
     tier: str
     fn: Function
-    multiple: bool
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     frees: tuple[int, ...]
+    node: Node | None
+    bind: Native | RecurrentBinder | None
+    op: str
+    multiple: bool
     shapes: tuple[tuple[Any, ...] | None, ...]
     detail: str = ""
     plans: tuple[tuple[str, Plan], ...] = ()
-    node: Node | None = None
-    bind: Native | RecurrentBinder | None = None
     names: tuple[str, ...] = ()
 
     @property
@@ -197,8 +197,8 @@ class _Builder:
                 native = None
             steps.append(
                 Step(
-                    node.label(), node.op, tier, fn, multiple, inputs, outputs, frees, shapes,
-                    _detail(node), plans, node, native, tuple(names),
+                    node.label(), tier, fn, inputs, outputs, frees, node, native,
+                    node.op, multiple, shapes, _detail(node), plans, tuple(names),
                 )
             )  # fmt: skip
         return tuple(reversed(steps))

@@ -14,9 +14,10 @@ from small_models import gru_model
 from text_models import STREAMING, lstm, parsed
 
 import rnnrt
+from rnnrt._core import program
 from rnnrt.errors import InputError, ModelError, UnsupportedError
 from rnnrt.ops.registry import OPERATORS
-from rnnrt.plan import ABSENT, Plan
+from rnnrt.plan import ABSENT, Plan, Step
 
 F = np.float32
 
@@ -259,3 +260,7 @@ def test_every_family_of_native_steps_is_registered():
         "assert not missing, missing\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_walk_knows_the_places_of_a_steps_fields():
+    assert Step._fields[: len(program.STEP_FIELDS)] == program.STEP_FIELDS

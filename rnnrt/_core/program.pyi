@@ -61,6 +61,8 @@ class Tensor:
 def c_strides(shape: tuple[int, ...]) -> tuple[int, ...]: ...
 def constant(array: np.ndarray) -> Tensor: ...
 
+STEP_FIELDS: tuple[str, ...]
+
 @final
 class Folder:
     def __init__(

@@ -6,6 +6,13 @@ cdef enum:
     OPERANDS_PENDING = 4               # some are not computed yet
 
 
+cdef enum:                             # places in a step, a tuple with more behind them
+    STEP_LABEL, STEP_TIER, STEP_FUNCTION, STEP_INPUTS, STEP_OUTPUTS, STEP_FREES, STEP_NODE, STEP_BINDER
+
+STEP_FIELDS = ("label", "tier", "fn", "inputs", "outputs", "frees", "node", "bind")
+"""The first fields of :class:`rnnrt.plan.Step`, which the walk reads by their places."""
+
+
 def advance(list values not None, list uses not None, tuple steps not None, Py_ssize_t at, Emitter emitter not None,
             Folder folder not None, repeated):
     """Take steps, from number `at` on, that are folded or become native steps, and keep their results in `values`.
@@ -26,36 +33,37 @@ def advance(list values not None, list uses not None, tuple steps not None, Py_s
     """
     cdef Py_ssize_t n = len(steps)
     cdef list given
+    cdef tuple step
     cdef int what
     while at < n:
-        step = steps[at]
+        step = <tuple> steps[at]
         given = []
-        what = operands(values, step.inputs, given)
-        emitter.label = step.label
+        what = operands(values, <tuple> step[STEP_INPUTS], given)
+        emitter.label = <str> step[STEP_LABEL]
         results = taken(step, given, what, emitter, folder, repeated)
         if results is None:
             return at, given
-        store(values, uses, step.outputs, results, step.frees)
+        store(values, uses, <tuple> step[STEP_OUTPUTS], results, <tuple> step[STEP_FREES])
         at += 1
     return at, None
 
 
-cdef object taken(step, list given, int what, Emitter emitter, Folder folder, repeated):
+cdef object taken(tuple step, list given, int what, Emitter emitter, Folder folder, repeated):
     """The step's results if it can be folded or made of native steps, else None."""
-    if step.tier == "control":
-        return repeated(emitter, step.fn, given)
+    if <str> step[STEP_TIER] == "control":
+        return repeated(emitter, step[STEP_FUNCTION], given)
     if what & OPERANDS_KNOWN:
         results = folder.fold(step, given)
         if results is not None:
             return results
-    binder = step.bind
+    binder = step[STEP_BINDER]
     if binder is None or not what & OPERANDS_PLAIN:
         return None
     if what & OPERANDS_PENDING and not binder.lazy:
         for x in given:
             if x is not None and (<Tensor> x).pending is not None:
                 (<Tensor> x).force(emitter)
-    results = binder.bind(emitter, step.node, *given)
+    results = binder.bind(emitter, step[STEP_NODE], *given)
     return results if results is None or type(results) is tuple else (results,)
 
 
