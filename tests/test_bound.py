@@ -69,3 +69,9 @@ def test_parts_that_depend_on_their_order_are_seen() -> None:
 
 def test_a_form_left_to_numpy_is_none() -> None:
     assert run_native("Add", np.zeros(3), np.zeros(3)) is None
+
+
+def test_an_absent_operand_is_left_to_numpy() -> None:
+    x = np.ones((2, 3), np.float32)
+    for op in ("Max", "Sum", "Mean"):
+        assert run_native(op, x, None) is None

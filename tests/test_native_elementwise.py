@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bound import Bound, run_native
+from bound import Bound
 from hypothesis import given
 from hypothesis import strategies as st
 from ops_util import run_op
@@ -398,9 +398,3 @@ def test_unknown_forms_are_left_to_others() -> None:
     assert bound.node("Add", np.zeros(3, np.float32), np.zeros(4, np.float32)) is None
     assert bound.node("Tanh", np.zeros(3, np.float16)) is None
     assert len(bound.steps) == 0
-
-
-def test_an_absent_operand_is_left_to_numpy() -> None:
-    x = np.ones((2, 3), np.float32)
-    for op in ("Max", "Sum", "Mean"):
-        assert run_native(op, x, None) is None
