@@ -127,8 +127,7 @@ class Binding:
         place = _Place([], 1 + len(entries), len(entries))
         values = self.plan.constants()
         place.levels.append(_Level(self.plan, values))
-        for k, entry in enumerate(entries):
-            values[1 + k] = self._counted(self.plan, 1 + k, _input(entry, k))
+        program.enter(values, self.plan.uses, [_input(entry, k) for k, entry in enumerate(entries)])
         return self._segment(place)
 
     def _segment(self, place: _Place) -> program.Segment:
@@ -156,12 +155,6 @@ class Binding:
                 return self._branch(place, step, emitter)
             self._enter(place, step, known)
 
-    @staticmethod
-    def _counted(plan: Plan, slot: int, value: Any) -> Any:
-        if value is not None:
-            value.uses += plan.uses[slot]
-        return value
-
     def _enter(self, place: _Place, step: Step, condition: bool) -> None:
         """Go on inside a branch of an If."""
         found = self._branches.get((id(step), condition))
@@ -171,7 +164,7 @@ class Binding:
             found = self._branches[id(step), condition] = inner, slots
         inner, slots = found
         values = inner.constants()
-        program.capture(values, inner.uses, place.levels[-1].values, slots)
+        program.enter(values, inner.uses, program.picked(place.levels[-1].values, slots))
         place.levels.append(_Level(inner, values))
 
     def _leave(self, place: _Place) -> None:

@@ -253,11 +253,10 @@ CONTROL: dict[str, Callable[[Node, Mapping[str, Any], Sequence[str]], Function]]
 
 
 def _single(value: Any, label: str) -> Any:
-    if isinstance(value, np.ndarray) and value.size == 1:
-        return value.item()
-    if np.size(value) != 1:
-        raise InputError(f"{label}: expected a single value, got shape {np.shape(value)}")
-    return np.asarray(value).reshape(())[()]
+    array = np.asarray(value)
+    if array.size != 1:
+        raise InputError(f"{label}: expected a single value, got shape {array.shape}")
+    return array.item()
 
 
 def _truth(value: Any, label: str) -> bool:

@@ -3,6 +3,7 @@
 
 cdef enum:
     STRIDES = 3                        # of operands, at most
+    MOST_READ = 128                    # axes, twice NumPy's
     COPY_SHORT = 8                     # an inner axis so short changes places with a longer one
 
 
@@ -48,10 +49,6 @@ cdef int read_axes(axis_t *axes, int n, entries, int operands) except -1:
     return n
 
 
-cdef enum:
-    MOST_READ = 128                    # twice NumPy's
-
-
 cdef tuple axis_of(const axis_t *axis, int operands):
     if operands == 1:
         return axis.size, axis.steps[0]
@@ -95,10 +92,9 @@ def copy_words(tuple shape not None, tuple source not None, tuple target not Non
         return None
     row.size, row.steps[0], row.steps[1] = 1, 0, 0
     inner = row
-    if n == 0 or (axes[n - 1].steps[0] == 1 and axes[n - 1].steps[1] == 1):
-        if n:
-            n -= 1
-            unit *= axes[n].size
+    if n and axes[n - 1].steps[0] == 1 and axes[n - 1].steps[1] == 1:
+        n -= 1
+        unit *= axes[n].size
     for k in range(n):
         axes[k].steps[0] *= item
         axes[k].steps[1] *= item
@@ -127,15 +123,10 @@ def copy_words(tuple shape not None, tuple source not None, tuple target not Non
 cdef int copied_axes(axis_t *axes, tuple shape, tuple source, tuple target) except -2:
     """The axes of a copy, the target's longest strides first; -1 for an empty shape."""
     cdef axis_t entry
-    cdef int k, at
-    cdef int n = 0
-    if len(shape) > MOST_READ:
-        raise InputError(f"expected tensors of at most {MOST_READ} axes")
-    for k in range(<int> len(shape)):
-        entry.size, entry.steps[0], entry.steps[1] = shape[k], source[k], target[k]
-        if not entry.size:
-            return -1
-        n = join_axis(axes, n, &entry, 2)
+    cdef int k, at, n
+    if 0 in shape:
+        return -1
+    n = read_axes(axes, 0, zip(shape, source, target), 2)
     for k in range(1, n):
         if abs(axes[k - 1].steps[1]) < abs(axes[k].steps[1]):
             break

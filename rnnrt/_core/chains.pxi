@@ -159,22 +159,19 @@ cdef int emit_elements(Emitter emitter, str name, Tensor y, list operands, tuple
     cdef int64_t capacity = EW_BYTES // (8 if native else 4)
     cdef int64_t size, block, n_blocks, count, advance, item
     cdef int k, axis
-    cdef bint expanded = False
     cdef list words
     cdef Tensor x
     cdef operand_t *own
-    y.buffer = Buffer(elements(y.shape) * y.dtype.itemsize)
-    size = elements(y.shape)
+    whole = elements(y.shape)
+    y.buffer, size = Buffer(whole * y.dtype.itemsize), whole
     if not size:
         return 0
     read_operands(&walk, y, size, operands, native, capacity)
     kinds = tuple([walk.operands[k].kind for k in range(<int> len(operands))])
     ops, n_ops, n_registers, cost = program_of(tokens, kinds)
-    for kind in kinds:
-        expanded = expanded or kind == EW_EXPANDED
     if walk.n != walk.run:
         block = capacity // walk.run * walk.run
-    elif n_ops == 1 and not expanded and TYPE_NUMBERS[y.dtype] == native:
+    elif n_ops == 1 and EW_EXPANDED not in kinds and TYPE_NUMBERS[y.dtype] == native:
         block = 32 * capacity
     else:
         block = capacity

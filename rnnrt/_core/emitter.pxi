@@ -40,7 +40,7 @@ cdef class Emitter:
 
     def empty(self, tuple shape not None, cnp.dtype dtype=FLOAT):
         """A contiguous tensor in memory of its own, to be written by the steps emitted next."""
-        return Tensor(dtype, shape, c_strides(shape), Buffer(elements(shape) * dtype.itemsize))
+        return laid_out(dtype, shape, None)
 
     def scratch(self, int64_t n_bytes):
         """Memory that one step works in, 64-byte aligned."""

@@ -48,7 +48,7 @@ def pad_constant(Emitter emitter not None, Tensor inside not None, Tensor y not 
                  list before not None):
     """The filling round `inside`: slabs that do not overlap, or all of a small `y` first if there were many."""
     cdef Py_ssize_t rank = len(y.shape)
-    cdef Py_ssize_t k, n_slabs
+    cdef Py_ssize_t k
     cdef list start = [0] * rank
     cdef list sizes = list(y.shape)
     cdef list slabs = []

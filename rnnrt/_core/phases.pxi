@@ -156,6 +156,10 @@ def margins(tuple phases not None, int64_t n):
     return reach.before, reach.behind
 
 
+cdef enum:
+    TABLE = 11                         # numbers of `Planes.taps`
+
+
 def distances(tuple table not None, bint rows_first):
     """For each entry of `Planes.taps` in turn ``c * step + row + column``, columns fastest.
 
@@ -171,10 +175,6 @@ def distances(tuple table not None, bint rows_first):
     for k in range(0, len(table) // TABLE):
         at = write_distances(at, table[k * TABLE:(k + 1) * TABLE], rows_first)
     return found
-
-
-cdef enum:
-    TABLE = 11                         # numbers of `Planes.taps`
 
 
 cdef int32_t *write_distances(int32_t *at, tuple table, bint rows_first) except NULL:

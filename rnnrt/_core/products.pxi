@@ -19,6 +19,13 @@ NOTHING = Tensor(np.dtype(np.float32), (0,), (1,), Buffer(0, 0, 0))
 C, N_COLUMNS, EPILOGUE = GEMM_C, GEMM_COLUMNS, GEMM_EPILOGUE
 
 
+cpdef (int64_t, int64_t, int64_t) vectors_of(int64_t n, int64_t lanes):
+    """Vectors of n columns, panels, and vectors of every panel but the last."""
+    cdef int64_t n_vec = (n + lanes - 1) // lanes
+    cdef int64_t n_panels = (n_vec + MAX_NV - 1) // MAX_NV
+    return n_vec, n_panels, (n_vec + n_panels - 1) // n_panels
+
+
 cdef class Product:
     """``y[batch, rows, columns] = c + scale * sum over inner of a b``, by axes and their strides in elements.
 
@@ -54,7 +61,7 @@ cdef class Product:
         cdef axis_t inner[MOST_READ]
         cdef axis_t columns[MOST_READ]
         cdef axis_t outer[MOST_READ]
-        cdef axis_t entry, row
+        cdef axis_t row
         cdef int k
         cdef int at = -1
         cdef int n = 0
@@ -64,11 +71,7 @@ cdef class Product:
         if columns[0].size != 1 and columns[0].steps[1] != 1:
             return False
         n = read_axes(outer, 0, self.batch, 3)
-        for size, a, y in self.rows:
-            entry.size, entry.steps[0], entry.steps[1], entry.steps[2] = size, a, 0, y
-            if n == MOST_READ:
-                return False
-            n = join_axis(outer, n, &entry, 3)
+        n = read_axes(outer, n, [(size, a, 0, y) for size, a, y in self.rows], 3)
         for k in range(n):             # the longest axis that meets the right operand again and again
             if outer[k].steps[1] == 0 and (at < 0 or outer[k].size > outer[at].size):
                 at = k
@@ -93,9 +96,7 @@ cdef class Product:
         cdef int64_t k = inner.size
         cdef int64_t b_k = inner.steps[1]
         cdef int64_t b_n = column.steps[0]
-        cdef int64_t n_vec = (n + lanes - 1) // lanes
-        cdef int64_t n_panels = (n_vec + MAX_NV - 1) // MAX_NV
-        cdef int64_t nv = (n_vec + n_panels - 1) // n_panels
+        cdef int64_t n_vec, n_panels, nv
         cdef int64_t count = 1
         cdef int64_t block
         cdef int at
@@ -104,6 +105,7 @@ cdef class Product:
         cdef bint known = b.value is not None
         cdef double scale = self.scale
         cdef int form = form_of(known, m, n, k, inner.steps[0], b_k, b_n, lanes, scale)
+        n_vec, n_panels, nv = vectors_of(n, lanes)
         if form == PACKED or (form == DOTS and known and (b_k != 1 or scale != 1.0)):
             b, b_k, b_n = self.packed(emitter, form, batch, n_batch, inner, column, lanes), 1, k
         elif form == LOOSE:
@@ -159,10 +161,3 @@ cdef int form_of(bint known, int64_t m, int64_t n, int64_t k, int64_t a_k, int64
     if b_n == 1 and n % lanes == 0 and scale == 1.0 and (n * k <= NEAR or m <= 2 * lanes):
         return DIRECT
     return LOOSE
-
-
-def vectors_of(int64_t n, int64_t lanes):
-    """Vectors of n columns, panels, and vectors of every panel but the last."""
-    cdef int64_t n_vec = (n + lanes - 1) // lanes
-    cdef int64_t n_panels = (n_vec + MAX_NV - 1) // MAX_NV
-    return n_vec, n_panels, (n_vec + n_panels - 1) // n_panels

@@ -49,7 +49,7 @@ cdef int64_t most_taps(tuple phases) except -1:
 
 
 @cython.final
-cdef class Layout:
+cdef class ConvNode:
     """What a node says of its convolution, whatever the sizes; it keeps what it finds for those seen last.
 
     Parameters

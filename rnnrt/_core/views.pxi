@@ -121,7 +121,7 @@ def sliced(Tensor x not None, list axes not None, list starts not None, list end
     return Tensor(x.dtype, tuple(shape), tuple(strides), x.buffer, offset)
 
 
-def laid_out(cnp.dtype dtype not None, tuple sizes not None, order):
+cpdef Tensor laid_out(cnp.dtype dtype, tuple sizes, order):
     """A tensor in memory of its own, whose axes lie in it in that order; None: in their own."""
     cdef int64_t step = 1
     cdef list strides

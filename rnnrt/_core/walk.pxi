@@ -89,15 +89,22 @@ cdef int operands(list values, tuple slots, list given) except -1:
     return what
 
 
-def capture(list values not None, list uses not None, list outer not None, tuple slots not None):
-    """Take the values in `slots` of the plan round a branch over as the branch's inputs."""
-    cdef Py_ssize_t k
-    for k in range(len(slots)):
-        value = values[1 + k] = outer[slots[k]]
-        if type(value) is Tensor:
-            (<Tensor> value).uses += <int> uses[1 + k]
-        elif value is not None:
-            value.uses += uses[1 + k]
+cdef inline int count(value, uses) except -1:
+    """Count the uses of what is known of a value."""
+    if type(value) is Tensor:
+        (<Tensor> value).uses += <int> uses
+    elif value is not None:
+        value.uses += uses
+    return 0
+
+
+def enter(list values not None, list uses not None, given):
+    """Put what is known of a plan's inputs, from the first on, into their slots, counting their uses."""
+    cdef Py_ssize_t slot = 0
+    for value in given:
+        slot += 1
+        values[slot] = value
+        count(value, uses[slot])
 
 
 cpdef int store(list values, list uses, tuple outputs, results, tuple frees) except -1:
@@ -107,10 +114,7 @@ cpdef int store(list values, list uses, tuple outputs, results, tuple frees) exc
         slot, value = outputs[k], results[k]
         if slot:
             values[slot] = value
-            if type(value) is Tensor:
-                (<Tensor> value).uses += <int> uses[slot]
-            elif value is not None:
-                value.uses += uses[slot]
+            count(value, uses[slot])
     for slot in frees:
         values[slot] = None
     return 0

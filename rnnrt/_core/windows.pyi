@@ -122,7 +122,7 @@ class Sums:
     def packing(self) -> tuple[int, ...]: ...
 
 @final
-class Layout:
+class ConvNode:
     groups: int
     def __init__(
         self,

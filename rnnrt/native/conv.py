@@ -6,13 +6,14 @@ X is (N, C, *sizes), Y is (N, M, *out); weights are known before the run, float3
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 
 from .._core.windows import (
     SINGLE,
-    Layout,
+    ConvNode,
     Margin,
     Planes,
     Sums,
@@ -78,35 +79,33 @@ Sizes = tuple[int, ...]
 Found = tuple[Sizes, Phases, Phases]
 
 
-def _plain(node: Node) -> Layout:
+def _plain(node: Node) -> ConvNode:
     windows = Windows(node)
 
     def find(sizes: Sizes, kernel: Sizes) -> Found:
         layout = windows.layout(sizes, kernel)
-        out = layout.out
-        if 0 in out:
-            return out, (), ()
-        axes = zip(sizes, kernel, layout.strides, layout.dilations, layout.begin, out, strict=True)
-        return out, *_two([plain(*axis) for axis in axes])
+        return _found(plain, sizes, kernel, layout.strides, layout.dilations, layout.begin, layout.out)
 
-    return Layout(integer(node, "group", 1, least=1), False, find)
+    return ConvNode(integer(node, "group", 1, least=1), False, find)
 
 
-def _transposed(node: Node) -> Layout:
+def _transposed(node: Node) -> ConvNode:
     placement = Placement(node)
 
     def find(sizes: Sizes, kernel: Sizes) -> Found:
         out, begin, strides, dilations, _ = placement.find(sizes, kernel)
-        if 0 in out:
-            return out, (), ()
-        axes = zip(sizes, kernel, strides, dilations, begin, out, strict=True)
-        return out, *_two([transposed(*axis) for axis in axes])
+        return _found(transposed, sizes, kernel, strides, dilations, begin, out)
 
-    return Layout(integer(node, "group", 1, least=1), True, find)
+    return ConvNode(integer(node, "group", 1, least=1), True, find)
 
 
-def _two(axes: list[Phases]) -> tuple[Phases, Phases]:
-    return (axes[0], axes[1]) if len(axes) == 2 else ((SINGLE,), axes[0])
+def _found(phases: Callable[..., Phases], *spatial: Sizes) -> Found:
+    """What a `ConvNode` asks for, of phases along each axis; `spatial` is what they take, the output's sizes last."""
+    out = spatial[-1]
+    if 0 in out:
+        return out, (), ()
+    axes = [phases(*axis) for axis in zip(*spatial, strict=True)]
+    return out, axes[0] if len(axes) == 2 else (SINGLE,), axes[-1]
 
 
 def convolve(emitter: Emitter, x: Tensor, w: Tensor, b: Tensor | None, sums: Sums, shape: Sizes) -> Tensor | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._core.program import broadcast_pair, repeated_strides
+from .._core.program import broadcast_pair, picked, repeated_strides
 from ..graph import Node
 from .emitter import FLOAT, Emitter
 from .product import Product, padded
@@ -37,7 +37,7 @@ def _arranged(emitter: Emitter, x: Tensor, batch: bool, last: bool) -> Tensor:
 
 
 def _transposed(emitter: Emitter, x: Tensor, order: list[int]) -> Tensor:
-    view = emitter.view(x, tuple(x.shape[k] for k in order), tuple(x.strides[k] for k in order))
+    view = emitter.view(x, picked(x.shape, order), picked(x.strides, order))
     view.value = x.value
     return view
 
@@ -133,7 +133,7 @@ def _transposed_view(emitter: Emitter, x: Tensor, term: list[str], out: list[str
     if sorted(term) != sorted(out):
         return None
     order = [term.index(letter) for letter in out]
-    return emitter.view(x, tuple(x.shape[k] for k in order), tuple(x.strides[k] for k in order))
+    return emitter.view(x, picked(x.shape, order), picked(x.strides, order))
 
 
 def _terms(equation: object, ranks: list[int]) -> list[list[str]] | None:
@@ -209,5 +209,5 @@ def _strides(x: Tensor, term: list[str]) -> dict[str, int]:
 def _arranged_as(emitter: Emitter, x: Tensor, term: list[str], wanted: list[str]) -> tuple[Tensor, list[str]]:
     """A contiguous copy with its axes in another order."""
     order = [term.index(c) for c in wanted]
-    view = emitter.view(x, tuple(x.shape[k] for k in order), tuple(x.strides[k] for k in order))
+    view = emitter.view(x, picked(x.shape, order), picked(x.strides, order))
     return emitter.copy(view), wanted

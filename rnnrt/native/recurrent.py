@@ -89,9 +89,9 @@ class RecurrentBinder:
         else:
             emitter.emit(function, words, work).threads = threads
         for k, groups in self.arrangements.items():
-            tensor_or_none = made[k]
-            if tensor_or_none is not None:
-                made[k] = self._arranged(emitter, k, tensor_or_none, groups)
+            output = made[k]
+            if output is not None:
+                made[k] = self._arranged(emitter, k, output, groups)
         return tuple(made[: self.n_outputs])
 
     def _viewed(self, emitter: Emitter, k: int, tensor: Tensor) -> Tensor:

@@ -29,11 +29,11 @@ def stft(
     if not known or x.dtype != FLOAT or x.shape[2:] not in ((), (1,)) or x.ndim < 2:
         return None
     assert hop is not None
-    n, count = sizes(node, x.shape, hop, None if window is None else window.shape, n)
-    bins = n // 2 + 1 if integer(node, "onesided", 1) else n
+    onesided = bool(integer(node, "onesided", 1))
+    n, shape = sizes(node, x.shape, hop, None if window is None else window.shape, n, onesided)
     if n > MOST:
         return None
-    shape = (x.shape[0], count, bins, 2)
+    batch, count, bins, _ = shape
     check_size(shape, x.dtype, emitter.label)
     y = emitter.empty(shape)
     if y.size:
@@ -47,7 +47,7 @@ def stft(
             x,
             waves,
             y,
-            [(shape[0], row, 0, count * width)],
+            [(batch, row, 0, count * width)],
             [(count, hop * sample, width)],
             [(width, 1, 1)],
             [(n, sample, width)],

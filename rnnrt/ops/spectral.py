@@ -18,9 +18,9 @@ from .registry import Function, operator
 
 
 def sizes(
-    node: Node, shape: tuple[int, ...], step: int, window: tuple[int, ...] | None, length: int | None
-) -> tuple[int, int]:
-    """The length of a frame, and how many frames there are; at least none."""
+    node: Node, shape: tuple[int, ...], step: int, window: tuple[int, ...] | None, length: int | None, onesided: bool
+) -> tuple[int, tuple[int, int, int, int]]:
+    """The length of a frame, and the shape of Y."""
     if len(shape) not in (2, 3) or shape[2:] not in ((), (1,), (2,)):
         raise mismatch(node, "signal", "a shape (B, L), (B, L, 1) or (B, L, 2)", shape)
     if window is not None and len(window) != 1:
@@ -33,7 +33,7 @@ def sizes(
         raise mismatch(node, "frame_length", f"the length of the window, {window}, and at least 1", length)
     if step < 1:
         raise mismatch(node, "frame_step", "at least 1", step)
-    return length, max((shape[1] - length) // step + 1, 0)
+    return length, (shape[0], max((shape[1] - length) // step + 1, 0), length // 2 + 1 if onesided else length, 2)
 
 
 @operator("STFT")
@@ -43,15 +43,14 @@ def build_stft(node: Node) -> Function:
 
     def run(x: np.ndarray, step: Any, window: np.ndarray | None = None, length: Any = None) -> np.ndarray:
         shape = None if window is None else window.shape
-        n, count = sizes(node, x.shape, int(step), shape, None if length is None else int(length))
+        n, out = sizes(node, x.shape, int(step), shape, None if length is None else int(length), onesided)
         signal = x[..., 0] if x.ndim == 3 else x
         if x.ndim == 3 and x.shape[2] == 2:
             if onesided:
                 raise mismatch(node, "attribute 'onesided'", "0 for a complex signal", 1)
             signal = signal + 1j * x[..., 1]
-        bins = n // 2 + 1 if onesided else n
-        check_size((len(x), count, bins, 2), x.dtype, f"{node.label()}: output")
-        y = np.empty((len(x), count, bins, 2), x.dtype)
+        check_size(out, x.dtype, f"{node.label()}: output")
+        y = np.empty(out, x.dtype)
         if y.size:
             frames = sliding_window_view(signal, n, axis=1)[:, :: int(step)]
             frames = frames if window is None else frames * window
