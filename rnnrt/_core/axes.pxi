@@ -123,10 +123,15 @@ def copy_words(tuple shape not None, tuple source not None, tuple target not Non
 cdef int copied_axes(axis_t *axes, tuple shape, tuple source, tuple target) except -2:
     """The axes of a copy, the target's longest strides first; -1 for an empty shape."""
     cdef axis_t entry
-    cdef int k, at, n
-    if 0 in shape:
-        return -1
-    n = read_axes(axes, 0, zip(shape, source, target), 2)
+    cdef int k, at
+    cdef int n = 0
+    if len(shape) > MOST_READ:
+        raise InputError(f"expected tensors of at most {MOST_READ} axes")
+    for k in range(<int> len(shape)):
+        entry.size, entry.steps[0], entry.steps[1] = shape[k], source[k], target[k]
+        if not entry.size:
+            return -1
+        n = join_axis(axes, n, &entry, 2)
     for k in range(1, n):
         if abs(axes[k - 1].steps[1]) < abs(axes[k].steps[1]):
             break
