@@ -367,6 +367,24 @@ print(model.threads, tasks() - START)
     assert out.split() == ["1", "0"]
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
+def test_workers_run_where_the_caller_may_but_not_where_it_does():
+    out = python(
+        SETUP
+        + """
+known = set(os.listdir("/proc/self/task"))
+allowed = os.sched_getaffinity(0)
+model = rnnrt.load(case.model(), threads=2)
+model.run(case.feeds())
+worker, = set(os.listdir("/proc/self/task")) - known
+there = os.sched_getaffinity(int(worker))
+print(there <= allowed, len(allowed - there), min(len(allowed) - 1, 1))
+"""
+    ).split()
+    assert out[0] == "True"
+    assert out[1] == out[2], "all but one, if there are more"
+
+
 @pytest.mark.parametrize("threads", [1, 2, 7, np.int64(2), 10**30])
 def test_numbers_of_threads_that_make_sense(threads):
     model = rnnrt.load(parsed(STREAMING, **lstm()), threads=threads)

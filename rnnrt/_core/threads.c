@@ -1,4 +1,7 @@
 /* The pool of threads.h. A worker is a mailbox: who holds it posts a task, and it answers by clearing the post. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* processors of a thread */
+#endif
 #include "threads.h"
 
 #include <pthread.h>
@@ -16,6 +19,8 @@ typedef struct {
     int sleeping;
     int taken;             /* guarded by the pool's mutex */
     int member;
+    pthread_t thread;
+    int avoided;           /* the processor that it may not run on, or -1; for who holds it */
     rt_task task;          /* posted last, with release; NULL when done */
     void *arg;
 } worker;
@@ -47,7 +52,24 @@ static void *work(void *self) {
     return NULL;
 }
 
+/* Let a worker run where the caller may, but not where it does: its processor is busy until the task is done, and a system
+ * may leave two threads there for tens of milliseconds, whatever else is idle. */
+static void keep_apart(worker *w) {
+#if defined(__linux__)
+    int here = sched_getcpu();
+    if (here < 0 || here == w->avoided) return;
+    cpu_set_t others;
+    w->avoided = here;
+    if (sched_getaffinity(0, sizeof others, &others) || here >= CPU_SETSIZE) return;
+    CPU_CLR(here, &others);
+    if (CPU_COUNT(&others)) pthread_setaffinity_np(w->thread, sizeof others, &others);
+#else
+    (void)w;
+#endif
+}
+
 static void call(worker *w, rt_task task, void *arg, int member) {
+    keep_apart(w);
     w->arg = arg;
     w->member = member;
     __atomic_store_n(&w->task, task, __ATOMIC_SEQ_CST);
@@ -67,10 +89,10 @@ static void forget_workers(void) {
 static void handle_fork(void) { pthread_atfork(NULL, NULL, forget_workers); }
 
 static worker *hire(void) {
-    pthread_t thread;
     pthread_attr_t attr;
     worker *w = calloc(1, sizeof *w);
     if (!w) return NULL;
+    w->avoided = -1;
     pthread_mutex_init(&w->mutex, NULL);
     pthread_cond_init(&w->called, NULL);
     pthread_attr_init(&attr);
@@ -79,7 +101,7 @@ static worker *hire(void) {
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    int failed = pthread_create(&thread, &attr, work, w);
+    int failed = pthread_create(&w->thread, &attr, work, w);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     pthread_attr_destroy(&attr);
     if (failed) {
