@@ -36,14 +36,14 @@ cdef bint reads_both(ptrdiff_t weights, int n_batch) noexcept nogil:
 
 cdef int fetches_ahead(ptrdiff_t weights, int n_batch) noexcept nogil:
     """Whether tiles ask for the weights of a step early, as they come from beyond the L2 cache and the processor does not."""
-    cdef bint from_memory = weights > rt_l3_bytes() // 2       # others use that cache, too
+    cdef ptrdiff_t half = rt_l3_bytes() // 2                   # others use that cache, too
     if weights <= rt_near_bytes():
         return RT_NEAR
     if rt_reads_ahead():               # for few rows, which are bound by loading, and for many of short vectors: README.md
         if LANES > 8:
-            return RT_FAR if n_batch > (1 if from_memory else 4) else RT_NEAR
+            return RT_FAR if weights > half * max(0, 5 - n_batch) else RT_NEAR
         return RT_FAR if 1 < n_batch < STREAM_ROWS else RT_NEAR
-    return RT_MEMORY if from_memory else RT_FAR
+    return RT_MEMORY if weights > half else RT_FAR
 
 
 cdef int steps_in_chunk(const rt_layer *layer, int n_time, int n_batch) noexcept nogil:

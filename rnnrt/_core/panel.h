@@ -18,7 +18,7 @@
 #define RT_PANEL_H
 #include <stddef.h>
 
-enum { MAX_ROWS = 8, MAX_NV = 4, SUM_TERMS = 64, PAGED_TERMS = 128, RT_PAGE = 4096 };
+enum { MAX_ROWS = 8, MAX_NV = 4, PAIR_ROWS = 4, SUM_TERMS = 64, PAGED_TERMS = 128, RT_PAGE = 4096 };
 /* What a tile fetches of weights from far: its own, a page ahead; a line of the next panel a term, at rt_tile.ahead; its own from
  * memory, by pages: lines of several of them by turns, as memory gives more to several streams than to one. */
 enum { PREFETCH_OWN = 1, PREFETCH_NEXT = 2, PREFETCH_PAGES = 4 };

@@ -3,59 +3,63 @@
 #define RT_PANEL_SHAPES_H
 #include "panel.h"
 
-RT_INLINE void pair_term(const int nv, const int prefetch, const int first, const real *a, const real *const *w,
-                         const char *const *pages, ptrdiff_t k, vf *acc) {
-    const vf x = v_set1(a[k]);
+/* Few rows against two panels, whose weights share nothing but their height: the sums of one panel alone are too few chains to keep the
+ * multipliers busy, and one place to read from is too few for what lies far. */
+RT_INLINE void pair_term(const int mr, const int nv, const int prefetch, const int first, const real *const *a,
+                         const real *const *w, const char *const *pages, ptrdiff_t k, vf *acc) {
+    vf x[MAX_ROWS];
+    RT_UNROLL
+    for (int r = 0; r < mr; r++) x[r] = v_set1(a[r][k]);
     panel_fetch(nv, prefetch, k, w[0] + k * nv * LANES, pages[0], 0);
     panel_fetch(nv, prefetch, k, w[1] + k * nv * LANES, pages[1], 0);
     RT_UNROLL
     for (int i = 0; i < 2 * nv; i++) {
-        const vf b = v_load(w[i / nv] + (k * nv + i % nv) * LANES);
-        acc[i] = panel_product(first, x, b, acc[i]);
+        vf b = v_load(w[i / nv] + (k * nv + i % nv) * LANES);
+        if (mr > 1) V_KEEP(b);
+        RT_UNROLL
+        for (int r = 0; r < mr; r++) acc[i * mr + r] = panel_product(first, x[r], b, acc[i * mr + r]);
     }
 }
 
-/* One row against two panels, whose weights share nothing but their height: the sums of one panel alone are too few chains to
- * keep the multipliers busy. */
-RT_INLINE int pair_sum(const int nv, const int prefetch, const real *a, const real *const *w, ptrdiff_t n_k, ptrdiff_t terms,
-                       const char *const *after, const rt_tile *pair, int begun) {
+/* One of the two sums over k, for both panels, as panel_sums has it; returns whether anything has been added. */
+RT_INLINE int pair_sum(const int mr, const int nv, const int prefetch, const real *const *rows, const real *const *w, ptrdiff_t n_k,
+                       ptrdiff_t terms, const char *const *after, const rt_tile *pair, int begun) {
+    const real *a[MAX_ROWS];
+    RT_UNROLL
+    for (int r = 0; r < mr; r++) a[r] = rows[r];
     for (ptrdiff_t k = 0; k < n_k;) {
         const ptrdiff_t end = n_k - k < terms ? n_k : k + terms;
         const char *pages[2] = {panel_pages(nv, w[0], k, n_k, after[0]), panel_pages(nv, w[1], k, n_k, after[1])};
-        vf acc[2 * MAX_NV];
-        pair_term(nv, prefetch, 1, a, w, pages, k, acc);
+        vf acc[2 * MAX_NV * PAIR_ROWS];
+        pair_term(mr, nv, prefetch, 1, a, w, pages, k, acc);
         RT_UNROLL_TERMS
-        for (k++; k < end; k++) pair_term(nv, prefetch, 0, a, w, pages, k, acc);
+        for (k++; k < end; k++) pair_term(mr, nv, prefetch, 0, a, w, pages, k, acc);
         RT_UNROLL
-        for (int i = 0; i < 2 * nv; i++) {
-            const rt_tile *t = &pair[i / nv];
-            const vf sum = v_load(begun ? t->out + i % nv * LANES : t->init[i % nv]);
-            v_store(t->out + i % nv * LANES, sum + acc[i]);
+        for (int i = 0; i < 2 * nv * mr; i++) {
+            const rt_tile *t = &pair[i / mr / nv];
+            const int v = i / mr % nv, r = i % mr;
+            real *out = t->out + (r * nv + v) * LANES;
+            v_store(out, v_load(begun ? out : t->init[v] + r * t->ldinit[v]) + acc[i]);
         }
         begun = 1;
     }
     return begun;
 }
 
-RT_INLINE void panel_pair_of(const int nv, const int prefetch, const rt_tile *pair) {
+RT_INLINE void panel_pair_of(const int mr, const int nv, const int prefetch, const rt_tile *pair) {
     const rt_tile *t = pair;
     const real *w1[2] = {t[0].w1, t[1].w1}, *w2[2] = {t[0].w2, t[1].w2};
     /* The panels after a pair lie as far apart as its own. */
     const char *after[2] = {t[1].ahead, t[1].ahead + ((const char *)w1[1] - (const char *)w1[0])};
     const char *then[2] = {t->k2 ? (const char *)w2[0] : after[0], t->k2 ? (const char *)w2[1] : after[1]};
-    int begun = pair_sum(nv, prefetch, t->a1[0], w1, t->k1, t->terms, then, pair, 0);
-    begun = pair_sum(nv, prefetch, t->a2[0], w2, t->k2, SUM_TERMS, after, pair, begun);
-    vf nan = v_set1(0);
-    if (!begun)
-        for (int i = 0; i < 2 * nv; i++) v_store(t[i / nv].out + i % nv * LANES, v_load(t[i / nv].init[i % nv]));
-    RT_UNROLL
-    for (int i = 0; i < 2 * nv; i++) nan = v_fma(v_load(t[i / nv].out + i % nv * LANES), v_set1(0), nan);
-    if (__builtin_expect(v_any_nan(nan), 0)) {
-        for (int i = 0; i < 2; i++) {
-            if (nv == 3) panel_safe_3_3(&pair[i], 1);
-            if (nv == 4) panel_safe_4_4(&pair[i], 1);
-        }
+    int begun = pair_sum(mr, nv, prefetch, t->a1, w1, t->k1, t->terms, then, pair, 0);
+    begun = pair_sum(mr, nv, prefetch, t->a2, w2, t->k2, SUM_TERMS, after, pair, begun);
+    for (int i = 0; !begun && i < 2 * nv * mr; i++) {
+        t = &pair[i / mr / nv];
+        v_store(t->out + (i % mr * nv + i / mr % nv) * LANES, v_load(t->init[i / mr % nv] + i % mr * t->ldinit[i / mr % nv]));
     }
+    panel_mend(mr, nv, nv, &pair[0]);
+    panel_mend(mr, nv, nv, &pair[1]);
 }
 
 /* Where weights come from: the L2 cache (`far` RT_NEAR), or beyond it. Of the latter a tile fetches its own and the next panel's (RT_FAR,
@@ -132,10 +136,11 @@ static inline int panel_rows(int nv, ptrdiff_t n_rows) {
     return RT_TILES_AT_ONCE == 1 && nv == 4 && n_rows <= rt_tile_rows[2] ? rt_tile_rows[2] : rt_tile_rows[nv];
 }
 
-/* Whether two panels are taken together for so many rows: a single one, whose sums of one panel are too few chains, and four of four
- * vectors, which are more than registers hold, and as two and two use weights too fast for those to come. */
+/* Whether two panels are taken together for so many rows: those whose sums of both fit into the registers as a tile's do, and four of
+ * four vectors, which do not, but as two and two use weights too fast for those to come. */
 static inline int panel_pairs(int nv, int n_rows) {
-    return nv >= 3 && (n_rows == 1 || (RT_TILES_AT_ONCE == 2 && nv == 4 && n_rows == 4));
+    if (nv < 3 || n_rows > PAIR_ROWS) return 0;
+    return 2 * nv * n_rows <= 4 * rt_tile_rows[4] || (RT_TILES_AT_ONCE == 2 && nv == 4 && n_rows == 4);
 }
 
 #if RT_TILES_AT_ONCE == 2
@@ -196,27 +201,30 @@ static void panel_pages_four(const rt_tile *pair) { panel_four_of(PREFETCH_PAGES
 static const panel_fn rt_fours[4] = {panel_four, panel_far_four, panel_far_four, panel_pages_four};
 #endif
 
-static void panel_pair_3(const rt_tile *pair) { panel_pair_of(3, 0, pair); }
-static void panel_pair_4(const rt_tile *pair) { panel_pair_of(4, 0, pair); }
-static void panel_far_pair_3(const rt_tile *pair) { panel_pair_of(3, PREFETCH_OWN, pair); }
-static void panel_far_pair_4(const rt_tile *pair) { panel_pair_of(4, PREFETCH_OWN, pair); }
-static void panel_pages_pair_3(const rt_tile *pair) { panel_pair_of(3, PREFETCH_PAGES, pair); }
-static void panel_pages_pair_4(const rt_tile *pair) { panel_pair_of(4, PREFETCH_PAGES, pair); }
-static const panel_fn rt_pairs[4][2] = {{panel_pair_3, panel_pair_4},
-                                        {panel_far_pair_3, panel_far_pair_4},
-                                        {panel_far_pair_3, panel_far_pair_4},
-                                        {panel_pages_pair_3, panel_pages_pair_4}};
+/* clang-format off */
+#define RT_PAIR_AS(kind, mr, nv, prefetch) \
+    static void kind##mr##x##nv(const rt_tile *pair) { \
+        if (2 * nv * mr <= 4 * rt_tile_rows[4]) panel_pair_of(mr, nv, prefetch, pair); \
+    }
+#define RT_PAIR(mr, nv) \
+    RT_PAIR_AS(panel_pair_, mr, nv, 0) \
+    RT_PAIR_AS(panel_far_pair_, mr, nv, PREFETCH_OWN) \
+    RT_PAIR_AS(panel_pages_pair_, mr, nv, PREFETCH_PAGES)
+RT_PAIR(1, 3) RT_PAIR(2, 3) RT_PAIR(3, 3) RT_PAIR(4, 3) RT_PAIR(1, 4) RT_PAIR(2, 4) RT_PAIR(3, 4)
+#define RT_PAIR_ROWS(kind) {{0, kind##1x3, kind##2x3, kind##3x3, kind##4x3}, {0, kind##1x4, kind##2x4, kind##3x4, 0}}
+static const panel_fn rt_pairs[4][2][PAIR_ROWS + 1] = {RT_PAIR_ROWS(panel_pair_), RT_PAIR_ROWS(panel_far_pair_),
+                                                         RT_PAIR_ROWS(panel_far_pair_), RT_PAIR_ROWS(panel_pages_pair_)};
+/* clang-format on */
 
 /* Run two tiles of the same rows against two panels, where these go together. */
 static inline void panel_pair(int far, int nv, int rows, const rt_tile *pair) {
 #if RT_TILES_AT_ONCE == 2
-    if (rows == 4) {
+    if (nv == 4 && rows == 4) {
         rt_fours[far](pair);
         return;
     }
 #endif
-    (void)rows;
-    rt_pairs[far][nv - 3](pair);
+    rt_pairs[far][nv - 3][rows](pair);
 }
 
 /* Run one tile of `rows` rows and `nv` vectors, or two tiles of so many rows together. */

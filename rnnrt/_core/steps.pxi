@@ -6,6 +6,11 @@ cdef inline int panels_at_once(const run_t *q) noexcept nogil:
     return MAX_ROWS >> (q.n_rows - 1) if q.n_rows <= 2 else 1
 
 
+cdef inline int sums_at_once(const run_t *q, int nv) noexcept nogil:
+    """The same for panels of nv vectors, two of which may go together."""
+    return 2 if q.n_rows > 2 and panel_pairs(nv, q.n_rows) else panels_at_once(q)
+
+
 cdef void aim(const run_t *q, int panel, int next, rt_tile *t) noexcept nogil:
     """LSTM and RNN: one sum over [x, h], from the bias, or over h alone, from the projection, from the first row on."""
     cdef const rt_matrix *m = &q.layer.w
@@ -112,7 +117,7 @@ cdef void lstm_step(run_t *q) noexcept nogil:
     cdef const rt_matrix *m = &q.layer.w
     cdef int first = part_start(q, q.layer.n_blocks, 0)
     cdef int end = part_start(q, q.layer.n_blocks, 1)
-    cdef int at_once = 2 if q.n_rows > 2 and panel_pairs(4, q.n_rows) else panels_at_once(q)
+    cdef int at_once = sums_at_once(q, 4)
     cdef int p = first
     cdef int block, nv, tile, row, height
     cdef rt_tile t

@@ -80,7 +80,7 @@ cdef void gru_step(run_t *q) noexcept nogil:
     cdef split_t cut = split_panel(q.n_rows, 3)
     cdef int first = part_start(q, q.layer.n_blocks, 0)
     cdef int end = part_start(q, q.layer.n_blocks, 1)
-    cdef int at_once = panels_at_once(q)
+    cdef int at_once = sums_at_once(q, 3)
     cdef int p = first
     cdef int block, tile, at, row, height
     cdef rt_tile x, h
