@@ -22,8 +22,8 @@ RT_INLINE void pair_term(const int mr, const int nv, const int prefetch, const i
 }
 
 /* One of the two sums over k, for both panels, as panel_sums has it; returns whether anything has been added. */
-RT_INLINE int pair_sum(const int mr, const int nv, const int prefetch, const real *const *rows, const real *const *w, ptrdiff_t n_k,
-                       ptrdiff_t terms, const char *const *after, const rt_tile *pair, int begun) {
+RT_INLINE int pair_sum(const int mr, const int nv, const int prefetch, const real *const *rows, const real *const *w,
+                       ptrdiff_t n_k, ptrdiff_t terms, const char *const *after, const rt_tile *pair, int begun) {
     const real *a[MAX_ROWS];
     RT_UNROLL
     for (int r = 0; r < mr; r++) a[r] = rows[r];

@@ -175,7 +175,8 @@ int main(void) {
                 for (int j = 0; j < 8 * n_k; j++) {
                     const ptrdiff_t terms = j / 4 % 2 ? SUM_TERMS : SUM_TERMS / 2;
                     check_tile(j % 4, nv, rows, k[i], k[j / 8], terms);
-                    if (panel_pairs(nv, rows) && (nv * rows < 16 || k[i] + k[j / 8])) check_pair(j % 4, nv, rows, k[i], k[j / 8], terms);
+                    if (panel_pairs(nv, rows) && (nv * rows < 16 || k[i] + k[j / 8]))
+                        check_pair(j % 4, nv, rows, k[i], k[j / 8], terms);
                 }
     check_word("exp", v_exp, exp, 3.1);
     check_word("tanh", v_tanh, tanh, 4);
