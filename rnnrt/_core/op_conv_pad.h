@@ -73,14 +73,30 @@ static inline void pad_plane(const rt_conv_pad *t, const real *x, real *y, const
     }
 }
 
+/* Planes in a row. Where a vector holds more than a row of a copy, all is filled at once, and the rows are put in. */
+static inline void pad_planes(const rt_conv_pad *t, const real *x, real *y, int64_t n_planes, const real *last, int64_t from) {
+    const int64_t size = t->s * t->rows * t->pitch, top = t->top - from, bottom = top + t->h < t->rows ? top + t->h : t->rows;
+    const int n = (int)t->piece[0].size;
+    if (t->pitch > LANES || t->s > 1 || t->xw != 1) {
+        for (int64_t p = 0; p < n_planes; p++) pad_plane(t, x + p * t->xc, y + p * size, last, from);
+        return;
+    }
+    const int64_t whole = n_planes * size / LANES * LANES;
+    fill_loosely(y, whole, (real)t->fill);
+    fill_exactly(y + whole, n_planes * size - whole, (real)t->fill);
+    x += t->piece[0].from, y += t->piece[0].low;
+    for (int64_t p = 0; n > 0 && p < n_planes; p++, x += t->xc, y += size)
+        for (int64_t i = top < 0 ? 0 : top; i < bottom; i++) v_store_n(y + i * t->pitch, v_load_n(x + (i - top) * t->xh, n), n);
+}
+
 static int op_conv_pad(const int64_t *words, char *const *values, int part, int n_parts) {
     const rt_conv_pad *t = (const rt_conv_pad *)words;
     const int64_t planes = t->n * t->c, size = t->s * t->rows * t->pitch, end = part_begin(planes, part + 1, n_parts);
     int64_t p = part_begin(planes, part, n_parts), n = p ? p / t->c : 0, c = p - n * t->c;
     real *y = RT_AT(real, values, t->y) + p * size, *const last = y + (end - p) * size;
-    for (; p < end; p++, y += size) {
-        pad_plane(t, RT_AT(const real, values, t->x) + n * t->xn + c * t->xc, y, last, 0);
-        if (++c == t->c) c = 0, n++;
+    for (int64_t count; p < end; p += count, y += count * size, c = 0, n++) {
+        count = end - p < t->c - c ? end - p : t->c - c;
+        pad_planes(t, RT_AT(const real, values, t->x) + n * t->xn + c * t->xc, y, count, last, 0);
     }
     return RT_OK;
 }

@@ -179,8 +179,7 @@ static void conv_bands(const rt_conv *s, const rt_conv_pad *pad, char *const *va
     for (; unit < end; unit++) {
         const int64_t h0 = band * s->run;
         const real *last = copy + pad->c * plane + LANES;
-        for (int64_t c = 0; c < pad->c; c++)
-            pad_plane(pad, x + n * pad->xn + c * pad->xc, copy + c * plane, last, band * pad->step);
+        pad_planes(pad, x + n * pad->xn, copy, pad->c, last, band * pad->step);
         for (int64_t i = 0; i < s->n_phases; i++) {
             const rt_conv_phase *p = &s->phase[i];
             const int64_t rows = s->bands > 1 && p->oh - h0 > s->run ? s->run : p->oh - h0;
