@@ -81,9 +81,9 @@ static inline void pad_planes(const rt_conv_pad *t, const real *x, real *y, int6
         for (int64_t p = 0; p < n_planes; p++) pad_plane(t, x + p * t->xc, y + p * size, last, from);
         return;
     }
-    const int64_t whole = n_planes * size / LANES * LANES;
+    const int64_t all = n_planes * size, whole = last - y >= all + LANES ? all : all / LANES * LANES;
     fill_loosely(y, whole, (real)t->fill);
-    fill_exactly(y + whole, n_planes * size - whole, (real)t->fill);
+    fill_exactly(y + whole, all - whole, (real)t->fill);
     x += t->piece[0].from, y += t->piece[0].low;
     for (int64_t p = 0; n > 0 && p < n_planes; p++, x += t->xc, y += size)
         for (int64_t i = top < 0 ? 0 : top; i < bottom; i++) v_store_n(y + i * t->pitch, v_load_n(x + (i - top) * t->xh, n), n);

@@ -116,7 +116,7 @@ static void plane_batch(const rt_planes *s, char *const *values, rt_plane *at, i
     rt_plane ahead = *at;
     for (int64_t i = 0; pad && i < count; i++, next_plane(s, &ahead)) {
         const real *last = copy + (i < count - 1 ? (i + 1) * s->apart : s->line);
-        pad_plane(pad, x + ahead.n * s->xn + ahead.c * s->xc, copy + i * s->apart, last, 0);
+        pad_planes(pad, x + ahead.n * s->xn + ahead.c * s->xc, copy + i * s->apart, 1, last, 0);
     }
     for (int64_t i = 0; i < count; i++, next_plane(s, at)) {
         const real *plane = pad ? copy + i * s->apart : x + at->n * s->xn + at->c * s->xc;
