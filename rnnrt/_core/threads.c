@@ -20,7 +20,8 @@ typedef struct {
     int taken;             /* guarded by the pool's mutex */
     int member;
     pthread_t thread;
-    int avoided;           /* the processor that it may not run on, or -1; for who holds it */
+    int caller, others;    /* where its last caller ran, or -1, and on how many other processors that might have */
+    int apart;             /* whether it is kept off that one */
     rt_task task;          /* posted last, with release; NULL when done */
     void *arg;
 } worker;
@@ -53,23 +54,28 @@ static void *work(void *self) {
 }
 
 /* Let a worker run where the caller may, but not where it does: its processor is busy until the task is done, and a system
- * may leave two threads there for tens of milliseconds, whatever else is idle. */
-static void keep_apart(worker *w) {
+ * may leave two threads there for tens of milliseconds, whatever else is idle. Of more workers than other processors none is
+ * kept off, as they would crowd on those. */
+static void keep_apart(worker *w, int n_workers) {
 #if defined(__linux__)
-    int here = sched_getcpu();
-    if (here < 0 || here == w->avoided) return;
-    cpu_set_t others;
-    w->avoided = here;
-    if (sched_getaffinity(0, sizeof others, &others) || here >= CPU_SETSIZE) return;
-    CPU_CLR(here, &others);
-    if (CPU_COUNT(&others)) pthread_setaffinity_np(w->thread, sizeof others, &others);
+    cpu_set_t allowed;
+    const int here = sched_getcpu();
+    if (here < 0 || here >= CPU_SETSIZE || (here == w->caller && (n_workers <= w->others) == w->apart)) return;
+    w->caller = here;
+    w->others = w->apart = 0;
+    if (sched_getaffinity(0, sizeof allowed, &allowed)) return;
+    CPU_CLR(here, &allowed);
+    w->others = CPU_COUNT(&allowed);
+    if (!w->others) return;
+    w->apart = n_workers <= w->others;
+    if (!w->apart) CPU_SET(here, &allowed);
+    pthread_setaffinity_np(w->thread, sizeof allowed, &allowed);
 #else
-    (void)w;
+    (void)w, (void)n_workers;
 #endif
 }
 
 static void call(worker *w, rt_task task, void *arg, int member) {
-    keep_apart(w);
     w->arg = arg;
     w->member = member;
     __atomic_store_n(&w->task, task, __ATOMIC_SEQ_CST);
@@ -92,7 +98,7 @@ static worker *hire(void) {
     pthread_attr_t attr;
     worker *w = calloc(1, sizeof *w);
     if (!w) return NULL;
-    w->avoided = -1;
+    w->caller = -1;
     pthread_mutex_init(&w->mutex, NULL);
     pthread_cond_init(&w->called, NULL);
     pthread_attr_init(&attr);
@@ -131,7 +137,10 @@ int rt_team_acquire(int wanted, int *members) {
 }
 
 void rt_team_run(const int *members, int n_members, rt_task task, void *arg) {
-    for (int k = 1; k < n_members; k++) call(pool.workers[members[k]], task, arg, k);
+    for (int k = 1; k < n_members; k++) {
+        keep_apart(pool.workers[members[k]], n_members - 1);
+        call(pool.workers[members[k]], task, arg, k);
+    }
     task(arg, 0);
     for (int k = 1; k < n_members; k++) {
         worker *w = pool.workers[members[k]];
