@@ -19,6 +19,9 @@ typedef struct {
     } piece[];
 } rt_conv_pad;
 
+/* Elements of a plane's copy. */
+static inline int64_t padded_size(const rt_conv_pad *t) { return t->s * t->rows * t->pitch; }
+
 static inline void fill_exactly(real *y, int64_t n, real value) {
     for (int64_t i = 0; i < n; i++) y[i] = value;
 }
@@ -73,9 +76,9 @@ static inline void pad_plane(const rt_conv_pad *t, const real *x, real *y, const
     }
 }
 
-/* Planes in a row. Where a vector holds more than a row of a copy, all is filled at once, and the rows are put in. */
+/* Planes whose copies follow each other. Where a vector holds a row of a copy, all is filled at once, and the rows are put in. */
 static inline void pad_planes(const rt_conv_pad *t, const real *x, real *y, int64_t n_planes, const real *last, int64_t from) {
-    const int64_t size = t->s * t->rows * t->pitch, top = t->top - from, bottom = top + t->h < t->rows ? top + t->h : t->rows;
+    const int64_t size = padded_size(t), top = t->top - from, bottom = top + t->h < t->rows ? top + t->h : t->rows;
     const int n = (int)t->piece[0].size;
     if (t->pitch > LANES || t->s > 1 || t->xw != 1) {
         for (int64_t p = 0; p < n_planes; p++) pad_plane(t, x + p * t->xc, y + p * size, last, from);
@@ -91,7 +94,7 @@ static inline void pad_planes(const rt_conv_pad *t, const real *x, real *y, int6
 
 static int op_conv_pad(const int64_t *words, char *const *values, int part, int n_parts) {
     const rt_conv_pad *t = (const rt_conv_pad *)words;
-    const int64_t planes = t->n * t->c, size = t->s * t->rows * t->pitch, end = part_begin(planes, part + 1, n_parts);
+    const int64_t planes = t->n * t->c, size = padded_size(t), end = part_begin(planes, part + 1, n_parts);
     int64_t p = part_begin(planes, part, n_parts), n = p ? p / t->c : 0, c = p - n * t->c;
     real *y = RT_AT(real, values, t->y) + p * size, *const last = y + (end - p) * size;
     for (int64_t count; p < end; p += count, y += count * size, c = 0, n++) {

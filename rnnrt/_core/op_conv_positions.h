@@ -174,11 +174,11 @@ static void conv_rows(const rt_conv *s, const rt_conv_phase *p, char *const *val
 static void conv_bands(const rt_conv *s, const rt_conv_pad *pad, char *const *values, int part, int n_parts) {
     const real *x = RT_AT(const real, values, s->x);
     real *copy = RT_AT(real, values, s->scratch) + part * s->size, *y = RT_AT(real, values, s->y);
-    const int64_t plane = pad->s * pad->rows * pad->pitch, units = s->n * s->bands, end = part_begin(units, part + 1, n_parts);
+    const int64_t units = s->n * s->bands, end = part_begin(units, part + 1, n_parts);
     int64_t unit = part_begin(units, part, n_parts), n = unit ? unit / s->bands : 0, band = unit - n * s->bands;
     for (; unit < end; unit++) {
         const int64_t h0 = band * s->run;
-        const real *last = copy + pad->c * plane + LANES;
+        const real *last = copy + pad->c * padded_size(pad) + LANES;
         pad_planes(pad, x + n * pad->xn, copy, pad->c, last, band * pad->step);
         for (int64_t i = 0; i < s->n_phases; i++) {
             const rt_conv_phase *p = &s->phase[i];

@@ -7,7 +7,7 @@
  * multipliers busy, and one place to read from is too few for what lies far. */
 RT_INLINE void pair_term(const int mr, const int nv, const int prefetch, const int first, const real *const *a,
                          const real *const *w, const char *const *pages, ptrdiff_t k, vf *acc) {
-    vf x[MAX_ROWS];
+    vf x[PAIR_ROWS];
     RT_UNROLL
     for (int r = 0; r < mr; r++) x[r] = v_set1(a[r][k]);
     panel_fetch(nv, prefetch, k, w[0] + k * nv * LANES, pages[0], 0);
@@ -24,7 +24,7 @@ RT_INLINE void pair_term(const int mr, const int nv, const int prefetch, const i
 /* One of the two sums over k, for both panels, as panel_sums has it; returns whether anything has been added. */
 RT_INLINE int pair_sum(const int mr, const int nv, const int prefetch, const real *const *rows, const real *const *w,
                        ptrdiff_t n_k, ptrdiff_t terms, const char *const *after, const rt_tile *pair, int begun) {
-    const real *a[MAX_ROWS];
+    const real *a[PAIR_ROWS];
     RT_UNROLL
     for (int r = 0; r < mr; r++) a[r] = rows[r];
     for (ptrdiff_t k = 0; k < n_k;) {
@@ -136,11 +136,14 @@ static inline int panel_rows(int nv, ptrdiff_t n_rows) {
     return RT_TILES_AT_ONCE == 1 && nv == 4 && n_rows <= rt_tile_rows[2] ? rt_tile_rows[2] : rt_tile_rows[nv];
 }
 
-/* Whether two panels are taken together for so many rows: those whose sums of both fit into the registers as a tile's do, and four of
- * four vectors, which do not, but as two and two use weights too fast for those to come. */
+/* Whether the sums of two panels fit into the registers, as those of the highest tile of four vectors do. */
+RT_INLINE int pair_fits(const int mr, const int nv) { return 2 * nv * mr <= 4 * rt_tile_rows[4]; }
+
+/* Whether two panels are taken together for so many rows: those whose sums fit, and four of four vectors, which do not, but as two and two
+ * use weights too fast for those to come. */
 static inline int panel_pairs(int nv, int n_rows) {
     if (nv < 3 || n_rows > PAIR_ROWS) return 0;
-    return 2 * nv * n_rows <= 4 * rt_tile_rows[4] || (RT_TILES_AT_ONCE == 2 && nv == 4 && n_rows == 4);
+    return pair_fits(n_rows, nv) || (RT_TILES_AT_ONCE == 2 && nv == 4 && n_rows == 4);
 }
 
 #if RT_TILES_AT_ONCE == 2
@@ -204,7 +207,7 @@ static const panel_fn rt_fours[4] = {panel_four, panel_far_four, panel_far_four,
 /* clang-format off */
 #define RT_PAIR_AS(kind, mr, nv, prefetch) \
     static void kind##mr##x##nv(const rt_tile *pair) { \
-        if (2 * nv * mr <= 4 * rt_tile_rows[4]) panel_pair_of(mr, nv, prefetch, pair); \
+        if (pair_fits(mr, nv)) panel_pair_of(mr, nv, prefetch, pair); \
     }
 #define RT_PAIR(mr, nv) \
     RT_PAIR_AS(panel_pair_, mr, nv, 0) \
