@@ -13,6 +13,8 @@ engine = pytest.importorskip("rnnrt._core.engine", reason="the core is not built
 
 NAMES = ("exp", "tanh", "sigmoid")
 BOUND = {"exp": 3.1, "tanh": 4.0, "sigmoid": 3.0}
+TAIL, TAIL_BOUND = -20, 6.0
+"""Where sigmoid, of 2e-9 and less there, may be further off."""
 EXACT = {"exp": np.exp, "tanh": np.tanh, "sigmoid": oracle.sigmoid}
 TINY, HUGE = np.finfo("f4").tiny, np.finfo("f4").max
 
@@ -51,6 +53,11 @@ def ulps(got: np.ndarray, want: np.ndarray) -> np.ndarray:
     return np.abs(got - want) / np.spacing(np.abs(want).astype(np.float32)).astype(np.float64)
 
 
+def bound(name: str, x: np.ndarray) -> np.ndarray:
+    """Most ulp at each x."""
+    return np.where((x < TAIL) & (name == "sigmoid"), TAIL_BOUND, BOUND[name])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_error(name, isa, points):
     got = engine.apply(name, points, isa=isa)
@@ -67,9 +74,9 @@ def test_error(name, isa, points):
         usual &= (points <= 88.72) | np.isfinite(got)
     if name == "sigmoid":
         usual &= (points >= -87.33) | (got != 0)
-    error = ulps(got[usual], want[usual])
+    error = ulps(got[usual], want[usual]) / bound(name, points[usual])
     worst = int(np.argmax(error))
-    assert error[worst] <= BOUND[name], f"{name}({points[usual][worst]!r}) = {got[usual][worst]!r}, {isa}"
+    assert error[worst] <= 1, f"{name}({points[usual][worst]!r}) = {got[usual][worst]!r}, {isa}"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -113,4 +120,4 @@ def test_instruction_sets_agree(name, points):
     results = [engine.apply(name, points, isa=isa).astype(np.float64) for isa in engine.available()]
     for other in results[1:]:
         usual = np.isfinite(results[0]) & np.isfinite(other) & (np.abs(results[0]) > TINY) & (np.abs(other) > TINY)
-        assert np.max(ulps(other[usual], results[0][usual])) <= 2 * BOUND[name]
+        assert np.all(ulps(other[usual], results[0][usual]) <= 2 * bound(name, points[usual]))

@@ -5,6 +5,7 @@
 #endif
 
 #define TILE_ROWS {0, 8, 6, 4, 3}
+#define V_FUSED 0
 #if defined(__SSE2__)
 #define V_KEEP(x) __asm__("" : "+x"(x))
 #else

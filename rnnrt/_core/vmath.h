@@ -7,12 +7,14 @@
  *   v_min v_max         of (bound, x): x where x is NaN   v_where(m, a, b)    a where m is all ones, b where it is 0
  *   v_any_nan(x)        whether a lane is NaN
  *   V_KEEP(x)           the compiler keeps x in a register: it may not load it again
+ *   V_FUSED             whether v_fma rounds once, which it does unless a header says 0
  *
  * e^y - 1 = 2^n p + (2^n - 1) with n = round(y / ln 2), r = y - n ln 2, p = r + r^2 q(r). q is of degree 4, fitted to
  * (e^r - 1 - r)/r^2 on |r| <= ln(2)/2 by iteratively reweighted least squares, relative error of p 1.4e-8. ln 2 is split in
- * two after Cody and Waite, so that n times the first part is exact.
+ * two after Cody and Waite, so that n times the first part is exact; the functions of cells take it whole where v_fma rounds once, a
+ * step less: r is off by 1.9e-9 n then, which tells where |x| is large.
  *   v_exp      error <= 3.1 ulp; +inf above 88.72, 0 below -87.33; exp(NaN) = NaN
- *   v_sigmoid  1/(1 + e^-x), error <= 3 ulp down to the smallest normal number (x = -87.33), 0 below; 1 at +inf
+ *   v_sigmoid  1/(1 + e^-x), error <= 3 ulp down to x = -20, 6 ulp down to the smallest normal number (-87.33), 0 below; 1 at +inf
  *   v_tanh     (e^2x - 1)/(e^2x + 1), error <= 4 ulp; -1 and 1 at -inf and +inf
  * Both come in parts, too, so that a product of them costs one division, and for several vectors at once (v_exponentials):
  * sigmoid = 1/s and tanh = e/(e + 1). Products of the parts are at most inf, where the quotient, below 1e-30, becomes 0.
@@ -43,6 +45,10 @@ enum {
 #else
 #define RT_UNROLL _Pragma("GCC unroll 32")
 #define RT_UNROLL_4 _Pragma("GCC unroll 4")
+#endif
+
+#ifndef V_FUSED
+#define V_FUSED 1
 #endif
 
 static inline vf v_clamp(vf x, real low, real high) { return v_min(v_set1(high), v_max(v_set1(low), x)); }
@@ -106,24 +112,28 @@ static inline vf v_exp(vf x) {
 /* Both parts take the steps of v_exp_parts with numbers of their own. 1 + e^-x = (1 + s) + s p with s = 2^-n, all signs turned:
  * r stands for -r, s for -s, whose sign the 256 is. (e^2x - 1)/2: r for r/2, p for p/2. */
 typedef struct {
-    real low, high, scale, magic, ln2_high, ln2_low, q[5];
+    real low, high, scale, magic, ln2, ln2_high, ln2_low, q[5];
 } rt_exponential;
 static const rt_exponential rt_sigmoid_part = {
-    -88.3f,
-    87.3f,
-    -1.44269504f,
-    12582912.0f + 127.0f + 256.0f,
-    0.693145752f,
-    1.42860677e-6f,
-    {-1.38825167e-3f, 8.36654753e-3f, -4.16672006e-2f, 1.66665435e-1f, -4.99999970e-1f}};
+    .low = -88.3f,
+    .high = 87.3f,
+    .scale = -1.44269504f,
+    .magic = 12582912.0f + 127.0f + 256.0f,
+    .ln2 = 0.693147182f,
+    .ln2_high = 0.693145752f,
+    .ln2_low = 1.42860677e-6f,
+    .q = {-1.38825167e-3f, 8.36654753e-3f, -4.16672006e-2f, 1.66665435e-1f, -4.99999970e-1f},
+};
 static const rt_exponential rt_tanh_part = {
-    -10.0f,
-    10.0f,
-    2 * 1.44269504f,
-    12582912.0f + 127.0f,
-    -0.693145752f / 2,
-    -1.42860677e-6f / 2,
-    {32 * 1.38825167e-3f, 16 * 8.36654753e-3f, 8 * 4.16672006e-2f, 4 * 1.66665435e-1f, 2 * 4.99999970e-1f}};
+    .low = -10.0f,
+    .high = 10.0f,
+    .scale = 2 * 1.44269504f,
+    .magic = 12582912.0f + 127.0f,
+    .ln2 = -0.693147182f / 2,
+    .ln2_high = -0.693145752f / 2,
+    .ln2_low = -1.42860677e-6f / 2,
+    .q = {32 * 1.38825167e-3f, 16 * 8.36654753e-3f, 8 * 4.16672006e-2f, 4 * 1.66665435e-1f, 2 * 4.99999970e-1f},
+};
 
 /* x[j] gives way to (e^2x - 1)/2 where bit j of `tanhs` is set, to 1 + e^-x elsewhere. All take a step before any takes the
  * next, which keeps both multipliers busy: one after the other, each would wait four cycles for every step before. */
@@ -134,8 +144,12 @@ RT_INLINE void v_exponentials(const int n, const int tanhs, vf *x) {
     RT_EACH x[j] = v_min(RT_PART(high), v_max(RT_PART(low), x[j]));
     RT_EACH s[j] = v_fma(x[j], RT_PART(scale), RT_PART(magic));
     RT_EACH q[j] = s[j] - RT_PART(magic);
-    RT_EACH x[j] = v_fma(q[j], RT_PART(ln2_high), x[j]);
-    RT_EACH x[j] = v_fma(q[j], RT_PART(ln2_low), x[j]);
+    if (V_FUSED) {
+        RT_EACH x[j] = v_fma(q[j], RT_PART(ln2), x[j]);
+    } else {
+        RT_EACH x[j] = v_fma(q[j], RT_PART(ln2_high), x[j]);
+        RT_EACH x[j] = v_fma(q[j], RT_PART(ln2_low), x[j]);
+    }
     RT_EACH q[j] = v_fma(RT_PART(q[0]), x[j], RT_PART(q[1]));
     RT_EACH q[j] = v_fma(q[j], x[j], RT_PART(q[2]));
     RT_EACH q[j] = v_fma(q[j], x[j], RT_PART(q[3]));
