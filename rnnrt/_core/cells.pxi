@@ -9,7 +9,7 @@ from libc.stdint cimport int32_t, uint8_t
 
 from rnnrt._core.kernels cimport (
     RT_FAR, RT_GRU, RT_LSTM, RT_MEMORY, RT_NEAR, RT_NEXT, RT_RNN, rt_barrier_wait, rt_bytes, rt_call, rt_choice,
-    rt_gate_step, rt_kernels, rt_layer, rt_matrix, rt_panel_vectors, rt_turned, rt_turns,
+    rt_claim, rt_fetch, rt_gate_step, rt_kernels, rt_layer, rt_matrix, rt_panel_vectors, rt_turned, rt_turns,
 )
 
 cdef extern from "vmath.h" nogil:

@@ -10,8 +10,8 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
 from rnnrt._core.kernels cimport (
-    RT_BYTES_MOST, RT_GRU, RT_LSTM, RT_MEMORY, RT_RNN, rt_barrier, rt_barrier_wait, rt_bytes, rt_call, rt_choice,
-    rt_gate_step, rt_kernels, rt_layer, rt_matrix, rt_panel_vectors, rt_pool, rt_team_acquire, rt_team_run,
+    RT_BYTES_MOST, RT_GRU, RT_LSTM, RT_MEMBERS, RT_MEMORY, RT_RNN, rt_barrier, rt_barrier_set, rt_barrier_wait, rt_bytes,
+    rt_call, rt_choice, rt_gate_step, rt_kernels, rt_layer, rt_matrix, rt_panel_vectors, rt_pool, rt_team_acquire, rt_team_run,
 )
 
 import os

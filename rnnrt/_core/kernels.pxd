@@ -3,12 +3,17 @@
 from libc.stdint cimport int8_t, int32_t
 
 cdef extern from "threads.h" nogil:
+    enum:
+        RT_MEMBERS
     ctypedef struct rt_barrier:
         int n_members
     ctypedef void (*rt_task)(void *, int) noexcept nogil
     int rt_team_acquire(int wanted, int *members)
     void rt_team_run(const int *members, int n_members, rt_task task, void *arg)
-    void rt_barrier_wait(rt_barrier *)
+    void rt_fetch(const void *p, ptrdiff_t n)
+    void rt_claim(void *p, ptrdiff_t n)
+    void rt_barrier_set(rt_barrier *, int n_members)
+    void rt_barrier_wait(rt_barrier *, int member)
     ctypedef struct rt_pool:
         int (*acquire)(int, int *) noexcept nogil
         void (*run)(const int *, int, rt_task, void *) noexcept nogil

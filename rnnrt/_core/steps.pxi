@@ -172,17 +172,40 @@ cdef void find_outputs(run_t *q) noexcept nogil:
             q.y_rows[row] = <real *> call.y + time_of(q, row, q.step) * call.ldy_t + q.order[row] * call.ldy_b
 
 
+cdef void exchange(const run_t *q, const rt_matrix *before, const real *given, const rt_matrix *after,
+                   real *taken) noexcept nogil:
+    """Ask for the units of `given` that other threads have just written, and for the lines of `taken` that this one will write.
+
+    `before` and `after` are the matrices that the two are computed from.
+    """
+    cdef ptrdiff_t row, first, end
+    if q.call.n_parts == 1:
+        return
+    first, end = part_unit(q, before, 0), part_unit(q, before, 1)
+    for row in range(q.n_rows):
+        rt_fetch(given + row * q.ldh, first * sizeof(real))
+        rt_fetch(given + row * q.ldh + end, (q.ldh - end) * sizeof(real))
+    first, end = part_unit(q, after, 0), part_unit(q, after, 1)
+    for row in range(q.n_rows):
+        rt_claim(taken + row * q.ldh + first, (end - first) * sizeof(real))
+
+
 cdef void take_step(run_t *q) noexcept nogil:
+    cdef const rt_layer *layer = q.layer
     find_outputs(q)
-    if q.layer.quantized:
-        bytes_step(q)
-    elif q.layer.kind == RT_LSTM:
-        lstm_step(q)
-    elif q.layer.kind == RT_RNN:
-        rnn_step(q)
-    elif q.layer.linear_before_reset:
-        gru_step(q)
-    else:
-        gru_half(q, &q.layer.r_gates, q.h_rows, 0)
+    if layer.kind == RT_GRU and not layer.linear_before_reset:
+        exchange(q, &layer.r_hidden, q.h, &layer.r_gates, q.rh)
+        gru_half(q, &layer.r_gates, q.h_rows, 0)
         meet(q)
-        gru_half(q, &q.layer.r_hidden, q.rh_rows, 2)
+        exchange(q, &layer.r_gates, q.rh, &layer.r_hidden, q.h_next)
+        gru_half(q, &layer.r_hidden, q.rh_rows, 2)
+        return
+    exchange(q, &layer.w, q.h, &layer.w, q.h_next)
+    if layer.quantized:
+        bytes_step(q)
+    elif layer.kind == RT_LSTM:
+        lstm_step(q)
+    elif layer.kind == RT_RNN:
+        rnn_step(q)
+    else:
+        gru_step(q)

@@ -1,9 +1,5 @@
 # A call shared out to threads: by direction, then by rows, then by units. Included by engine.pyx.
 
-cdef enum:
-    MAX_MEMBERS = 64
-
-
 cdef struct job_t:                     # what one member of the team computes
     const rt_layer *layer
     rt_call call
@@ -12,9 +8,9 @@ cdef struct job_t:                     # what one member of the team computes
 cdef struct team_t:
     const rt_kernels *kernels
     int n_members, n_jobs
-    job_t jobs[2 * MAX_MEMBERS]
+    job_t jobs[2 * RT_MEMBERS]
     rt_barrier barriers[2]
-    int members[MAX_MEMBERS]
+    int members[RT_MEMBERS]
 
 
 cdef void run_jobs(void *arg, int member) noexcept nogil:
@@ -52,7 +48,7 @@ cdef int useful_threads(const rt_kernels *kernels, const rt_layer *layers, int n
     cdef const rt_layer *layer = &layers[0]
     cdef double step = hidden_ns(kernels, layer, n_batch)
     cdef double inputs = max(multiply_ns(layer, layer.n_in, <double> n_batch * n_time), reading_ns(kernels, layer, layer.n_in))
-    return <int> max(1.0, min(<double> min(threads, MAX_MEMBERS), n_directions * (n_time * step + inputs) / THREAD_NS))
+    return <int> max(1.0, min(<double> min(threads, RT_MEMBERS), n_directions * (n_time * step + inputs) / THREAD_NS))
 
 
 cdef bint in_turn(const rt_kernels *kernels, const rt_layer *layer, int n_batch) noexcept nogil:
@@ -97,7 +93,7 @@ cdef size_t share_out(team_t *team, const rt_layer *layer, const rt_call *whole,
     if n_rows < threads or step < n_rows * reading:     # too few rows each to pay for reading all weights
         n_rows = 1
         n_units = <int> max(1.0, min(<double> min(threads, layer.n_blocks), step / STEP_NS))
-    team.barriers[d].n_members = n_units
+    rt_barrier_set(&team.barriers[d], n_units)
     for k in range(n_rows * n_units):
         job = &team.jobs[team.n_jobs]
         team.n_jobs += 1
@@ -122,7 +118,6 @@ cdef size_t plan_team(team_t *team, const rt_layer *layers, int n_directions, rt
     if n_directions > 1 and in_turn(team.kernels, layers, calls[0].n_batch):
         each = threads                 # a member's jobs are of one direction after the other
     team.n_jobs = 0
-    memset(team.barriers, 0, sizeof(team.barriers))
     for d in range(n_directions):
         calls[d].work = <char *> size
         size += share_out(team, &layers[d], &calls[d], d, each)

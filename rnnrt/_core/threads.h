@@ -7,11 +7,18 @@
 #ifndef RT_THREADS_H
 #define RT_THREADS_H
 #include <sched.h>
+#include <stddef.h>
 
+enum { RT_MEMBERS = 64, RT_LINE = 64 };
+
+/* Each member writes a line of its own, and reads those of the others: a line that all of them wrote would go back and forth twice. */
 typedef struct {
     int n_members;
-    int waiting;    /* members that have arrived in this round */
-    int round;
+    struct {
+        char apart[RT_LINE - sizeof(int)];
+        int round; /* how often this member has come */
+    } members[RT_MEMBERS];
+    char apart[RT_LINE - sizeof(int)];
 } rt_barrier;
 
 typedef void (*rt_task)(void *arg, int member);
@@ -36,16 +43,38 @@ static inline void rt_pause(void) {
 #endif
 }
 
-/* Wait until all members have come here; what each wrote before is seen by all after. */
-static inline void rt_barrier_wait(rt_barrier *b) {
-    enum { EAGER = 64, SPINS = 2048 }; /* a pause takes up to 140 cycles: the first looks go without */
-    int round = __atomic_load_n(&b->round, __ATOMIC_RELAXED);
-    if (__atomic_add_fetch(&b->waiting, 1, __ATOMIC_ACQ_REL) == b->n_members) {
-        __atomic_store_n(&b->waiting, 0, __ATOMIC_RELAXED);
-        __atomic_store_n(&b->round, round + 1, __ATOMIC_RELEASE);
-        return;
+/* Ask for n bytes that another thread has written, all lines at once instead of one after the other. */
+static inline void rt_fetch(const void *p, ptrdiff_t n) {
+    for (ptrdiff_t at = 0; at < n; at += RT_LINE) __builtin_prefetch((const char *)p + at);
+}
+
+/* Take n bytes that this thread is about to write away from others, which have read them: a store would have to wait for that. */
+static inline void rt_claim(void *p, ptrdiff_t n) {
+    for (ptrdiff_t at = 0; at < n; at += RT_LINE) {
+#if defined(__x86_64__)
+        __asm__ volatile("prefetchw %0" ::"m"(((char *)p)[at])); /* which compilers have only where the processor is said to */
+#else
+        __builtin_prefetch((char *)p + at, 1);
+#endif
     }
-    for (int spins = 0; __atomic_load_n(&b->round, __ATOMIC_ACQUIRE) == round; spins++) {
+}
+
+static inline void rt_barrier_set(rt_barrier *b, int n_members) {
+    b->n_members = n_members;
+    for (int k = 0; k < n_members; k++) b->members[k].round = 0;
+}
+
+/* Wait until all members have come here, `member` being the caller; what each wrote before is seen by all after. */
+static inline void rt_barrier_wait(rt_barrier *b, int member) {
+    enum { EAGER = 64, SPINS = 2048 }; /* a pause takes up to 140 cycles: the first looks go without */
+    const unsigned round = (unsigned)b->members[member].round + 1;
+    __atomic_store_n(&b->members[member].round, (int)round, __ATOMIC_RELEASE);
+    for (int k = 0, spins = 0; k < b->n_members;) {
+        if ((int)((unsigned)__atomic_load_n(&b->members[k].round, __ATOMIC_ACQUIRE) - round) >= 0) {
+            k++;
+            continue;
+        }
+        spins++;
         if (spins >= EAGER && spins < SPINS)
             rt_pause();
         else if (spins >= SPINS)

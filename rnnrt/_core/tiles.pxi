@@ -74,6 +74,11 @@ cdef inline int part_start(const run_t *q, int n, int next) noexcept nogil:
     return <int> (<ptrdiff_t> n * (q.call.part + next) // q.call.n_parts)
 
 
+cdef inline ptrdiff_t part_unit(const run_t *q, const rt_matrix *m, int next) noexcept nogil:
+    """The first unit of those that this thread computes from m, or with next = 1 of the thread after it."""
+    return min(<ptrdiff_t> part_start(q, n_panels(m), next) * m.per_panel * LANES, q.ldh)
+
+
 cdef inline int turn(const run_t *q, int i, int first, int end) noexcept nogil:
     """The i-th panel to take: every other step goes backwards, so that it begins with what the caches still hold.
 
@@ -85,7 +90,7 @@ cdef inline int turn(const run_t *q, int i, int first, int end) noexcept nogil:
 cdef inline void meet(const run_t *q) noexcept nogil:
     """Wait for the other threads of this layer."""
     if q.call.n_parts > 1:
-        rt_barrier_wait(q.call.barrier)
+        rt_barrier_wait(q.call.barrier, q.call.part)
 
 
 cdef inline real *projection(const run_t *q, int block, ptrdiff_t row) noexcept nogil:

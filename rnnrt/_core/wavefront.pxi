@@ -66,11 +66,11 @@ cdef void run_waves(void *arg, int member) noexcept nogil:
             if 0 <= wave - k < q.n_chunks:
                 run_chunk(&links[k], q.values, wave - k, <int> q.words.steps)
             k += q.n_members
-        rt_barrier_wait(&q.barrier)
+        rt_barrier_wait(&q.barrier, member)
 
 
 cdef int run_wavefront(const int64_t *words, char *const *values, int part, int n_parts) noexcept nogil:
-    cdef int members[MAX_MEMBERS]
+    cdef int members[RT_MEMBERS]
     cdef wave_t q
     cdef const bound_t *first
     cdef const link_t *links
@@ -85,8 +85,8 @@ cdef int run_wavefront(const int64_t *words, char *const *values, int part, int 
         return RT_OK
     q.words, q.values = <const wavefront_t *> words, values
     first = &(<const link_t *> (q.words + 1)).bound
-    memset(&q.barrier, 0, sizeof(q.barrier))
-    q.n_members = q.barrier.n_members = rt_team_acquire(<int> q.words.n_layers, members)
+    q.n_members = rt_team_acquire(<int> q.words.n_layers, members)
+    rt_barrier_set(&q.barrier, q.n_members)
     q.n_chunks = <int> ((first.n_time + q.words.steps - 1) // q.words.steps)
     rt_team_run(members, q.n_members, run_waves, &q)
     return RT_OK
