@@ -6,7 +6,7 @@ python -m bench.layers --vs onnxruntime,openvino,torch --threads 1,2
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ import typer
 
 from . import problems, report
 from .contenders import PEERS
-from .floors import floor, levels
+from .floors import floor, levels, reachable, span
 from .limits import Limits, NoLimitsError, measure
 from .limits import table as limits_table
 from .rounds import QUICK, Contender, ContenderError, Pace, Timing, interleave
@@ -39,6 +39,7 @@ class Result:
     errors: dict[str, float] = field(default_factory=dict)
     opening: dict[str, dict[str, float]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    reachables: Timing | None = None
 
     @property
     def floor(self) -> float | None:
@@ -60,6 +61,11 @@ class Result:
     def over_floor(self) -> float | None:
         """Our time as a multiple of the floor."""
         return self.multiple("rnnrt")
+
+    @property
+    def over_reachable(self) -> float | None:
+        """Our time as a multiple of what can be reached."""
+        return self.times["rnnrt"].over(self.reachables) if "rnnrt" in self.times and self.reachables else None
 
     @property
     def real_step(self) -> float | None:
@@ -84,7 +90,7 @@ def run_row(
 ) -> Result:
     """Check and time one row; `again` is rnnrt once more, for the same with full lengths beside unequal ones."""
     result = Result(row, threads)
-    floors = {"floor": lambda: floor(row, limits.now(levels(row, limits), floor(row, limits)))} if limits else {}
+    bounds = _bounds(row, limits) if limits else {}
     with tempfile.TemporaryDirectory(prefix="rnnrt-bench-") as folder:
         opened = _open(row, {contender.name: contender for contender in contenders}, Path(folder, "row"), result)
         if is_opened_twice(row):
@@ -93,14 +99,23 @@ def run_row(
                     result.opening[name] = contender.ask("twice", folder=str(Path(folder, "row")))
         if row.lengths and again is not None:
             opened |= _open(replace(row, lengths="full"), {FULL: again}, Path(folder, "full"), result)
-        for name, timing in interleave(opened, pace, floors).items():
+        for name, timing in interleave(opened, pace, bounds).items():
             if not isinstance(timing, Timing):
                 result.failures[name] = str(timing)
-            elif name in floors:
-                result.floors = timing
+            elif name in bounds:
+                setattr(result, name, timing)
             else:
                 result.times[name] = timing
     return result
+
+
+def _bounds(row: Row, limits: Limits) -> dict[str, Callable[[], float]]:
+    """The floor and what can be reached, with the limits of the moment, as attributes of `Result`."""
+    seconds = floor(row, limits)
+    return {
+        "floors": lambda: floor(row, limits.now(levels(row, limits), seconds)),
+        "reachables": lambda: reachable(row, limits.now(levels(row, limits), seconds, {span(row, limits)})),
+    }
 
 
 def _open(row: Row, contenders: Mapping[str, Contender], folder: Path, result: Result) -> dict[str, Any]:
@@ -204,7 +219,7 @@ def main(
 
 
 def _plain(result: Result) -> dict:
-    derived = ("floor", "ahead", "over_floor", "real_step")
+    derived = ("floor", "ahead", "over_floor", "over_reachable", "real_step")
     return {**asdict(result), "name": result.row.name, **{name: getattr(result, name) for name in derived}}
 
 

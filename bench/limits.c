@@ -4,7 +4,7 @@
    best of `repeats`. Work is done by `n` threads at once, thread k pinned to cpus[k]; its time is the slowest thread's.
    FMA: as many chains as latency x ports asks for, but no more than registers hold beside two factors: a spilled chain
    would halve the peak. Reads: every line of a buffer, once a pass; in order, and large
-   buffers in every other repeat by pages as well. */
+   buffers in every other repeat by pages as well; or, turning, backwards every other pass. */
 
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -35,6 +35,8 @@ static inline void fetch_by_pages(const char *p, size_t at, size_t size) {
         __builtin_prefetch(p + group + (PAGES + line % PAGES) * PAGE + line / PAGES * LINE);
 }
 
+enum { IN_ORDER, BY_PAGES, TURNING }; /* how a buffer is read; one from memory never turning */
+
 /* One pair of loops; ADD_PRODUCT(a, x, y) is x * y + a, JOIN any operation as cheap as the load it follows. */
 #define LOOPS(NAME, ATTRIBUTES, VECTOR, SET, LOAD, ADD_PRODUCT, JOIN) \
     ATTRIBUTES static float fma_##NAME(long n) { \
@@ -51,13 +53,16 @@ static inline void fetch_by_pages(const char *p, size_t at, size_t size) {
         memcpy(out, &acc[0], sizeof out); \
         return out[0]; \
     } \
-    ATTRIBUTES static float read_##NAME(const float *p, size_t n_floats, long n, int by_pages) { \
+    ATTRIBUTES static float read_##NAME(const float *p, size_t n_floats, long n, int way) { \
         enum { LANES = sizeof(VECTOR) / sizeof(float) }; \
+        const size_t end = n_floats / (8 * LANES) * (8 * LANES); \
         VECTOR acc[8]; \
         _Pragma("GCC unroll 8") for (int j = 0; j < 8; j++) acc[j] = SET(0.0f); \
         for (long i = 0; i < n; i++) { \
-            for (size_t k = 0; k + 8 * LANES <= n_floats; k += 8 * LANES) { \
-                if (by_pages) fetch_by_pages((const char *)p, k * sizeof(float), 8 * sizeof(VECTOR)); \
+            const int back = way == TURNING && i % 2; \
+            for (size_t at = 0; at < end; at += 8 * LANES) { \
+                const size_t k = back ? end - 8 * LANES - at : at; \
+                if (way == BY_PAGES) fetch_by_pages((const char *)p, k * sizeof(float), 8 * sizeof(VECTOR)); \
                 _Pragma("GCC unroll 8") for (int j = 0; j < 8; j++) acc[j] = JOIN(acc[j], LOAD(p + k + j * LANES)); \
             } \
             __asm__ volatile("" ::: "memory"); \
@@ -90,6 +95,7 @@ typedef struct {
     int isa, cpu, repeats, failed;
     long n;
     size_t bytes; /* 0: multiply-adds, else the buffer to read */
+    int turning;
     double *seconds; /* [repeats] */
     pthread_barrier_t *together;
     float result;
@@ -108,16 +114,16 @@ static int pin(int cpu) {
     return pthread_setaffinity_np(pthread_self(), sizeof set, &set);
 }
 
-static float work(const job *j, const float *buffer, int by_pages) {
+static float work(const job *j, const float *buffer, int way) {
     size_t n_floats = j->bytes / sizeof(float);
     switch (j->isa) {
 #if defined(__x86_64__)
-    case AVX2: return buffer ? read_avx2(buffer, n_floats, j->n, by_pages) : fma_avx2(j->n);
-    case AVX512: return buffer ? read_avx512(buffer, n_floats, j->n, by_pages) : fma_avx512(j->n);
+    case AVX2: return buffer ? read_avx2(buffer, n_floats, j->n, way) : fma_avx2(j->n);
+    case AVX512: return buffer ? read_avx512(buffer, n_floats, j->n, way) : fma_avx512(j->n);
 #elif defined(__aarch64__)
-    case NEON: return buffer ? read_neon(buffer, n_floats, j->n, by_pages) : fma_neon(j->n);
+    case NEON: return buffer ? read_neon(buffer, n_floats, j->n, way) : fma_neon(j->n);
 #endif
-    default: return buffer ? read_baseline(buffer, n_floats, j->n, by_pages) : fma_baseline(j->n);
+    default: return buffer ? read_baseline(buffer, n_floats, j->n, way) : fma_baseline(j->n);
     }
 }
 
@@ -134,7 +140,7 @@ static void *run(void *argument) {
     for (int r = -1; r < j->repeats; r++) { /* the first is a warm-up */
         pthread_barrier_wait(j->together);
         double start = now();
-        if (!j->failed) j->result += work(j, buffer, r & (j->bytes >= FROM_MEMORY));
+        if (!j->failed) j->result += work(j, buffer, j->bytes < FROM_MEMORY ? j->turning * TURNING : r & 1);
         if (r >= 0) j->seconds[r] = now() - start;
     }
     free(buffer);
@@ -142,7 +148,7 @@ static void *run(void *argument) {
 }
 
 /* Seconds of the best repeat, or -1 where a thread, a pin or memory was refused. */
-static double measure(int isa, size_t bytes, long n, int repeats, int n_threads, const int *cpus) {
+static double measure(int isa, size_t bytes, int turning, long n, int repeats, int n_threads, const int *cpus) {
     pthread_barrier_t together;
     pthread_t *threads = calloc((size_t)n_threads, sizeof *threads);
     job *jobs = calloc((size_t)n_threads, sizeof *jobs);
@@ -150,7 +156,7 @@ static double measure(int isa, size_t bytes, long n, int repeats, int n_threads,
     int started = 0;
     if (!threads || !jobs || !seconds || pthread_barrier_init(&together, NULL, (unsigned)n_threads)) abort();
     for (int k = 0; k < n_threads; k++) {
-        jobs[k] = (job){isa, cpus[k], repeats, 0, n, bytes, seconds + k * repeats, &together, 0};
+        jobs[k] = (job){isa, cpus[k], repeats, 0, n, bytes, turning, seconds + k * repeats, &together, 0};
         if (pthread_create(&threads[k], NULL, run, &jobs[k])) abort(); /* the others would wait for it for ever */
         started++;
     }
@@ -175,12 +181,12 @@ int bench_products(void) { return LINKS * CHAINS; }
 
 /* n times bench_products() vector multiply-adds in each thread. */
 double bench_fma(int isa, long n, int repeats, int n_threads, const int *cpus) {
-    return measure(isa, 0, n, repeats, n_threads, cpus);
+    return measure(isa, 0, 0, n, repeats, n_threads, cpus);
 }
 
 /* n passes over a buffer of that many bytes, one buffer a thread. */
-double bench_read(int isa, size_t bytes, long n, int repeats, int n_threads, const int *cpus) {
-    return measure(isa, bytes, n, repeats, n_threads, cpus);
+double bench_read(int isa, size_t bytes, int turning, long n, int repeats, int n_threads, const int *cpus) {
+    return measure(isa, bytes, turning, n, repeats, n_threads, cpus);
 }
 
 typedef struct {

@@ -49,6 +49,8 @@ class Limits:
         "L1", "L2", "L3", "DRAM" -> bytes a second, of all threads; and bytes of one cache.
     round_trip : float or None
         Seconds of a cache line from one core to another and back; None with one core.
+    spans : dict
+        Bytes that each thread reads over and over, backwards every other time -> bytes a second, of all threads.
     """
 
     isa: str
@@ -58,14 +60,15 @@ class Limits:
     sizes: dict[str, int]
     round_trip: float | None
     notes: list[str] = field(default_factory=list)
+    spans: dict[int, float] = field(default_factory=dict)
 
     @property
     def peak(self) -> float:
         """float32 operations a second with `isa`."""
         return self.flops[self.isa]
 
-    def now(self, levels: Collection[str], seconds: float) -> Limits:
-        """The limits of this moment: the peak and the bandwidth of some levels anew, the rest as it was.
+    def now(self, levels: Collection[str], seconds: float, spans: Collection[int] = ()) -> Limits:
+        """The limits of this moment: the peak and the bandwidth of some levels and spans anew, the rest as it was.
 
         Each is the better of two stretches about as long as `seconds`, what is to be compared with them, so that both
         take the machine's ups and downs alike.
@@ -78,7 +81,11 @@ class Limits:
             name: _bandwidth(library, self.isa, _span(name, self.sizes, n), 0, n, cpus, each * self.bandwidth[name])
             for name in set(levels)
         }
-        return replace(self, flops=self.flops | flops, bandwidth=self.bandwidth | reads)
+        own = {}
+        for span in set(spans):
+            stretch = each * self.bandwidth[self.level(span * n)]
+            own[span] = _bandwidth(library, self.isa, span, 0, n, cpus, stretch, turning=True)
+        return replace(self, flops=self.flops | flops, bandwidth=self.bandwidth | reads, spans=self.spans | own)
 
     def level(self, n_bytes: float) -> str:
         """The level that holds so many bytes when each thread keeps its part of them; L1 and L2 are a core's own."""
@@ -152,14 +159,23 @@ def _flops(
 
 
 def _bandwidth(
-    library: ctypes.CDLL, isa: str, span: int, seconds: float, threads: int, cpus: ctypes.Array, stretch: float = 0.0
+    library: ctypes.CDLL,
+    isa: str,
+    span: int,
+    seconds: float,
+    threads: int,
+    cpus: ctypes.Array,
+    stretch: float = 0.0,
+    turning: bool = False,
 ) -> float:
     """Bytes a second; `stretch` is how many to read at a time, where they are not to be few."""
     number, lanes = ISAS[isa]
-    span -= span % (8 * 4 * lanes)
-    passes = int(max(1, (8 << 20) // span, stretch / (span * threads)))
-    repeats = _repeats(library.bench_read(number, span, passes, 1, 1, cpus), seconds) if seconds else 2
-    return _checked(library.bench_read(number, span, passes, repeats, threads, cpus), float(span) * passes * threads)
+    once = 8 * 4 * lanes
+    span = max(span - span % once, once)
+    passes = int(max(2, (8 << 20) // span, stretch / (span * threads)))
+    repeats = _repeats(library.bench_read(number, span, turning, passes, 1, 1, cpus), seconds) if seconds else 2
+    taken = library.bench_read(number, span, turning, passes, repeats, threads, cpus)
+    return _checked(taken, float(span) * passes * threads)
 
 
 def _repeats(once: float, seconds: float) -> int:
@@ -186,7 +202,7 @@ def _library() -> ctypes.CDLL:
         library = ctypes.CDLL(str(target))
     integers = ctypes.POINTER(ctypes.c_int)
     library.bench_fma.argtypes = [ctypes.c_int, ctypes.c_long, ctypes.c_int, ctypes.c_int, integers]
-    library.bench_read.argtypes = [ctypes.c_int, ctypes.c_size_t, *library.bench_fma.argtypes[1:]]
+    library.bench_read.argtypes = [ctypes.c_int, ctypes.c_size_t, ctypes.c_int, *library.bench_fma.argtypes[1:]]
     library.bench_round_trip.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_int]
     for function in (library.bench_fma, library.bench_read, library.bench_round_trip):
         function.restype = ctypes.c_double

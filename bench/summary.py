@@ -13,16 +13,17 @@ if TYPE_CHECKING:
 
 
 def group_table(group: str, threads: int, results: Sequence[Result], contenders: Sequence[str]) -> Table:
-    """A group on so many threads: floor, times with multiple of the floor and spread, ratio, errors."""
+    """A group on so many threads: floor, times with multiple of the floor and spread, ratios, errors."""
     published = any(result.row.gpu for result in results)
-    columns = ["layer", "floor", *contenders, "best peer / rnnrt", "error", "best peer's"]
+    columns = ["layer", "floor", *contenders, "best peer / rnnrt", "rnnrt / reachable", "error", "best peer's"]
     rows = []
     for result in results:
         peers = [error for name, error in result.errors.items() if name != "rnnrt"]
         errors = [result.errors.get("rnnrt"), min(peers, default=None)]
         cells = [_cell(result, name) for name in contenders]
         shown = ["–" if error is None else f"{error:.1e}" for error in errors]
-        row = [result.row.name, seconds(result.floor), *cells, times(result.ahead), *shown]
+        ratios = [times(result.ahead), times(result.over_reachable)]
+        row = [result.row.name, seconds(result.floor), *cells, *ratios, *shown]
         rows.append([*row, seconds(result.row.gpu / 1000)] if published else row)
     if published:
         columns.append("TitanXp")
@@ -62,6 +63,9 @@ def verdict_table(results: Sequence[Result]) -> Table:
         judge(f"{where}: best peer / rnnrt, worst", min(ahead, default=None), wanted[1], True)
         judge(f"{where}: rnnrt / floor, mean", mean(over) if over else None, wanted[2], False)
         judge(f"{where}: rnnrt / floor, worst", max(over, default=None), wanted[3], False)
+        near = [r.over_reachable for r in mine if r.over_reachable]
+        judge(f"{where}: rnnrt / reachable, mean", mean(near) if near else None, None, False)
+        judge(f"{where}: rnnrt / reachable, worst", max(near, default=None), None, False)
         if threads == 1:
             for result in mine:
                 limit = CALL_LIMITS.get((group, result.row.hidden))

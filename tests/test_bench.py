@@ -18,7 +18,7 @@ pytest.importorskip("typer")
 pytest.importorskip("rich")
 
 from bench import cases, layers, limits, models, problems, report, rounds, rows, summary
-from bench.floors import floor
+from bench.floors import CELL, floor, reachable, span
 from bench.rounds import Contender, ContenderError, Pace, Timing, interleave, uncertainty
 
 BRIEF = Pace(2, 0.001)
@@ -70,6 +70,19 @@ def test_floor_of_one_row_is_streaming_and_of_many_is_multiplying():
 
 def test_floor_of_one_step_streams_both_from_where_they_are():
     assert floor(row(inputs=256, hidden=256, steps=1, batch=1), LIMITS) == pytest.approx((2 << 20) / 1e11)
+
+
+def test_what_can_be_reached_counts_functions_and_reads_r_at_its_own_speed():
+    one = row(inputs=256, hidden=256, steps=10, batch=1)
+    r = 4 * 4 * 256 * 256
+    assert span(one, LIMITS) == r
+    assert span(row(inputs=256, hidden=256, steps=1, batch=1), LIMITS) == 2 * r
+    assert span(replace(one, directions=2), replace(LIMITS, threads=2)) == r
+    slower = replace(LIMITS, spans={r: 1e11})
+    functions = 2 * 256 * CELL["LSTM"] / 1e11
+    assert reachable(one, slower) == pytest.approx(floor(one, LIMITS) + 10 * (r / 1e11 - r / 2e11 + functions))
+    many = replace(one, batch=64)
+    assert reachable(many, slower) == pytest.approx(floor(many, LIMITS) + 10 * 64 * functions)
 
 
 def test_floor_counts_real_steps_and_private_caches():
@@ -177,6 +190,7 @@ def test_row_summary_and_stores(tmp_path, ours):
         result = layers.run_row(row(group="lengths", batch=5, lengths="uniform"), [ours], 1, LIMITS, BRIEF, again)
     assert not result.failures
     assert result.over_floor
+    assert result.over_reachable
     assert set(result.times) == {"rnnrt", layers.FULL}
     assert len(result.floors.turns) == len(result.times["rnnrt"].turns) == BRIEF.rounds
     result.times["onnxruntime"] = Timing(tuple(2 * t for t in result.times["rnnrt"].turns))
@@ -200,6 +214,7 @@ def test_limits_are_measured_or_refused_with_a_reason(monkeypatch):
         pytest.skip(str(missing))
     assert measured.peak > 1e8
     assert all(rate > 1e7 for rate in measured.bandwidth.values())
+    assert measured.now((), 1e-4, {1, 1 << 16}).spans.keys() == {1, 1 << 16}
     assert [*measured.bandwidth] == [*measured.sizes, "DRAM"]
     with pytest.raises(limits.NoLimitsError, match="threads asked for"):
         limits.measure(10**4)
