@@ -41,9 +41,9 @@ cdef int fetches_ahead(ptrdiff_t weights, int n_batch) noexcept nogil:
         return RT_NEAR
     if rt_reads_ahead():               # for few rows, which are bound by loading, and for many of short vectors: README.md
         if LANES > 8:
-            return RT_FAR if weights > half * max(0, 5 - n_batch) else RT_NEAR
+            return RT_FAR if n_batch > 4 or weights > half * (5 - n_batch) + half // 4 else RT_NEAR
         return RT_FAR if 1 < n_batch < STREAM_ROWS else RT_NEAR
-    return RT_MEMORY if weights > half else RT_FAR
+    return RT_MEMORY if weights > half else RT_NEXT
 
 
 cdef int steps_in_chunk(const rt_layer *layer, int n_time, int n_batch) noexcept nogil:
@@ -70,11 +70,15 @@ cdef char *lay_out(run_t *q, const rt_layer *layer, char *work, int n_time, int 
                    int n_parts) noexcept nogil:
     """Place the arrays of a call from `work` on; returns the end."""
     cdef size_t state, rows
+    cdef ptrdiff_t gates
     q.layer = layer
     q.ldh = <ptrdiff_t> layer.n_blocks * LANES
     q.chunk = steps_in_chunk(layer, n_time, n_batch)
-    q.far = RT_NEAR if layer.quantized else fetches_ahead(
-        <ptrdiff_t> layer.w.n_gates * layer.n_hidden * (layer.n_hidden + (0 if q.chunk else layer.n_in)) * sizeof(real), n_batch)
+    q.far = q.far_x = RT_NEAR
+    if not layer.quantized:
+        gates = <ptrdiff_t> layer.w.n_gates * layer.n_hidden * sizeof(real)
+        q.far = fetches_ahead(gates * (layer.n_hidden + (0 if q.chunk else layer.n_in)), n_batch)
+        q.far_x = fetches_ahead(gates * layer.n_in, n_batch * min(n_time, q.chunk))
     state = n_batch * q.ldh * sizeof(real)
     rows = n_batch * <size_t> max(1, q.chunk)
     q.order = <int *> take(&work, n_batch * sizeof(int))

@@ -73,7 +73,7 @@ cdef struct run_t:                # a call in progress; arrays are [B][ldh] unle
     int n_steps                   # steps of the longest row
     int step                      # the current step, counted in the order of computation
     unsigned turn                 # steps of this layer in earlier calls
-    int far                       # where the weights come from: RT_NEAR, RT_FAR or RT_MEMORY
+    int far, far_x                # where weights come from and how they are fetched, RT_NEAR …: of a step, of a chunk's inputs
     int chunk                     # steps whose input projection is made at once; 0: none, x and h in one sum
     ptrdiff_t chunk_rows          # rows of this chunk
     ptrdiff_t pre_row             # the first of them that belongs to the current step

@@ -92,7 +92,7 @@ typedef struct {
 typedef struct {
     int across; /* rows of the batch lie across the lanes */
     int chunk; /* steps whose inputs are projected at once; 0: x and h in one pass */
-    int far; /* RT_NEAR, RT_FAR or RT_MEMORY */
+    int far; /* where weights come from: RT_NEAR … */
 } rt_choice;
 
 /* The one list of what an instruction set offers. */

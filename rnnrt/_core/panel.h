@@ -9,9 +9,9 @@
  * same in every tile shape, so the bits of a row do not depend on the rows computed with it, and a sum may stop after w1, be stored,
  * and go on with w2 later. (Rounding errors grow with the length of a chain: blocks of 64 give a third of the error of one of 512.)
  *
- * A tile may take NV of a panel's vectors only, `of` which are the panel's and the sums' width. The shapes are in panel_shapes.h.
+ * A block may take NV of a panel's vectors only, of `of` that the panel and the sums have. The shapes are in panel_shapes.h.
  *
- * The caller guarantees: rows <= panel_rows(nv, rows), a1 and a2 readable for K1 and K2 reals a row, out rows*nv*LANES reals and
+ * The caller guarantees: rows <= panel_rows(nv), a1 and a2 readable for K1 and K2 reals a row, out rows*nv*LANES reals and
  * apart from init.
  */
 #ifndef RT_PANEL_H
@@ -20,8 +20,9 @@
 
 enum { MAX_ROWS = 8, MAX_NV = 4, PAIR_ROWS = 4, SUM_TERMS = 64, PAGED_TERMS = 128, RT_PAGE = 4096 };
 /* What a tile fetches of weights from far: its own, a page ahead; a line of the next panel a term, at rt_tile.ahead; its own from
- * memory, by pages: lines of several of them by turns, as memory gives more to several streams than to one. */
-enum { PREFETCH_OWN = 1, PREFETCH_NEXT = 2, PREFETCH_PAGES = 4 };
+ * memory, by pages: lines of several of them by turns, as memory gives more to several streams than to one; or, two tiles together,
+ * the block that comes after this one, each half of it. */
+enum { PREFETCH_OWN = 1, PREFETCH_NEXT = 2, PREFETCH_PAGES = 4, PREFETCH_BLOCK = 8 };
 
 typedef struct {
     const real *const *a1, *const *a2; /* one pointer a row */
@@ -31,19 +32,17 @@ typedef struct {
     const real *init[MAX_NV];
     ptrdiff_t ldinit[MAX_NV];
     real *out;
-    const char *ahead; /* where the next panel is, or what another tile has left of it to fetch */
+    const char
+        *ahead; /* where the next panel is, or what another tile has left of it to fetch; with PREFETCH_BLOCK what is read next */
+    const char *again; /* what is read next where another tile of the panel follows: for who cuts rows into tiles */
 } rt_tile;
 
 static const int rt_tile_rows[MAX_NV + 1] = TILE_ROWS;
 
 /* A simd header may say otherwise: from how many rows on a tile's loop over terms goes by threes (1: the compiler unrolls all loops;
- * else only those that do not prefetch, as compilers gather the terms' prefetches in front), and how many tiles of a panel of three
- * or four vectors go together. */
+ * else only those that do not prefetch what is near, as compilers gather the terms' prefetches in front). */
 #ifndef RT_UNROLLED_ROWS
 #define RT_UNROLLED_ROWS 9 /* more than any tile has */
-#endif
-#ifndef RT_TILES_AT_ONCE
-#define RT_TILES_AT_ONCE 1
 #endif
 #if RT_UNROLLED_ROWS == 1
 #define RT_UNROLL_TERMS RT_UNROLL_4 /* before all other loops over terms */
@@ -93,15 +92,23 @@ RT_INLINE const char *panel_pages(const int of, const real *w, ptrdiff_t k, ptrd
     return (next < n_k ? (const char *)(w + next * of * LANES) : after) - group / 2 * 64;
 }
 
+/* With PREFETCH_BLOCK, what comes after a block of n terms, for the half of it that is the first tile's or the second's. */
+RT_INLINE const char *panel_half(const int nv, const int second, ptrdiff_t k, ptrdiff_t n, const char *after) {
+    return after + (second * n - k) * (nv * (ptrdiff_t)sizeof(vf) / 2);
+}
+
 /* What a tile fetches beside the weights of term k, which lie at w: by pages, a line of each of some, and of the others at the term
  * after. */
 RT_INLINE void panel_fetch(const int nv, const int prefetch, ptrdiff_t k, const real *w, const char *pages, const char *ahead) {
-    const int lines = (nv * (int)sizeof(vf) + 63) / 64;
+    const int lines = (nv * (int)sizeof(vf) + 63) / 64, half = nv * (int)sizeof(vf) / 2;
     RT_UNROLL
     for (int line = 0; line < lines; line++) {
         if (prefetch & PREFETCH_OWN) __builtin_prefetch((const char *)w + line * 64 + RT_PAGE);
         if (prefetch & PREFETCH_PAGES) __builtin_prefetch(pages + (k % 2 * lines + line) * RT_PAGE + k / 2 * 64);
     }
+    RT_UNROLL
+    for (int at = 0; at < half; at += 64)
+        if (prefetch & PREFETCH_BLOCK) __builtin_prefetch(pages + k * half + at);
     if (prefetch & PREFETCH_NEXT) __builtin_prefetch(ahead + 64 * k, 0, 2);
 }
 
@@ -160,19 +167,26 @@ RT_INLINE void panel_block(const int mr, const int r0, const int nv, const int o
 
 /* Both sums, for mr rows and, taking each block of weights by turns with them, so that it comes from far once, for the `more`
  * rows below. */
-RT_INLINE void panel_sums(const int mr, const int more, const int nv, const int of, const int prefetch, const int safe,
-                          const rt_tile *t) {
+RT_INLINE void panel_sums(const int mr, const int more, const int nv, const int prefetch, const int safe, const rt_tile *t) {
     const char *ahead = t->ahead;
     int begun = 0;
     for (int s = 0; s < 2; s++) {
         const real *const *rows = s ? t->a2 : t->a1;
         const real *w = s ? t->w2 : t->w1;
         const ptrdiff_t n_k = s ? t->k2 : t->k1, terms = s ? SUM_TERMS : t->terms;
+        const char *after = s || !t->k2 ? t->ahead : (const char *)t->w2;
         for (ptrdiff_t k = 0; k < n_k; k += terms) {
             const ptrdiff_t end = n_k - k < terms ? n_k : k + terms;
-            const char *pages = panel_pages(of, w, k, n_k, s || !t->k2 ? t->ahead : (const char *)t->w2);
-            panel_block(mr, 0, nv, of, prefetch, safe, rows, w, k, end, t, pages, ahead, begun);
-            if (more) panel_block(more, mr, nv, of, 0, safe, rows, w, k, end, t, pages, ahead, begun);
+            const char *pages = panel_pages(nv, w, k, n_k, after), *next = pages;
+            if (prefetch & PREFETCH_BLOCK) {
+                const char *block = end < n_k ? (const char *)(w + end * nv * LANES) : after;
+                pages = panel_half(nv, 0, k, end - k, block);
+                next = panel_half(nv, 1, k, end - k, block);
+            }
+            panel_block(mr, 0, nv, nv, prefetch, safe, rows, w, k, end, t, pages, ahead, begun);
+            if (more)
+                panel_block(more, mr, nv, nv, prefetch & (PREFETCH_BLOCK | PREFETCH_NEXT), safe, rows, w, k, end, t, next,
+                            ahead + 64 * (t->k1 + t->k2), begun);
             begun = 1;
         }
         ahead += 64 * n_k;
@@ -180,49 +194,47 @@ RT_INLINE void panel_sums(const int mr, const int more, const int nv, const int 
     if (!begun) {
         RT_UNROLL
         for (int i = 0; i < (mr + more) * nv; i++)
-            v_store(t->out + (i / nv * of + i % nv) * LANES, v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]));
+            v_store(t->out + i * LANES, v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]));
     }
 }
 
 /* The same for sums in which a NaN has come up, one row after the other, so that what is NaN is so for a NaN among a and w
  * or infinities among them. */
-#define RT_SAFE(nv, of) \
-    static __attribute__((noinline)) void panel_safe_##nv##_##of(const rt_tile *t, int rows) { \
+#define RT_SAFE(nv) \
+    static __attribute__((noinline)) void panel_safe_##nv(const rt_tile *t, int rows) { \
         for (int r = 0; r < rows; r++) { \
             rt_tile one = *t; \
-            one.a1 += r, one.a2 += r, one.out += r * of * LANES; \
+            one.a1 += r, one.a2 += r, one.out += r * nv * LANES; \
             for (int v = 0; v < nv; v++) one.init[v] += r * t->ldinit[v]; \
-            panel_sums(1, 0, nv, of, 0, 1, &one); \
+            panel_sums(1, 0, nv, 0, 1, &one); \
         } \
     }
-RT_SAFE(1, 1)
-RT_SAFE(2, 2)
-RT_SAFE(3, 3)
-RT_SAFE(4, 4)
-RT_SAFE(2, 4)
+RT_SAFE(1)
+RT_SAFE(2)
+RT_SAFE(3)
+RT_SAFE(4)
 
 /* Look for NaNs among the sums of some rows, and compute them again if there are any. One shows in a sum of products of two, which
  * may also overflow to one: the safe way is only slower. */
-RT_INLINE void panel_mend(const int rows, const int nv, const int of, const rt_tile *t) {
+RT_INLINE void panel_mend(const int rows, const int nv, const rt_tile *t) {
     const int n = rows * nv;
     vf nans[4] = {v_set1(0), v_set1(0), v_set1(0), v_set1(0)};
     RT_UNROLL
     for (int i = 0; i < n; i += 2) {
         const int j = i + 1 < n ? i + 1 : i;
-        const vf a = v_load(t->out + (i / nv * of + i % nv) * LANES), b = v_load(t->out + (j / nv * of + j % nv) * LANES);
+        const vf a = v_load(t->out + i * LANES), b = v_load(t->out + j * LANES);
         nans[i / 2 % 4] = v_fma(a, b, nans[i / 2 % 4]);
     }
     if (__builtin_expect(v_any_nan((nans[0] + nans[1]) + (nans[2] + nans[3])), 0)) {
-        if (nv == 1) panel_safe_1_1(t, rows);
-        if (nv == 2 && of == 2) panel_safe_2_2(t, rows);
-        if (nv == 3) panel_safe_3_3(t, rows);
-        if (nv == 4) panel_safe_4_4(t, rows);
-        if (nv == 2 && of == 4) panel_safe_2_4(t, rows);
+        if (nv == 1) panel_safe_1(t, rows);
+        if (nv == 2) panel_safe_2(t, rows);
+        if (nv == 3) panel_safe_3(t, rows);
+        if (nv == 4) panel_safe_4(t, rows);
     }
 }
 
-RT_INLINE void panel_tile(const int mr, const int more, const int nv, const int of, const int prefetch, const rt_tile *t) {
-    panel_sums(mr, more, nv, of, prefetch, 0, t);
-    panel_mend(mr + more, nv, of, t);
+RT_INLINE void panel_tile(const int mr, const int more, const int nv, const int prefetch, const rt_tile *t) {
+    panel_sums(mr, more, nv, prefetch, 0, t);
+    panel_mend(mr + more, nv, t);
 }
 #endif

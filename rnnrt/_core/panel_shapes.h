@@ -58,18 +58,19 @@ RT_INLINE void panel_pair_of(const int mr, const int nv, const int prefetch, con
         t = &pair[i / mr / nv];
         v_store(t->out + (i % mr * nv + i / mr % nv) * LANES, v_load(t->init[i / mr % nv] + i % mr * t->ldinit[i / mr % nv]));
     }
-    panel_mend(mr, nv, nv, &pair[0]);
-    panel_mend(mr, nv, nv, &pair[1]);
+    panel_mend(mr, nv, &pair[0]);
+    panel_mend(mr, nv, &pair[1]);
 }
 
 /* Where weights come from: the L2 cache (`far` RT_NEAR), or beyond it. Of the latter a tile fetches its own and the next panel's (RT_FAR,
  * or RT_MEMORY), but for few rows, which are bound by loading and decoding; or the next panel's alone, where a panel has so many tiles
- * that those of the one before have fetched it all (RT_NEXT). From L2, fetching costs more than it brings: an instruction a line. Shapes
- * that do not fit into the registers are never asked for. */
+ * that those of the one before have fetched it all, or has been read by other tiles before (RT_NEXT). Two tiles together fetch a block
+ * ahead (RT_FAR). From L2, fetching costs more than it brings: an instruction a line. Shapes that do not fit into the registers, and
+ * two tiles where one would do, are never asked for. */
 /* clang-format off */
 #define RT_TILE_AS(kind, mr, nv, prefetch) \
     static void kind##mr##x##nv(const rt_tile *t) { \
-        if (mr <= rt_tile_rows[nv]) panel_tile(mr, 0, nv, nv, prefetch, t); \
+        if (mr <= rt_tile_rows[nv]) panel_tile(mr, 0, nv, prefetch, t); \
     }
 #define RT_TILE(mr, nv) \
     RT_TILE_AS(panel_, mr, nv, 0) \
@@ -87,66 +88,47 @@ typedef void (*panel_fn)(const rt_tile *);
 static const panel_fn rt_tiles[4][MAX_NV + 1][MAX_ROWS + 1] = {RT_SHAPES(panel_), RT_SHAPES(panel_far_),
                                                                  RT_SHAPES(panel_next_), RT_SHAPES(panel_pages_)};
 
-#if RT_TILES_AT_ONCE == 2
-/* Two tiles of the same panel, the upper one as high as the other or a row higher. */
+/* Two tiles of the same panel, the upper one as high as the other or a row higher: by the rows of both. */
+#define RT_TWO_AS(kind, mr, more, nv, prefetch) \
+    static void kind##mr##_##more##x##nv(const rt_tile *t) { \
+        if (mr <= rt_tile_rows[nv] && mr + more > rt_tile_rows[nv]) panel_tile(mr, more, nv, prefetch, t); \
+    }
 #define RT_TWO(mr, more, nv) \
-    static void panel_two_##mr##_##more##x##nv(const rt_tile *t) { panel_tile(mr, more, nv, nv, 0, t); } \
-    static void panel_far_two_##mr##_##more##x##nv(const rt_tile *t) { \
-        panel_tile(mr, more, nv, nv, PREFETCH_OWN | PREFETCH_NEXT, t); \
-    } \
-    static void panel_next_two_##mr##_##more##x##nv(const rt_tile *t) { panel_tile(mr, more, nv, nv, PREFETCH_NEXT, t); } \
-    static void panel_pages_two_##mr##_##more##x##nv(const rt_tile *t) { \
-        panel_tile(mr, more, nv, nv, PREFETCH_PAGES | PREFETCH_NEXT, t); \
-    }
-RT_TWO(2, 2, 4) RT_TWO(3, 2, 4) RT_TWO(3, 3, 4) RT_TWO(3, 2, 3) RT_TWO(3, 3, 3) RT_TWO(4, 3, 3) RT_TWO(4, 4, 3)
-#define RT_TWO_ROWS(kind) \
-    {{0, 0, 0, 0, 0, kind##3_2x3, kind##3_3x3, kind##4_3x3, kind##4_4x3}, \
-     {0, 0, 0, 0, kind##2_2x4, kind##3_2x4, kind##3_3x4, 0, 0}}
-static const panel_fn rt_two_tiles[4][2][MAX_ROWS + 1] = {RT_TWO_ROWS(panel_two_), RT_TWO_ROWS(panel_far_two_),
-                                                            RT_TWO_ROWS(panel_next_two_), RT_TWO_ROWS(panel_pages_two_)};
-#else
-/* All rows against two of four vectors, and then against the other two. */
-RT_INLINE void panel_halves(const int mr, const rt_tile *t) {
-    rt_tile half = *t;
-    for (int i = 0; i < 2; i++) {
-        panel_tile(mr, 0, 2, 4, PREFETCH_OWN | PREFETCH_NEXT, &half);
-        half.w1 += 2 * LANES, half.w2 += 2 * LANES, half.out += 2 * LANES, half.ahead += 64 * (t->k1 + t->k2);
-        for (int v = 0; v < 2; v++) half.init[v] = t->init[v + 2], half.ldinit[v] = t->ldinit[v + 2];
-    }
-}
-
-/* Four vectors for more rows than a tile has: two tiles that go together, but of weights from the L3 cache, of which four vectors at
- * once would ask too much, halves. */
-#define RT_HIGH(mr, more) \
-    static void panel_high_##mr##_##more(const rt_tile *t) { panel_tile(mr, more, 4, 4, 0, t); } \
-    static void panel_far_high_##mr##_##more(const rt_tile *t) { panel_halves(mr + more, t); } \
-    static void panel_pages_high_##mr##_##more(const rt_tile *t) { panel_tile(mr, more, 4, 4, PREFETCH_PAGES, t); }
-RT_HIGH(2, 2) RT_HIGH(3, 2) RT_HIGH(3, 3) RT_HIGH(4, 3) RT_HIGH(4, 4)
-#define RT_HIGHS(kind) {0, 0, 0, 0, kind##2_2, kind##3_2, kind##3_3, kind##4_3, kind##4_4}
-static const panel_fn rt_high[4][MAX_ROWS + 1] = {RT_HIGHS(panel_high_), RT_HIGHS(panel_far_high_), RT_HIGHS(panel_far_high_),
-                                                  RT_HIGHS(panel_pages_high_)};
-#endif
+    RT_TWO_AS(panel_two_, mr, more, nv, 0) \
+    RT_TWO_AS(panel_far_two_, mr, more, nv, PREFETCH_BLOCK) \
+    RT_TWO_AS(panel_next_two_, mr, more, nv, PREFETCH_NEXT) \
+    RT_TWO_AS(panel_pages_two_, mr, more, nv, PREFETCH_PAGES | PREFETCH_NEXT)
+#define RT_TWOS(nv) \
+    RT_TWO(2, 2, nv) RT_TWO(3, 2, nv) RT_TWO(3, 3, nv) RT_TWO(4, 3, nv) RT_TWO(4, 4, nv) RT_TWO(5, 4, nv) RT_TWO(5, 5, nv) \
+    RT_TWO(6, 5, nv) RT_TWO(6, 6, nv) RT_TWO(7, 6, nv) RT_TWO(7, 7, nv) RT_TWO(8, 7, nv) RT_TWO(8, 8, nv)
+RT_TWOS(3) RT_TWOS(4)
+#define RT_TWO_ROW(kind, nv) \
+    {0, 0, 0, 0, kind##2_2x##nv, kind##3_2x##nv, kind##3_3x##nv, kind##4_3x##nv, kind##4_4x##nv, kind##5_4x##nv, kind##5_5x##nv, \
+     kind##6_5x##nv, kind##6_6x##nv, kind##7_6x##nv, kind##7_7x##nv, kind##8_7x##nv, kind##8_8x##nv}
+#define RT_TWO_ROWS(kind) {RT_TWO_ROW(kind, 3), RT_TWO_ROW(kind, 4)}
+static const panel_fn rt_two_tiles[4][2][2 * MAX_ROWS + 1] = {RT_TWO_ROWS(panel_two_), RT_TWO_ROWS(panel_far_two_),
+                                                                RT_TWO_ROWS(panel_next_two_), RT_TWO_ROWS(panel_pages_two_)};
 /* clang-format on */
 
-/* How many tiles of a panel go together. */
-static inline int panel_takes(int nv) { return nv >= 3 ? RT_TILES_AT_ONCE : 1; }
+/* How many tiles of a panel go together: of wide ones, whose weights are read often, two. */
+static inline int panel_takes(int nv) { return nv >= 3 ? 2 : 1; }
 
-/* How many rows a tile may have. Of four vectors there may be as many as go with two (rt_high). */
-static inline int panel_rows(int nv, ptrdiff_t n_rows) {
-    return RT_TILES_AT_ONCE == 1 && nv == 4 && n_rows <= rt_tile_rows[2] ? rt_tile_rows[2] : rt_tile_rows[nv];
-}
+/* How many rows a tile may have. */
+static inline int panel_rows(int nv) { return rt_tile_rows[nv]; }
 
 /* Whether the sums of two panels fit into the registers, as those of the highest tile of four vectors do. */
 RT_INLINE int pair_fits(const int mr, const int nv) { return 2 * nv * mr <= 4 * rt_tile_rows[4]; }
+
+/* Whether four rows and four vectors are more than a tile has. */
+#define RT_FOURS (rt_tile_rows[4] < 4)
 
 /* Whether two panels are taken together for so many rows: those whose sums fit, and four of four vectors, which do not, but as two and two
  * use weights too fast for those to come. */
 static inline int panel_pairs(int nv, int n_rows) {
     if (nv < 3 || n_rows > PAIR_ROWS) return 0;
-    return pair_fits(n_rows, nv) || (RT_TILES_AT_ONCE == 2 && nv == 4 && n_rows == 4);
+    return pair_fits(n_rows, nv) || (RT_FOURS && nv == 4 && n_rows == 4);
 }
 
-#if RT_TILES_AT_ONCE == 2
 RT_INLINE void four_term(const int first, const real *const *rows, ptrdiff_t k, const real *w0, const real *w1, vf *acc) {
     vf b0 = v_load(w0), b1 = v_load(w1);
     V_KEEP(b0);
@@ -195,14 +177,17 @@ RT_INLINE void panel_four_of(const int prefetch, const rt_tile *pair) {
             begun = 1;
         }
     }
-    for (int i = 0; i < 2; i++) panel_mend(4, 4, 4, &pair[i]);
+    for (int i = 0; i < 2; i++) panel_mend(4, 4, &pair[i]);
 }
 
-static void panel_four(const rt_tile *pair) { panel_four_of(0, pair); }
-static void panel_far_four(const rt_tile *pair) { panel_four_of(PREFETCH_OWN | PREFETCH_NEXT, pair); }
-static void panel_pages_four(const rt_tile *pair) { panel_four_of(PREFETCH_PAGES | PREFETCH_NEXT, pair); }
+#define RT_FOUR(name, prefetch) \
+    static void name(const rt_tile *pair) { \
+        if (RT_FOURS) panel_four_of(prefetch, pair); \
+    }
+RT_FOUR(panel_four, 0)
+RT_FOUR(panel_far_four, PREFETCH_OWN | PREFETCH_NEXT)
+RT_FOUR(panel_pages_four, PREFETCH_PAGES | PREFETCH_NEXT)
 static const panel_fn rt_fours[4] = {panel_four, panel_far_four, panel_far_four, panel_pages_four};
-#endif
 
 /* clang-format off */
 #define RT_PAIR_AS(kind, mr, nv, prefetch) \
@@ -221,28 +206,17 @@ static const panel_fn rt_pairs[4][2][PAIR_ROWS + 1] = {RT_PAIR_ROWS(panel_pair_)
 
 /* Run two tiles of the same rows against two panels, where these go together. */
 static inline void panel_pair(int far, int nv, int rows, const rt_tile *pair) {
-#if RT_TILES_AT_ONCE == 2
-    if (nv == 4 && rows == 4) {
+    if (RT_FOURS && nv == 4 && rows == 4)
         rt_fours[far](pair);
-        return;
-    }
-#endif
-    rt_pairs[far][nv - 3][rows](pair);
+    else
+        rt_pairs[far][nv - 3][rows](pair);
 }
 
 /* Run one tile of `rows` rows and `nv` vectors, or two tiles of so many rows together. */
 static inline void panel_run(int far, int nv, int rows, const rt_tile *t) {
-#if RT_TILES_AT_ONCE == 2
-    if (rows > rt_tile_rows[nv]) {
+    if (rows > rt_tile_rows[nv])
         rt_two_tiles[far][nv - 3][rows](t);
-        return;
-    }
-#else
-    if (nv == 4 && rows > rt_tile_rows[4]) {
-        rt_high[far][rows](t);
-        return;
-    }
-#endif
-    rt_tiles[far][nv][rows](t);
+    else
+        rt_tiles[far][nv][rows](t);
 }
 #endif

@@ -14,9 +14,7 @@ typedef int vi __attribute__((vector_size(32)));
 
 /* Rows of a tile by vectors of a panel: accumulators, broadcasts and one weight vector fit 16 registers. */
 #define TILE_ROWS {0, 8, 6, 4, 3}
-/* Such low tiles read weights often, and have few cells to compute at once: two go together. Their loops take few instructions, of
- * which those of the loop itself tell. */
-#define RT_TILES_AT_ONCE 2
+/* Loops of such low tiles take few instructions, of which those of the loop itself tell. */
 #define RT_UNROLLED_ROWS 1
 
 static inline __m256i v_first(int n) {

@@ -12,7 +12,7 @@ cdef void aim_inputs(const run_t *q, int block, rt_tile *t) noexcept nogil:
     t.a1 = t.a2 = q.x_rows
     t.init[0], t.init[1], t.init[2] = bias, bias + LANES, bias + 2 * LANES
     t.ldinit[0] = t.ldinit[1] = t.ldinit[2] = 0
-    t.ahead = <const char *> t.w2
+    t.ahead = t.again = <const char *> t.w2
 
 
 cdef void aim_hidden(const run_t *q, int block, int next, const real *x, rt_tile *t) noexcept nogil:
@@ -24,7 +24,8 @@ cdef void aim_hidden(const run_t *q, int block, int next, const real *x, rt_tile
     t.init[0], t.init[1], t.init[2] = x, x + LANES, <const real *> q.layer.bias_h + block * LANES
     t.ldinit[0] = t.ldinit[1] = 3 * LANES
     t.ldinit[2] = 0
-    t.ahead = <const char *> panel_data(&q.layer.w, next, q.layer.n_in)
+    t.ahead = <const char *> panel_data(&q.layer.w, next, q.layer.n_in if q.chunk else 0)
+    t.again = <const char *> panel_data(&q.layer.w, block, q.layer.n_in if q.chunk else 0)
 
 
 cdef inline const real *gru_inputs(const run_t *q, int block, int row, const real *x_sums) noexcept nogil:
@@ -124,6 +125,7 @@ cdef void gru_half(run_t *q, const rt_matrix *m, const real **rows, int gate) no
         nv = blocks * m.n_gates
         t.w1 = t.w2 = panel_data(m, panel, 0)
         t.ahead = <const char *> panel_data(m, turn(q, min(p + 1, end - 1), first, end), 0)
+        t.again = <const char *> t.w2
         t.a1 = t.a2 = rows
         for v in range(nv):
             t.init[v] = projection(q, panel * m.per_panel + v // m.n_gates, q.pre_row)

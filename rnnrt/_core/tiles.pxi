@@ -13,7 +13,8 @@ cdef extern from "panel_shapes.h" nogil:
         ptrdiff_t ldinit[4]
         real *out
         const char *ahead
-    int panel_rows(int nv, ptrdiff_t n_rows)
+        const char *again
+    int panel_rows(int nv)
     int panel_takes(int nv)
     void panel_run(int far, int nv, int rows, const rt_tile *t)
     bint panel_pairs(int nv, int n_rows)
@@ -21,7 +22,7 @@ cdef extern from "panel_shapes.h" nogil:
 
 cdef extern from *:
     """
-    #define SCRATCH_REALS (MAX_ROWS * MAX_NV * LANES)
+    #define SCRATCH_REALS (2 * MAX_ROWS * MAX_NV * LANES)
     """
     enum:
         SCRATCH_REALS
@@ -48,7 +49,7 @@ cdef inline split_t split_rows(int n_rows, int most) noexcept nogil:
 
 cdef inline split_t split_panel(int n_rows, int nv) noexcept nogil:
     """The tiles of a panel of nv vectors."""
-    cdef split_t s = split_rows(n_rows, panel_rows(nv, n_rows))
+    cdef split_t s = split_rows(n_rows, panel_rows(nv))
     s.together = panel_takes(nv)
     return s
 
@@ -104,24 +105,39 @@ cdef inline real *projection(const run_t *q, int block, ptrdiff_t row) noexcept 
     return q.pre + (panel * m.per_panel * q.chunk_rows + row * width + block % m.per_panel) * m.n_gates * LANES
 
 
+cdef inline int fetched(int far, int nv, const split_t *cut, int tile) noexcept nogil:
+    """What a tile or two fetch, by where weights are: the next panel alone where the tiles are enough for all its lines, each of
+    them for one a term, or where others have read this one before."""
+    cdef int lines = (nv * LANES * <int> sizeof(real) + 63) // 64
+    if (far == RT_NEXT or far == RT_MEMORY) and cut.n_tiles >= lines:
+        return RT_NEXT
+    if far and 0 < tile == cut.n_tiles - 1:
+        return RT_NEXT
+    return RT_FAR if far == RT_NEXT else far
+
+
 cdef int sum_tile(int far, int nv, const split_t *cut, int *tile, rt_tile *t) noexcept nogil:
     """The sums of a panel for the next tile, or two that go together; returns how many rows, and leaves t aimed below them.
 
-    A far tile brings into the L2 cache its share of the panel that comes next: a line of each row of weights, or nothing.
-    Where tiles are enough for all lines, they need not fetch their own.
+    A far tile brings its share of the panel that comes next into the L2 cache, or its own blocks, and then the next one's first.
     """
-    cdef int shares = (nv * LANES * <int> sizeof(real) + 63) // 64 * cut.together     # a line each, of so many tiles
+    cdef int lines = (nv * LANES * <int> sizeof(real) + 63) // 64
     cdef int end = min(tile[0] + cut.together, cut.n_tiles)
     cdef int height = (end - tile[0]) * cut.height + max(0, min(end, cut.n_taller) - tile[0])
+    cdef const char *ahead = t.ahead
     cdef int v
-    panel_run(RT_NEXT if far and cut.n_tiles >= shares else far, nv, height, t)
+    far = fetched(far, nv, cut, tile[0])
+    if far == RT_FAR and end < cut.n_tiles:
+        t.ahead = t.again
+    panel_run(far, nv, height, t)
+    t.ahead = ahead
+    if far != RT_FAR and cut.n_tiles - end < lines:
+        t.ahead += 64 * (end - tile[0]) * (t.k1 + t.k2)
     t.a1 += height
     t.a2 += height
     t.out += height * nv * LANES
     for v in range(nv):
         t.init[v] += height * t.ldinit[v]
-    if far and cut.n_tiles - end < shares:
-        t.ahead += 64 * (t.k1 + t.k2)
     tile[0] = end
     return height
 
@@ -144,9 +160,10 @@ cdef void project(run_t *q) noexcept nogil:
             t.init[v] = bias + (panel * m.per_panel * m.n_gates + v) * LANES
             t.ldinit[v] = 0
         t.ahead = <const char *> panel_data(m, min(panel + 1, end - 1), 0)
+        t.again = <const char *> t.w1
         t.a1 = t.a2 = q.x_rows
         t.out = projection(q, panel * m.per_panel, 0)
         cut = split_panel(<int> q.chunk_rows, nv)
         tile = 0
         while tile < cut.n_tiles:
-            sum_tile(q.far, nv, &cut, &tile, &t)
+            sum_tile(q.far_x, nv, &cut, &tile, &t)
