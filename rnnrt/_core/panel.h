@@ -32,8 +32,7 @@ typedef struct {
     const real *init[MAX_NV];
     ptrdiff_t ldinit[MAX_NV];
     real *out;
-    const char
-        *ahead; /* where the next panel is, or what another tile has left of it to fetch; with PREFETCH_BLOCK what is read next */
+    const char *ahead; /* the next panel, or what another tile has left of it to fetch; with PREFETCH_BLOCK what is read next */
     const char *again; /* what is read next where another tile of the panel follows: for who cuts rows into tiles */
 } rt_tile;
 
