@@ -107,7 +107,7 @@ cdef void multiply(const across_t *a, int row, int n, ptrdiff_t n_x, ptrdiff_t n
     A row's init lies ldinit reals after the last one's, a vector's `between` reals.
     """
     cdef rt_tile t
-    cdef split_t cut = split_panel(n, a.nv)
+    cdef split_t cut = split_panel(RT_NEAR, n, a.nv)
     cdef int tile = 0
     cdef int v
     t.k1, t.w1, t.k2, t.w2 = n_x, a.x, n_h, h

@@ -34,14 +34,16 @@ cdef bint reads_both(ptrdiff_t weights, int n_batch) noexcept nogil:
     return n_batch >= MAX_ROWS and weights <= rt_cached_bytes()
 
 
-cdef int fetches_ahead(ptrdiff_t weights, int n_batch) noexcept nogil:
+cdef int fetches_ahead(const rt_layer *layer, ptrdiff_t weights, int n_batch) noexcept nogil:
     """Whether tiles ask for the weights of a step early, as they come from beyond the L2 cache and the processor does not."""
     cdef ptrdiff_t half = rt_l3_bytes() // 2                   # others use that cache, too
+    if rt_reads_ahead() and LANES > 8:
+        if n_batch > 3 and layer.kind != RT_GRU:               # two tiles of four vectors, which fetch blocks (split_panel)
+            return RT_FAR if weights > rt_l2_bytes() // 2 * 3 else RT_NEAR
+        return RT_FAR if weights > half * max(0, 5 - n_batch) + half // 2 else RT_NEAR
     if weights <= rt_near_bytes():
         return RT_NEAR
-    if rt_reads_ahead():               # for few rows, which are bound by loading, and for many of short vectors: README.md
-        if LANES > 8:
-            return RT_FAR if n_batch > 4 or weights > half * (5 - n_batch) + half // 4 else RT_NEAR
+    if rt_reads_ahead():
         return RT_FAR if 1 < n_batch < STREAM_ROWS else RT_NEAR
     return RT_MEMORY if weights > half else RT_NEXT
 
@@ -77,8 +79,8 @@ cdef char *lay_out(run_t *q, const rt_layer *layer, char *work, int n_time, int 
     q.far = q.far_x = RT_NEAR
     if not layer.quantized:
         gates = <ptrdiff_t> layer.w.n_gates * layer.n_hidden * sizeof(real)
-        q.far = fetches_ahead(gates * (layer.n_hidden + (0 if q.chunk else layer.n_in)), n_batch)
-        q.far_x = fetches_ahead(gates * layer.n_in, n_batch * min(n_time, q.chunk))
+        q.far = fetches_ahead(layer, gates * (layer.n_hidden + (0 if q.chunk else layer.n_in)), n_batch)
+        q.far_x = fetches_ahead(layer, gates * layer.n_in, n_batch * min(n_time, q.chunk))
     state = n_batch * q.ldh * sizeof(real)
     rows = n_batch * <size_t> max(1, q.chunk)
     q.order = <int *> take(&work, n_batch * sizeof(int))

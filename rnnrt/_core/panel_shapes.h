@@ -88,10 +88,14 @@ typedef void (*panel_fn)(const rt_tile *);
 static const panel_fn rt_tiles[4][MAX_NV + 1][MAX_ROWS + 1] = {RT_SHAPES(panel_), RT_SHAPES(panel_far_),
                                                                  RT_SHAPES(panel_next_), RT_SHAPES(panel_pages_)};
 
-/* Two tiles of the same panel, the upper one as high as the other or a row higher: by the rows of both. */
+/* Two tiles of the same panel, the upper one as high as the other or a row higher: by the rows of both. Those of one tile go as two where
+ * they fetch the block ahead. */
+RT_INLINE int two_fit(const int mr, const int more, const int nv, const int prefetch) {
+    return mr <= rt_tile_rows[nv] && (mr + more > rt_tile_rows[nv] || (nv == MAX_NV && prefetch == PREFETCH_BLOCK));
+}
 #define RT_TWO_AS(kind, mr, more, nv, prefetch) \
     static void kind##mr##_##more##x##nv(const rt_tile *t) { \
-        if (mr <= rt_tile_rows[nv] && mr + more > rt_tile_rows[nv]) panel_tile(mr, more, nv, prefetch, t); \
+        if (two_fit(mr, more, nv, prefetch)) panel_tile(mr, more, nv, prefetch, t); \
     }
 #define RT_TWO(mr, more, nv) \
     RT_TWO_AS(panel_two_, mr, more, nv, 0) \
@@ -212,9 +216,9 @@ static inline void panel_pair(int far, int nv, int rows, const rt_tile *pair) {
         rt_pairs[far][nv - 3][rows](pair);
 }
 
-/* Run one tile of `rows` rows and `nv` vectors, or two tiles of so many rows together. */
-static inline void panel_run(int far, int nv, int rows, const rt_tile *t) {
-    if (rows > rt_tile_rows[nv])
+/* Run one tile of `rows` rows and `nv` vectors, or two tiles of so many rows together, if there are to be two or one has not so many. */
+static inline void panel_run(int far, int nv, int tiles, int rows, const rt_tile *t) {
+    if (tiles == 2 || rows > rt_tile_rows[nv])
         rt_two_tiles[far][nv - 3][rows](t);
     else
         rt_tiles[far][nv][rows](t);

@@ -72,9 +72,9 @@ cdef inline void sum_single(single_t *s, const rt_tile *tiles) noexcept nogil:
         panel_pair(RT_NEAR, m.n_gates, 1, tiles + (left - 2 if back else n - left))
         left -= 2
     if left:
-        panel_run(RT_NEAR, m.n_gates, 1, tiles if back else tiles + n - 1)
+        panel_run(RT_NEAR, m.n_gates, 1, 1, tiles if back else tiles + n - 1)
     if n < s.n:
-        panel_run(RT_NEAR, m.last, 1, tiles + n)
+        panel_run(RT_NEAR, m.last, 1, 1, tiles + n)
         part_gates(m, n, tiles[n].out, 1)
 
 

@@ -68,7 +68,7 @@ cdef inline void run_few(const run_t *q, int nv, int together, const rt_tile *t)
     if together == 2:
         panel_pair(q.far, nv, q.n_rows, t)
     else:
-        panel_run(RT_FAR if q.far == RT_NEXT else q.far, nv, q.n_rows, t)
+        panel_run(RT_FAR if q.far == RT_NEXT else q.far, nv, 1, q.n_rows, t)
 
 
 cdef void lstm_cells(const run_t *q, real *sums, int p, int n, int row, int height, int first, int end) noexcept nogil:
@@ -113,7 +113,7 @@ cdef void lstm_few(const run_t *q, int p, int n, int first, int end) noexcept no
 
 cdef void lstm_step(run_t *q) noexcept nogil:
     cdef real sums[SCRATCH_REALS]
-    cdef split_t whole = split_panel(q.n_rows, 4)
+    cdef split_t whole = split_panel(q.far, q.n_rows, 4)
     cdef split_t cut
     cdef const rt_matrix *m = &q.layer.w
     cdef int first = part_start(q, q.layer.n_blocks, 0)
@@ -130,7 +130,7 @@ cdef void lstm_step(run_t *q) noexcept nogil:
     for p in range(first, end):
         block = turn(q, p, first, end)
         nv = rt_panel_vectors(m, block)
-        cut = whole if nv == 4 else split_panel(q.n_rows, nv)
+        cut = whole if nv == 4 else split_panel(q.far, q.n_rows, nv)
         aim(q, block, turn(q, min(p + 1, end - 1), first, end), &t)
         row = tile = 0
         while tile < cut.n_tiles:
@@ -152,7 +152,7 @@ cdef void rnn_step(run_t *q) noexcept nogil:
     for p in range(first, end):
         panel = turn(q, p, first, end)
         blocks = panel_blocks(m, panel)
-        cut = split_panel(q.n_rows, blocks)
+        cut = split_panel(q.far, q.n_rows, blocks)
         aim(q, panel, turn(q, min(p + 1, end - 1), first, end), &t)
         row = tile = 0
         while tile < cut.n_tiles:

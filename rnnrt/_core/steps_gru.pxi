@@ -78,7 +78,7 @@ cdef void gru_few(const run_t *q, int p, int n, int first, int end) noexcept nog
 cdef void gru_step(run_t *q) noexcept nogil:
     cdef real sums[SCRATCH_REALS]
     cdef real x_sums[SCRATCH_REALS]
-    cdef split_t cut = split_panel(q.n_rows, 3)
+    cdef split_t cut = split_panel(q.far, q.n_rows, 3)
     cdef int first = part_start(q, q.layer.n_blocks, 0)
     cdef int end = part_start(q, q.layer.n_blocks, 1)
     cdef int at_once = sums_at_once(q, 3)
@@ -131,7 +131,7 @@ cdef void gru_half(run_t *q, const rt_matrix *m, const real **rows, int gate) no
             t.init[v] = projection(q, panel * m.per_panel + v // m.n_gates, q.pre_row)
             t.init[v] += (gate + v % m.n_gates) * LANES
             t.ldinit[v] = 3 * LANES
-        cut = split_panel(q.n_rows, nv)
+        cut = split_panel(q.far, q.n_rows, nv)
         row = tile = 0
         while tile < cut.n_tiles:
             t.out = sums

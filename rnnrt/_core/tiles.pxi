@@ -16,7 +16,7 @@ cdef extern from "panel_shapes.h" nogil:
         const char *again
     int panel_rows(int nv)
     int panel_takes(int nv)
-    void panel_run(int far, int nv, int rows, const rt_tile *t)
+    void panel_run(int far, int nv, int tiles, int rows, const rt_tile *t)
     bint panel_pairs(int nv, int n_rows)
     void panel_pair(int far, int nv, int rows, const rt_tile *pair)
 
@@ -47,10 +47,15 @@ cdef inline split_t split_rows(int n_rows, int most) noexcept nogil:
     return s
 
 
-cdef inline split_t split_panel(int n_rows, int nv) noexcept nogil:
-    """The tiles of a panel of nv vectors."""
+cdef inline split_t split_panel(int far, int n_rows, int nv) noexcept nogil:
+    """The tiles of a panel of nv vectors.
+
+    Four to six rows of weights from far are two, too, which have the time to fetch them; seen on AMD's processors only.
+    """
     cdef split_t s = split_rows(n_rows, panel_rows(nv))
     s.together = panel_takes(nv)
+    if far == RT_FAR and s.n_tiles == 1 and n_rows >= 4 and nv == MAX_NV and LANES > 8 and rt_reads_ahead():
+        s.n_tiles, s.height, s.n_taller = 2, n_rows // 2, n_rows & 1
     return s
 
 
@@ -129,7 +134,7 @@ cdef int sum_tile(int far, int nv, const split_t *cut, int *tile, rt_tile *t) no
     far = fetched(far, nv, cut, tile[0])
     if far == RT_FAR and end < cut.n_tiles:
         t.ahead = t.again
-    panel_run(far, nv, height, t)
+    panel_run(far, nv, end - tile[0], height, t)
     t.ahead = ahead
     if far != RT_FAR and cut.n_tiles - end < lines:
         t.ahead += 64 * (end - tile[0]) * (t.k1 + t.k2)
@@ -163,7 +168,7 @@ cdef void project(run_t *q) noexcept nogil:
         t.again = <const char *> t.w1
         t.a1 = t.a2 = q.x_rows
         t.out = projection(q, panel * m.per_panel, 0)
-        cut = split_panel(<int> q.chunk_rows, nv)
+        cut = split_panel(q.far_x, <int> q.chunk_rows, nv)
         tile = 0
         while tile < cut.n_tiles:
             sum_tile(q.far_x, nv, &cut, &tile, &t)

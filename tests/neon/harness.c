@@ -13,7 +13,7 @@
 enum { MAX_K = 131, MOST_ROWS = 2 * MAX_ROWS };
 
 /* One tile against a double loop; `alone` has the bits of each row computed by itself. */
-static void check_tile(int far, int nv, int rows, ptrdiff_t k1, ptrdiff_t k2, ptrdiff_t terms) {
+static void check_tile(int far, int nv, int tiles, int rows, ptrdiff_t k1, ptrdiff_t k2, ptrdiff_t terms) {
     static real a1[MOST_ROWS * MAX_K], a2[MOST_ROWS * MAX_K], w[2 * MAX_K * MAX_NV * LANES];
     static real init[MAX_NV * MOST_ROWS * LANES], out[MOST_ROWS * MAX_NV * LANES + GUARD], alone[MAX_NV * LANES];
     const real *r1[MOST_ROWS], *r2[MOST_ROWS];
@@ -29,7 +29,7 @@ static void check_tile(int far, int nv, int rows, ptrdiff_t k1, ptrdiff_t k2, pt
     rt_tile tile = {.a1 = r1, .a2 = r2, .w1 = w, .w2 = w + k1 * n, .k1 = k1, .k2 = k2, .terms = terms, .out = out};
     for (int v = 0; v < nv; v++) tile.init[v] = init + v * MOST_ROWS * LANES, tile.ldinit[v] = LANES;
     tile.ahead = (const char *)w;
-    panel_run(far, nv, rows, &tile);
+    panel_run(far, nv, tiles, rows, &tile);
     snprintf(what, sizeof what, "tile %dx%d, far %d, k %d + %d", rows, nv, far, (int)k1, (int)k2);
     for (int r = 0; r < rows; r++) {
         for (int i = 0; i < n; i++) {
@@ -46,7 +46,7 @@ static void check_tile(int far, int nv, int rows, ptrdiff_t k1, ptrdiff_t k2, pt
         rt_tile one = tile;
         one.a1 = &r1[r], one.a2 = &r2[r], one.out = alone;
         for (int v = 0; v < nv; v++) one.init[v] = tile.init[v] + r * LANES;
-        panel_run(0, nv, 1, &one);
+        panel_run(0, nv, 1, 1, &one);
         check(!memcmp(alone, out + r * n, n * sizeof(real)), "the bits of a row alone and in its tile", alone[0], out[r * n]);
     }
     for (int i = 0; i < GUARD; i++) check(out[rows * n + i] == guard, "bytes past a tile", out[rows * n + i], guard);
@@ -81,7 +81,7 @@ static void check_pair(int far, int nv, int rows, ptrdiff_t k1, ptrdiff_t k2, pt
             rt_tile one = pair[i];
             one.a1 = &r1[r], one.a2 = &r2[r], one.out = alone;
             for (int v = 0; v < nv; v++) one.init[v] += r * one.ldinit[v];
-            panel_run(0, nv, 1, &one);
+            panel_run(0, nv, 1, 1, &one);
             check(!memcmp(alone, out[i] + r * n, n * sizeof(real)), what, out[i][r * n], alone[0]);
         }
         for (int j = 0; j < GUARD; j++) check(out[i][rows * n + j] == guard, what, out[i][rows * n + j], guard);
@@ -175,7 +175,8 @@ int main(void) {
             for (int i = 0; i < n_k; i++)
                 for (int j = 0; j < 8 * n_k; j++) {
                     const ptrdiff_t terms = j / 4 % 2 ? SUM_TERMS : SUM_TERMS / 2;
-                    check_tile(j % 4, nv, rows, k[i], k[j / 8], terms);
+                    check_tile(j % 4, nv, rows > panel_rows(nv) ? 2 : 1, rows, k[i], k[j / 8], terms);
+                    if (nv == MAX_NV && rows > 3 && j % 4 == 1) check_tile(1, nv, 2, rows, k[i], k[j / 8], terms);
                     if (panel_pairs(nv, rows) && (nv * rows < 16 || k[i] + k[j / 8]))
                         check_pair(j % 4, nv, rows, k[i], k[j / 8], terms);
                 }
