@@ -110,10 +110,9 @@ cdef inline real *projection(const run_t *q, int block, ptrdiff_t row) noexcept 
     return q.pre + (panel * m.per_panel * q.chunk_rows + row * width + block % m.per_panel) * m.n_gates * LANES
 
 
-cdef inline int fetched(int far, int nv, const split_t *cut, int tile) noexcept nogil:
+cdef inline int fetched(int far, int lines, const split_t *cut, int tile) noexcept nogil:
     """What a tile or two fetch, by where weights are: the next panel alone where the tiles are enough for all its lines, each of
     them for one a term, or where others have read this one before."""
-    cdef int lines = (nv * LANES * <int> sizeof(real) + 63) // 64
     if (far == RT_NEXT or far == RT_MEMORY) and cut.n_tiles >= lines:
         return RT_NEXT
     if far and 0 < tile == cut.n_tiles - 1:
@@ -126,12 +125,12 @@ cdef int sum_tile(int far, int nv, const split_t *cut, int *tile, rt_tile *t) no
 
     A far tile brings its share of the panel that comes next into the L2 cache, or its own blocks, and then the next one's first.
     """
-    cdef int lines = (nv * LANES * <int> sizeof(real) + 63) // 64
+    cdef int lines = (nv * LANES * <int> sizeof(real) + 63) // 64     # of a term
     cdef int end = min(tile[0] + cut.together, cut.n_tiles)
     cdef int height = (end - tile[0]) * cut.height + max(0, min(end, cut.n_taller) - tile[0])
     cdef const char *ahead = t.ahead
     cdef int v
-    far = fetched(far, nv, cut, tile[0])
+    far = fetched(far, lines, cut, tile[0])
     if far == RT_FAR and end < cut.n_tiles:
         t.ahead = t.again
     panel_run(far, nv, end - tile[0], height, t)
