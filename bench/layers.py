@@ -6,7 +6,7 @@ python -m bench.layers --vs onnxruntime,openvino,torch --threads 1,2
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -90,7 +90,8 @@ def run_row(
 ) -> Result:
     """Check and time one row; `again` is rnnrt once more, for the same with full lengths beside unequal ones."""
     result = Result(row, threads)
-    bounds = _bounds(row, limits) if limits else {}
+    reached: list[float] = []
+    bounds = {"floor": lambda: _bounds(row, limits, reached)} if limits else {}
     with tempfile.TemporaryDirectory(prefix="rnnrt-bench-") as folder:
         opened = _open(row, {contender.name: contender for contender in contenders}, Path(folder, "row"), result)
         if is_opened_twice(row):
@@ -103,19 +104,17 @@ def run_row(
             if not isinstance(timing, Timing):
                 result.failures[name] = str(timing)
             elif name in bounds:
-                setattr(result, name, timing)
+                result.floors, result.reachables = timing, Timing(tuple(reached))
             else:
                 result.times[name] = timing
     return result
 
 
-def _bounds(row: Row, limits: Limits) -> dict[str, Callable[[], float]]:
-    """The floor and what can be reached, with the limits of the moment, as attributes of `Result`."""
-    seconds = floor(row, limits)
-    return {
-        "floors": lambda: floor(row, limits.now(levels(row, limits), seconds)),
-        "reachables": lambda: reachable(row, limits.now(levels(row, limits), seconds, {span(row, limits)})),
-    }
+def _bounds(row: Row, limits: Limits, reached: list[float]) -> float:
+    """The floor with the limits of the moment; what can be reached with them is added to `reached`."""
+    now = limits.now(levels(row, limits), floor(row, limits), {span(row, limits)})
+    reached.append(reachable(row, now))
+    return floor(row, now)
 
 
 def _open(row: Row, contenders: Mapping[str, Contender], folder: Path, result: Result) -> dict[str, Any]:

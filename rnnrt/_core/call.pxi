@@ -19,6 +19,7 @@ cdef extern from "cpu.h" nogil:
     long rt_cached_bytes()
     long rt_l3_bytes()
     long rt_near_bytes()
+    long rt_turned_bytes()
     int rt_reads_ahead()
 
 
@@ -37,14 +38,16 @@ cdef bint reads_both(ptrdiff_t weights, int n_batch) noexcept nogil:
 cdef int fetches_ahead(const rt_layer *layer, ptrdiff_t weights, int n_batch) noexcept nogil:
     """Whether tiles ask for the weights of a step early, as they come from beyond the L2 cache and the processor does not."""
     cdef ptrdiff_t half = rt_l3_bytes() // 2                   # others use that cache, too
+    cdef ptrdiff_t near = rt_near_bytes()
     if rt_reads_ahead() and LANES > 8:
         if n_batch > 3 and layer.kind != RT_GRU:               # two tiles of four vectors, which fetch blocks (split_panel)
-            return RT_FAR if weights > rt_l2_bytes() // 2 * 3 else RT_NEAR
-        return RT_FAR if weights > half * max(0, 5 - n_batch) + half // 2 else RT_NEAR
-    if weights <= rt_near_bytes():
+            near = rt_turned_bytes()
+        else:
+            near += half * max(0, 5 - n_batch)
+    if weights <= near:
         return RT_NEAR
     if rt_reads_ahead():
-        return RT_FAR if 1 < n_batch < STREAM_ROWS else RT_NEAR
+        return RT_FAR if LANES > 8 or 1 < n_batch < STREAM_ROWS else RT_NEAR
     return RT_MEMORY if weights > half else RT_NEXT
 
 

@@ -9,6 +9,8 @@
 #include <xmmintrin.h>
 #endif
 
+enum { RT_CACHE_LINE = 64 };
+
 /* Whether this processor, and the system's saving of registers, allow the kernels of that name. */
 static inline int rt_cpu_has(const char *isa) {
     if (!strcmp(isa, "baseline")) return 1;
@@ -72,9 +74,11 @@ static inline long rt_l3_bytes(void) {
     return rt_cache_bytes(&known, _SC_LEVEL3_CACHE_SIZE, 1 << 20, 1 << 30, 64 << 20);
 }
 
-/* Weights of more bytes are asked for early: L2 still has enough of fewer, as every other step of a layer goes backwards, or the
- * processor reads ahead well enough by itself. */
-static inline long rt_near_bytes(void) { return rt_reads_ahead() ? rt_l3_bytes() / 4 : rt_l2_bytes() / 2 * 3; }
+/* Bytes of weights of which the L2 cache still has enough, as every other step of a layer goes backwards. */
+static inline long rt_turned_bytes(void) { return rt_l2_bytes() / 2 * 3; }
+
+/* Weights of more bytes are asked for early: L2 has enough of fewer, or the processor reads ahead well enough by itself. */
+static inline long rt_near_bytes(void) { return rt_reads_ahead() ? rt_l3_bytes() / 4 : rt_turned_bytes(); }
 
 /* Bytes of weights, read once a step, that stay in the L2 cache beside all else. */
 static inline long rt_cached_bytes(void) { return rt_l2_bytes() / 4 * 3; }

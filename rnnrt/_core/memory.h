@@ -15,8 +15,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "cpu.h"
+
 enum {
-    RT_CACHE_LINE = 64,
     RT_HUGE_SIZE = 1 << 21,
     RT_REGION_PAGES = 16,
     RT_REGION_SIZE = RT_REGION_PAGES * RT_HUGE_SIZE,

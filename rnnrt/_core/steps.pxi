@@ -34,7 +34,7 @@ cdef void aim(const run_t *q, int panel, int next, rt_tile *t) noexcept nogil:
     t.a1 = q.x_rows
     t.a2 = q.h_rows
     t.ahead = <const char *> panel_data(m, next, q.layer.n_in - <int> t.k1)
-    t.again = <const char *> panel_data(m, panel, q.layer.n_in - <int> t.k1)
+    t.again = <const char *> (t.w1 if t.k1 else t.w2)
 
 
 cdef inline int pair_of(const run_t *q, int p, int j, int n, int first, int end) noexcept nogil:
@@ -68,7 +68,7 @@ cdef inline void run_few(const run_t *q, int nv, int together, const rt_tile *t)
     if together == 2:
         panel_pair(q.far, nv, q.n_rows, t)
     else:
-        panel_run(RT_FAR if q.far == RT_NEXT else q.far, nv, 1, q.n_rows, t)
+        panel_run(fetched_alone(q.far), nv, 1, q.n_rows, t)
 
 
 cdef void lstm_cells(const run_t *q, real *sums, int p, int n, int row, int height, int first, int end) noexcept nogil:

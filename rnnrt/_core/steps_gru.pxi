@@ -17,6 +17,7 @@ cdef void aim_inputs(const run_t *q, int block, rt_tile *t) noexcept nogil:
 
 cdef void aim_hidden(const run_t *q, int block, int next, const real *x, rt_tile *t) noexcept nogil:
     """The sums over h, those of z and r from the inputs' in x; the h gate's two sums are kept apart."""
+    cdef int k = q.layer.n_in if q.chunk else 0                # what is read after this begins there
     t.k1 = 0
     t.k2 = q.layer.n_hidden
     t.a1 = t.a2 = q.h_rows
@@ -24,8 +25,8 @@ cdef void aim_hidden(const run_t *q, int block, int next, const real *x, rt_tile
     t.init[0], t.init[1], t.init[2] = x, x + LANES, <const real *> q.layer.bias_h + block * LANES
     t.ldinit[0] = t.ldinit[1] = 3 * LANES
     t.ldinit[2] = 0
-    t.ahead = <const char *> panel_data(&q.layer.w, next, q.layer.n_in if q.chunk else 0)
-    t.again = <const char *> panel_data(&q.layer.w, block, q.layer.n_in if q.chunk else 0)
+    t.ahead = <const char *> panel_data(&q.layer.w, next, k)
+    t.again = <const char *> panel_data(&q.layer.w, block, k)
 
 
 cdef inline const real *gru_inputs(const run_t *q, int block, int row, const real *x_sums) noexcept nogil:

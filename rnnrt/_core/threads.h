@@ -9,16 +9,18 @@
 #include <sched.h>
 #include <stddef.h>
 
-enum { RT_MEMBERS = 64, RT_LINE = 64 };
+#include "cpu.h"
+
+enum { RT_MEMBERS = 64 };
 
 /* Each member writes a line of its own, and reads those of the others: a line that all of them wrote would go back and forth twice. */
 typedef struct {
     int n_members;
     struct {
-        char apart[RT_LINE - sizeof(int)];
-        int round; /* how often this member has come */
+        char apart[RT_CACHE_LINE - sizeof(unsigned)];
+        unsigned round; /* how often this member has come */
     } members[RT_MEMBERS];
-    char apart[RT_LINE - sizeof(int)];
+    char apart[RT_CACHE_LINE - sizeof(int)];
 } rt_barrier;
 
 typedef void (*rt_task)(void *arg, int member);
@@ -45,12 +47,12 @@ static inline void rt_pause(void) {
 
 /* Ask for n bytes that another thread has written, all lines at once instead of one after the other. */
 static inline void rt_fetch(const void *p, ptrdiff_t n) {
-    for (ptrdiff_t at = 0; at < n; at += RT_LINE) __builtin_prefetch((const char *)p + at);
+    for (ptrdiff_t at = 0; at < n; at += RT_CACHE_LINE) __builtin_prefetch((const char *)p + at);
 }
 
 /* Take n bytes that this thread is about to write away from others, which have read them: a store would have to wait for that. */
 static inline void rt_claim(void *p, ptrdiff_t n) {
-    for (ptrdiff_t at = 0; at < n; at += RT_LINE) {
+    for (ptrdiff_t at = 0; at < n; at += RT_CACHE_LINE) {
 #if defined(__x86_64__)
         __asm__ volatile("prefetchw %0" ::"m"(((char *)p)[at])); /* which compilers have only where the processor is said to */
 #else
@@ -67,10 +69,10 @@ static inline void rt_barrier_set(rt_barrier *b, int n_members) {
 /* Wait until all members have come here, `member` being the caller; what each wrote before is seen by all after. */
 static inline void rt_barrier_wait(rt_barrier *b, int member) {
     enum { EAGER = 64, SPINS = 2048 }; /* a pause takes up to 140 cycles: the first looks go without */
-    const unsigned round = (unsigned)b->members[member].round + 1;
-    __atomic_store_n(&b->members[member].round, (int)round, __ATOMIC_RELEASE);
+    const unsigned round = b->members[member].round + 1;
+    __atomic_store_n(&b->members[member].round, round, __ATOMIC_RELEASE);
     for (int k = 0, spins = 0; k < b->n_members;) {
-        if ((int)((unsigned)__atomic_load_n(&b->members[k].round, __ATOMIC_ACQUIRE) - round) >= 0) {
+        if ((int)(__atomic_load_n(&b->members[k].round, __ATOMIC_ACQUIRE) - round) >= 0) {
             k++;
             continue;
         }

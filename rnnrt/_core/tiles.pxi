@@ -50,11 +50,11 @@ cdef inline split_t split_rows(int n_rows, int most) noexcept nogil:
 cdef inline split_t split_panel(int far, int n_rows, int nv) noexcept nogil:
     """The tiles of a panel of nv vectors.
 
-    Four to six rows of weights from far are two, too, which have the time to fetch them; seen on AMD's processors only.
+    Four to six rows of weights from far are two, too, which have time to fetch them; RT_FAR is said on AMD's processors only.
     """
     cdef split_t s = split_rows(n_rows, panel_rows(nv))
     s.together = panel_takes(nv)
-    if far == RT_FAR and s.n_tiles == 1 and n_rows >= 4 and nv == MAX_NV and LANES > 8 and rt_reads_ahead():
+    if far == RT_FAR and s.n_tiles == 1 and n_rows >= 4 and nv == MAX_NV:
         s.n_tiles, s.height, s.n_taller = 2, n_rows // 2, n_rows & 1
     return s
 
@@ -110,6 +110,11 @@ cdef inline real *projection(const run_t *q, int block, ptrdiff_t row) noexcept 
     return q.pre + (panel * m.per_panel * q.chunk_rows + row * width + block % m.per_panel) * m.n_gates * LANES
 
 
+cdef inline int fetched_alone(int far) noexcept nogil:
+    """What the only tile of a panel fetches, which is too few for the next panel's lines."""
+    return RT_FAR if far == RT_NEXT else far
+
+
 cdef inline int fetched(int far, int lines, const split_t *cut, int tile) noexcept nogil:
     """What a tile or two fetch, by where weights are: the next panel alone where the tiles are enough for all its lines, each of
     them for one a term, or where others have read this one before."""
@@ -117,7 +122,7 @@ cdef inline int fetched(int far, int lines, const split_t *cut, int tile) noexce
         return RT_NEXT
     if far and 0 < tile == cut.n_tiles - 1:
         return RT_NEXT
-    return RT_FAR if far == RT_NEXT else far
+    return fetched_alone(far)
 
 
 cdef int sum_tile(int far, int nv, const split_t *cut, int *tile, rt_tile *t) noexcept nogil:
