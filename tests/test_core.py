@@ -149,9 +149,9 @@ def test_rows_across_lanes(op, direction, isa):
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
 @pytest.mark.parametrize("op", ["LSTM", "GRU"])
 def test_a_single_row(op, direction, isa):
-    """Of a layer of one to nine blocks, also longer than the inputs that are projected at once: as in a batch."""
+    """Of a layer of one to 33 blocks, also longer than the inputs that are projected at once: as in a batch."""
     lanes, D = LANES[isa], 2 if direction == "bidirectional" else 1
-    sizes = [(n * lanes - n % 3, T) for n in range(1, 10) for T in (1, 2, 9)]
+    sizes = [(n * lanes - n % 3, T) for n in (*range(1, 10), 16, 31, 32, 33) for T in (1, 2, 9)]
     for k, (H, T) in enumerate([*sizes, (8 * lanes - 1, 200), (4 * lanes, 200)]):
         attrs: dict[str, Any] = {"linear_before_reset": 1} if op == "GRU" else {}
         absent = ("P",) if k % 2 else ("P", "sequence_lens")

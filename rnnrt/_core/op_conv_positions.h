@@ -31,7 +31,7 @@ RT_INLINE void row_tile(const int mr, const int nv, const rt_row_tile *t) {
     const int32_t *at = t->at;
     RT_UNROLL
     for (int v = 0; v < nv; v++) x[v] = t->x[v];
-    RT_UNROLL_4
+    RT_UNROLL_BY(4)
     for (const int32_t *end = at + t->k; at < end; at++, w += mr) {
         const ptrdiff_t o = *at;
         vf b[MAX_NV];

@@ -119,7 +119,7 @@ RT_INLINE void gemm_tile(const int mr, const int nv, const int far, const rt_gem
         }
         *t->ahead = ahead;
     } else {
-        RT_UNROLL_4
+        RT_UNROLL_BY(4)
         for (; k >= phases; k -= phases) {
             RT_UNROLL
             for (int q = 0; q < phases; q++, at += a_k, w += ldw) gemm_term(mr, nv, a, at, w, acc + q * sums);

@@ -18,7 +18,7 @@
 #define RT_PANEL_H
 #include <stddef.h>
 
-enum { MAX_ROWS = 8, MAX_NV = 4, PAIR_ROWS = 4, SUM_TERMS = 64, PAGED_TERMS = 128, RT_PAGE = 4096 };
+enum { MAX_ROWS = 8, MAX_NV = 4, GROUP_ROWS = 4, MAX_GROUP = 3, SUM_TERMS = 64, PAGED_TERMS = 128, RT_PAGE = 4096 };
 /* What a tile fetches of weights from far: its own, a page ahead; a line of the next panel a term, at rt_tile.ahead; its own from
  * memory, by pages: lines of several of them by turns, as memory gives more to several streams than to one; or, two tiles together,
  * the block that comes after this one, each half of it. */
@@ -44,9 +44,14 @@ static const int rt_tile_rows[MAX_NV + 1] = TILE_ROWS;
 #define RT_UNROLLED_ROWS 9 /* more than any tile has */
 #endif
 #if RT_UNROLLED_ROWS == 1
-#define RT_UNROLL_TERMS RT_UNROLL_4 /* before all other loops over terms */
+#define RT_UNROLL_TERMS RT_UNROLL_BY(4) /* before all other loops over terms */
 #else
 #define RT_UNROLL_TERMS
+#endif
+
+/* And how many terms the loop of several panels takes at once. */
+#ifndef RT_GROUP_TERMS
+#define RT_GROUP_TERMS 4
 #endif
 
 RT_INLINE vf panel_product(const int first, vf x, vf b, vf acc) {

@@ -3,17 +3,17 @@
 #define RT_PANEL_SHAPES_H
 #include "panel.h"
 
-/* Few rows against two panels, whose weights share nothing but their height: the sums of one panel alone are too few chains to keep the
- * multipliers busy, and one place to read from is too few for what lies far. */
-RT_INLINE void pair_term(const int mr, const int nv, const int prefetch, const int first, const real *const *a,
-                         const real *const *w, const char *const *pages, ptrdiff_t k, vf *acc) {
-    vf x[PAIR_ROWS];
+/* Few rows against two or three panels, whose weights share nothing but their height: the sums of one panel alone are too few chains to
+ * keep the multipliers busy, and one place to read from is too few for what lies far. */
+RT_INLINE void group_term(const int n, const int mr, const int nv, const int prefetch, const int first, const real *const *a,
+                          const real *const *w, const char *const *pages, ptrdiff_t k, vf *acc) {
+    vf x[GROUP_ROWS];
     RT_UNROLL
     for (int r = 0; r < mr; r++) x[r] = v_set1(a[r][k]);
-    panel_fetch(nv, prefetch, k, w[0] + k * nv * LANES, pages[0], 0);
-    panel_fetch(nv, prefetch, k, w[1] + k * nv * LANES, pages[1], 0);
     RT_UNROLL
-    for (int i = 0; i < 2 * nv; i++) {
+    for (int i = 0; i < n; i++) panel_fetch(nv, prefetch, k, w[i] + k * nv * LANES, pages[i], 0);
+    RT_UNROLL
+    for (int i = 0; i < n * nv; i++) {
         vf b = v_load(w[i / nv] + (k * nv + i % nv) * LANES);
         if (mr > 1) V_KEEP(b);
         RT_UNROLL
@@ -21,22 +21,25 @@ RT_INLINE void pair_term(const int mr, const int nv, const int prefetch, const i
     }
 }
 
-/* One of the two sums over k, for both panels, as panel_sums has it; returns whether anything has been added. */
-RT_INLINE int pair_sum(const int mr, const int nv, const int prefetch, const real *const *rows, const real *const *w,
-                       ptrdiff_t n_k, ptrdiff_t terms, const char *const *after, const rt_tile *pair, int begun) {
-    const real *a[PAIR_ROWS];
+/* One of the two sums over k, for all panels, as panel_sums has it; returns whether anything has been added. */
+RT_INLINE int group_sum(const int n, const int mr, const int nv, const int prefetch, const real *const *rows,
+                        const real *const *w, ptrdiff_t n_k, ptrdiff_t terms, const char *const *after, const rt_tile *tiles,
+                        int begun) {
+    const real *a[GROUP_ROWS];
     RT_UNROLL
     for (int r = 0; r < mr; r++) a[r] = rows[r];
     for (ptrdiff_t k = 0; k < n_k;) {
         const ptrdiff_t end = n_k - k < terms ? n_k : k + terms;
-        const char *pages[2] = {panel_pages(nv, w[0], k, n_k, after[0]), panel_pages(nv, w[1], k, n_k, after[1])};
-        vf acc[2 * MAX_NV * PAIR_ROWS];
-        pair_term(mr, nv, prefetch, 1, a, w, pages, k, acc);
-        RT_UNROLL_TERMS
-        for (k++; k < end; k++) pair_term(mr, nv, prefetch, 0, a, w, pages, k, acc);
+        const char *pages[MAX_GROUP];
+        vf acc[MAX_GROUP * MAX_NV * GROUP_ROWS];
         RT_UNROLL
-        for (int i = 0; i < 2 * nv * mr; i++) {
-            const rt_tile *t = &pair[i / mr / nv];
+        for (int i = 0; i < n; i++) pages[i] = panel_pages(nv, w[i], k, n_k, after[i]);
+        group_term(n, mr, nv, prefetch, 1, a, w, pages, k, acc);
+        RT_UNROLL_BY(RT_GROUP_TERMS)
+        for (k++; k < end; k++) group_term(n, mr, nv, prefetch, 0, a, w, pages, k, acc);
+        RT_UNROLL
+        for (int i = 0; i < n * nv * mr; i++) {
+            const rt_tile *t = &tiles[i / mr / nv];
             const int v = i / mr % nv, r = i % mr;
             real *out = t->out + (r * nv + v) * LANES;
             v_store(out, v_load(begun ? out : t->init[v] + r * t->ldinit[v]) + acc[i]);
@@ -46,20 +49,25 @@ RT_INLINE int pair_sum(const int mr, const int nv, const int prefetch, const rea
     return begun;
 }
 
-RT_INLINE void panel_pair_of(const int mr, const int nv, const int prefetch, const rt_tile *pair) {
-    const rt_tile *t = pair;
-    const real *w1[2] = {t[0].w1, t[1].w1}, *w2[2] = {t[0].w2, t[1].w2};
-    /* The panels after a pair lie as far apart as its own. */
-    const char *after[2] = {t[1].ahead, t[1].ahead + ((const char *)w1[1] - (const char *)w1[0])};
-    const char *then[2] = {t->k2 ? (const char *)w2[0] : after[0], t->k2 ? (const char *)w2[1] : after[1]};
-    int begun = pair_sum(mr, nv, prefetch, t->a1, w1, t->k1, t->terms, then, pair, 0);
-    begun = pair_sum(mr, nv, prefetch, t->a2, w2, t->k2, SUM_TERMS, after, pair, begun);
-    for (int i = 0; !begun && i < 2 * nv * mr; i++) {
-        t = &pair[i / mr / nv];
+RT_INLINE void panel_group_of(const int n, const int mr, const int nv, const int prefetch, const rt_tile *tiles) {
+    const rt_tile *t = tiles;
+    const real *w1[MAX_GROUP], *w2[MAX_GROUP];
+    const char *after[MAX_GROUP], *then[MAX_GROUP];
+    RT_UNROLL
+    for (int i = 0; i < n; i++) {
+        w1[i] = t[i].w1, w2[i] = t[i].w2;
+        /* The panels after a group lie as far apart as its own. */
+        after[i] = t[n - 1].ahead + ((const char *)w1[i] - (const char *)w1[0]);
+        then[i] = t->k2 ? (const char *)w2[i] : after[i];
+    }
+    int begun = group_sum(n, mr, nv, prefetch, t->a1, w1, t->k1, t->terms, then, tiles, 0);
+    begun = group_sum(n, mr, nv, prefetch, t->a2, w2, t->k2, SUM_TERMS, after, tiles, begun);
+    for (int i = 0; !begun && i < n * nv * mr; i++) {
+        t = &tiles[i / mr / nv];
         v_store(t->out + (i % mr * nv + i / mr % nv) * LANES, v_load(t->init[i / mr % nv] + i % mr * t->ldinit[i / mr % nv]));
     }
-    panel_mend(mr, nv, &pair[0]);
-    panel_mend(mr, nv, &pair[1]);
+    RT_UNROLL
+    for (int i = 0; i < n; i++) panel_mend(mr, nv, &tiles[i]);
 }
 
 /* Where weights come from: the L2 cache (`far` RT_NEAR), or beyond it. Of the latter a tile fetches its own and the next panel's (RT_FAR,
@@ -120,17 +128,18 @@ static inline int panel_takes(int nv) { return nv >= 3 ? 2 : 1; }
 /* How many rows a tile may have. */
 static inline int panel_rows(int nv) { return rt_tile_rows[nv]; }
 
-/* Whether the sums of two panels fit into the registers, as those of the highest tile of four vectors do. */
-RT_INLINE int pair_fits(const int mr, const int nv) { return 2 * nv * mr <= 4 * rt_tile_rows[4]; }
+/* Whether the sums of n panels fit into the registers, as those of the highest tile of four vectors do. */
+RT_INLINE int group_fits(const int n, const int mr, const int nv) { return n * nv * mr <= 4 * rt_tile_rows[4]; }
 
 /* Whether four rows and four vectors are more than a tile has. */
 #define RT_FOURS (rt_tile_rows[4] < 4)
 
-/* Whether two panels are taken together for so many rows: those whose sums fit, and four of four vectors, which do not, but as two and two
- * use weights too fast for those to come. */
-static inline int panel_pairs(int nv, int n_rows) {
-    if (nv < 3 || n_rows > PAIR_ROWS) return 0;
-    return pair_fits(n_rows, nv) || (RT_FOURS && nv == 4 && n_rows == 4);
+/* How many panels may be taken together for so many rows: for one row three; for others two, if their sums fit, and of four rows of four
+ * vectors, which do not, but as two and two use weights too fast for those to come. */
+static inline int panel_group(int nv, int rows) {
+    if (nv < 3 || rows > GROUP_ROWS) return 1;
+    if (rows == 1) return MAX_GROUP;
+    return group_fits(2, rows, nv) || (RT_FOURS && nv == 4 && rows == 4) ? 2 : 1;
 }
 
 RT_INLINE void four_term(const int first, const real *const *rows, ptrdiff_t k, const real *w0, const real *w1, vf *acc) {
@@ -194,26 +203,33 @@ RT_FOUR(panel_pages_four, PREFETCH_PAGES | PREFETCH_NEXT)
 static const panel_fn rt_fours[4] = {panel_four, panel_far_four, panel_far_four, panel_pages_four};
 
 /* clang-format off */
-#define RT_PAIR_AS(kind, mr, nv, prefetch) \
-    static void kind##mr##x##nv(const rt_tile *pair) { \
-        if (pair_fits(mr, nv)) panel_pair_of(mr, nv, prefetch, pair); \
+#define RT_GROUP_AS(kind, n, mr, nv, prefetch) \
+    static void kind##mr##x##nv(const rt_tile *tiles) { \
+        if (group_fits(n, mr, nv)) panel_group_of(n, mr, nv, prefetch, tiles); \
     }
-#define RT_PAIR(mr, nv) \
-    RT_PAIR_AS(panel_pair_, mr, nv, 0) \
-    RT_PAIR_AS(panel_far_pair_, mr, nv, PREFETCH_OWN) \
-    RT_PAIR_AS(panel_pages_pair_, mr, nv, PREFETCH_PAGES)
-RT_PAIR(1, 3) RT_PAIR(2, 3) RT_PAIR(3, 3) RT_PAIR(4, 3) RT_PAIR(1, 4) RT_PAIR(2, 4) RT_PAIR(3, 4)
+#define RT_GROUP(kind, n, mr, nv) \
+    RT_GROUP_AS(panel_##kind##_, n, mr, nv, 0) \
+    RT_GROUP_AS(panel_far_##kind##_, n, mr, nv, PREFETCH_OWN) \
+    RT_GROUP_AS(panel_pages_##kind##_, n, mr, nv, PREFETCH_PAGES)
+RT_GROUP(pair, 2, 1, 3) RT_GROUP(pair, 2, 2, 3) RT_GROUP(pair, 2, 3, 3) RT_GROUP(pair, 2, 4, 3)
+RT_GROUP(pair, 2, 1, 4) RT_GROUP(pair, 2, 2, 4) RT_GROUP(pair, 2, 3, 4)
+RT_GROUP(three, 3, 1, 3) RT_GROUP(three, 3, 1, 4)
 #define RT_PAIR_ROWS(kind) {{0, kind##1x3, kind##2x3, kind##3x3, kind##4x3}, {0, kind##1x4, kind##2x4, kind##3x4, 0}}
-static const panel_fn rt_pairs[4][2][PAIR_ROWS + 1] = {RT_PAIR_ROWS(panel_pair_), RT_PAIR_ROWS(panel_far_pair_),
-                                                         RT_PAIR_ROWS(panel_far_pair_), RT_PAIR_ROWS(panel_pages_pair_)};
+static const panel_fn rt_pairs[4][2][GROUP_ROWS + 1] = {RT_PAIR_ROWS(panel_pair_), RT_PAIR_ROWS(panel_far_pair_),
+                                                          RT_PAIR_ROWS(panel_far_pair_), RT_PAIR_ROWS(panel_pages_pair_)};
+#define RT_THREE_ROW(kind) {kind##1x3, kind##1x4}
+static const panel_fn rt_threes[4][2] = {RT_THREE_ROW(panel_three_), RT_THREE_ROW(panel_far_three_),
+                                          RT_THREE_ROW(panel_far_three_), RT_THREE_ROW(panel_pages_three_)};
 /* clang-format on */
 
-/* Run two tiles of the same rows against two panels, where these go together. */
-static inline void panel_pair(int far, int nv, int rows, const rt_tile *pair) {
-    if (RT_FOURS && nv == 4 && rows == 4)
-        rt_fours[far](pair);
+/* Run n tiles of the same rows against n panels, where these go together. */
+static inline void panel_together(int far, int nv, int n, int rows, const rt_tile *tiles) {
+    if (n == 3)
+        rt_threes[far][nv - 3](tiles);
+    else if (RT_FOURS && nv == 4 && rows == 4)
+        rt_fours[far](tiles);
     else
-        rt_pairs[far][nv - 3][rows](pair);
+        rt_pairs[far][nv - 3][rows](tiles);
 }
 
 /* Run one tile of `rows` rows and `nv` vectors, or two tiles of so many rows together, if there are to be two or one has not so many. */

@@ -16,6 +16,7 @@ typedef int vi __attribute__((vector_size(32)));
 #define TILE_ROWS {0, 8, 6, 4, 3}
 /* Loops of such low tiles take few instructions, of which those of the loop itself tell. */
 #define RT_UNROLLED_ROWS 1
+#define RT_GROUP_TERMS 8
 
 static inline __m256i v_first(int n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

@@ -9,8 +9,13 @@ cdef extern from "gates.h" nogil:
     void lstm_row(int n, const real *g, real *cell, real *h)
     void gru_row(int n, const real *g, const real **x, const real *h, real *next)
 
-cdef enum:
-    SINGLE_BLOCKS = 8
+cdef extern from *:
+    """
+    #define SINGLE_BLOCKS 32
+    #define SINGLE_REALS (SINGLE_BLOCKS * MAX_NV * LANES)
+    """
+    enum:
+        SINGLE_BLOCKS, SINGLE_REALS
 
 
 cdef struct single_t:
@@ -19,8 +24,8 @@ cdef struct single_t:
     rt_tile x[SINGLE_BLOCKS]       # a GRU whose inputs are not projected ahead: sums over x, a tile for each block
     rt_tile h[SINGLE_BLOCKS]       # sums over h, or over x and h
     const real *given[SINGLE_BLOCKS]       # a GRU's sums over x
-    real x_sums[SCRATCH_REALS]
-    real sums[SCRATCH_REALS]       # [n][G][LANES]
+    real x_sums[SINGLE_REALS]
+    real sums[SINGLE_REALS]       # [n][G][LANES]
 
 
 cdef bint goes_single(const run_t *q) noexcept nogil:
@@ -63,16 +68,19 @@ cdef void aim_further(single_t *s) noexcept nogil:
 
 
 cdef inline void sum_single(single_t *s, const rt_tile *tiles) noexcept nogil:
-    """All tiles, two by two, every other step backwards (turn); a last one that has fewer vectors by itself."""
+    """All tiles, by groups, every other step backwards (turn); a last one that has fewer vectors by itself."""
     cdef const rt_matrix *m = &s.q.layer.w
     cdef bint back = (s.q.turn + <unsigned> s.q.step) & 1
     cdef int n = s.n - (m.last < m.n_gates)
     cdef int left = n
-    while left > 1:
-        panel_pair(RT_NEAR, m.n_gates, 1, tiles + (left - 2 if back else n - left))
-        left -= 2
-    if left:
-        panel_run(RT_NEAR, m.n_gates, 1, 1, tiles if back else tiles + n - 1)
+    cdef int together
+    while left > 0:
+        together = group_of(m.n_gates, 1, left)
+        if together > 1:
+            panel_together(RT_NEAR, m.n_gates, together, 1, tiles + (left - together if back else n - left))
+        else:
+            panel_run(RT_NEAR, m.n_gates, 1, 1, tiles)
+        left -= together
     if n < s.n:
         panel_run(RT_NEAR, m.last, 1, 1, tiles + n)
         part_gates(m, n, tiles[n].out, 1)

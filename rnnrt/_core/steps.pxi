@@ -7,8 +7,8 @@ cdef inline int panels_at_once(const run_t *q) noexcept nogil:
 
 
 cdef inline int sums_at_once(const run_t *q, int nv) noexcept nogil:
-    """The same for panels of nv vectors, two of which may go together."""
-    return 2 if q.n_rows > 2 and panel_pairs(nv, q.n_rows) else panels_at_once(q)
+    """The same for panels of nv vectors, several of which may go together."""
+    return panel_group(nv, q.n_rows) if q.n_rows > 2 else panels_at_once(q)
 
 
 cdef void aim(const run_t *q, int panel, int next, rt_tile *t) noexcept nogil:
@@ -37,13 +37,14 @@ cdef void aim(const run_t *q, int panel, int next, rt_tile *t) noexcept nogil:
     t.again = <const char *> (t.w1 if t.k1 else t.w2)
 
 
-cdef inline int pair_of(const run_t *q, int p, int j, int n, int first, int end) noexcept nogil:
-    """How many panels to sum together from the j-th on of n that start at the p-th: two, if both have as many vectors."""
+cdef inline int group_at(const run_t *q, int p, int j, int n, int first, int end) noexcept nogil:
+    """How many panels to sum together from the j-th on of n that start at the p-th, which have as many vectors all."""
     cdef const rt_matrix *m = &q.layer.w
     cdef int nv = rt_panel_vectors(m, turn(q, p + j, first, end))
-    if j + 2 > n or not panel_pairs(nv, q.n_rows):
-        return 1
-    return 2 if rt_panel_vectors(m, turn(q, p + j + 1, first, end)) == nv else 1
+    cdef int alike = 1
+    while alike < n - j and rt_panel_vectors(m, turn(q, p + j + alike, first, end)) == nv:
+        alike += 1
+    return group_of(nv, q.n_rows, alike)
 
 
 cdef inline void part_gates(const rt_matrix *m, int block, real *g, int n_rows) noexcept nogil:
@@ -64,9 +65,9 @@ cdef inline void part_gates(const rt_matrix *m, int block, real *g, int n_rows) 
 
 
 cdef inline void run_few(const run_t *q, int nv, int together, const rt_tile *t) noexcept nogil:
-    """The tile of one panel, or the two of a pair, for all rows."""
-    if together == 2:
-        panel_pair(q.far, nv, q.n_rows, t)
+    """The tiles of one panel, or of several together, for all rows."""
+    if together > 1:
+        panel_together(q.far, nv, together, q.n_rows, t)
     else:
         panel_run(fetched_alone(q.far), nv, 1, q.n_rows, t)
 
@@ -95,13 +96,13 @@ cdef void lstm_few(const run_t *q, int p, int n, int first, int end) noexcept no
     """n panels from the p-th on, for few rows: all their sums, then their cells."""
     cdef real sums[SCRATCH_REALS]
     cdef const rt_matrix *m = &q.layer.w
-    cdef rt_tile t[2]
+    cdef rt_tile t[MAX_GROUP]
     cdef int j = 0
     cdef int k, block, nv, together
     while j < n:
         block = turn(q, p + j, first, end)
         nv = rt_panel_vectors(m, block)
-        together = pair_of(q, p, j, n, first, end)
+        together = group_at(q, p, j, n, first, end)
         for k in range(together):
             aim(q, turn(q, p + j + k, first, end), turn(q, min(p + j + k + 1, end - 1), first, end), &t[k])
             t[k].out = sums + 4 * (j + k) * q.n_rows * LANES

@@ -55,12 +55,12 @@ cdef void gru_few(const run_t *q, int p, int n, int first, int end) noexcept nog
     """As lstm_few."""
     cdef real sums[SCRATCH_REALS]
     cdef real x_sums[SCRATCH_REALS]
-    cdef rt_tile t[2]
+    cdef rt_tile t[MAX_GROUP]
     cdef int j = 0
     cdef int k, together, block, next
     cdef ptrdiff_t at
     while j < n:
-        together = pair_of(q, p, j, n, first, end)
+        together = group_at(q, p, j, n, first, end)
         if q.chunk == 0:
             for k in range(together):
                 aim_inputs(q, turn(q, p + j + k, first, end), &t[k])

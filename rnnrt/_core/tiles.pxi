@@ -2,7 +2,7 @@
 
 cdef extern from "panel_shapes.h" nogil:
     enum:
-        MAX_ROWS, MAX_NV, SUM_TERMS
+        MAX_GROUP, MAX_NV, MAX_ROWS, SUM_TERMS
     ctypedef struct rt_tile:
         const real **a1
         const real **a2
@@ -17,8 +17,8 @@ cdef extern from "panel_shapes.h" nogil:
     int panel_rows(int nv)
     int panel_takes(int nv)
     void panel_run(int far, int nv, int tiles, int rows, const rt_tile *t)
-    bint panel_pairs(int nv, int n_rows)
-    void panel_pair(int far, int nv, int rows, const rt_tile *pair)
+    int panel_group(int nv, int rows)
+    void panel_together(int far, int nv, int n, int rows, const rt_tile *tiles)
 
 cdef extern from *:
     """
@@ -57,6 +57,12 @@ cdef inline split_t split_panel(int far, int n_rows, int nv) noexcept nogil:
     if far == RT_FAR and s.n_tiles == 1 and n_rows >= 4 and nv == MAX_NV:
         s.n_tiles, s.height, s.n_taller = 2, n_rows // 2, n_rows & 1
     return s
+
+
+cdef inline int group_of(int nv, int n_rows, int left) noexcept nogil:
+    """How many panels of nv vectors to take together where so many are left: of four two and two, as one alone is slow."""
+    cdef int most = panel_group(nv, n_rows)
+    return 2 if most == 3 and left == 4 else min(most, left)
 
 
 cdef inline int panel_blocks(const rt_matrix *m, int panel) noexcept nogil:

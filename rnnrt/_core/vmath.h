@@ -39,12 +39,13 @@ enum {
 };
 
 #define RT_INLINE static inline __attribute__((always_inline))
+#define RT_PRAGMA(words) _Pragma(#words)
 #ifdef __clang__
-#define RT_UNROLL _Pragma("clang loop unroll(full)")
-#define RT_UNROLL_4 _Pragma("clang loop unroll_count(4)")
+#define RT_UNROLL RT_PRAGMA(clang loop unroll(full))
+#define RT_UNROLL_BY(n) RT_PRAGMA(clang loop unroll_count(n))
 #else
-#define RT_UNROLL _Pragma("GCC unroll 32")
-#define RT_UNROLL_4 _Pragma("GCC unroll 4")
+#define RT_UNROLL RT_PRAGMA(GCC unroll 32)
+#define RT_UNROLL_BY(n) RT_PRAGMA(GCC unroll n)
 #endif
 
 #ifndef V_FUSED

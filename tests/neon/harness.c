@@ -52,33 +52,34 @@ static void check_tile(int far, int nv, int tiles, int rows, ptrdiff_t k1, ptrdi
     for (int i = 0; i < GUARD; i++) check(out[rows * n + i] == guard, "bytes past a tile", out[rows * n + i], guard);
 }
 
-/* Two panels that go together against each by itself. */
-static void check_pair(int far, int nv, int rows, ptrdiff_t k1, ptrdiff_t k2, ptrdiff_t terms) {
-    static real a1[MAX_ROWS * MAX_K], a2[MAX_ROWS * MAX_K], w[2 * 2 * MAX_K * MAX_NV * LANES];
-    static real init[2 * MAX_ROWS * MAX_NV * LANES], out[2][MAX_ROWS * MAX_NV * LANES + GUARD], alone[MAX_ROWS * MAX_NV * LANES];
+/* Some panels that go together against each by itself. */
+static void check_group(int far, int nv, int n_panels, int rows, ptrdiff_t k1, ptrdiff_t k2, ptrdiff_t terms) {
+    static real a1[MAX_ROWS * MAX_K], a2[MAX_ROWS * MAX_K], w[MAX_GROUP * 2 * MAX_K * MAX_NV * LANES];
+    static real init[MAX_GROUP * MAX_ROWS * MAX_NV * LANES], out[MAX_GROUP][MAX_ROWS * MAX_NV * LANES + GUARD];
+    static real alone[MAX_NV * LANES];
     const real *r1[MAX_ROWS], *r2[MAX_ROWS];
     const real guard = 1234.5f;
     const int n = nv * LANES;
-    rt_tile pair[2];
+    rt_tile tiles[MAX_GROUP];
     char what[96];
     fill(a1, sizeof a1 / sizeof *a1);
     fill(a2, sizeof a2 / sizeof *a2);
     fill(w, sizeof w / sizeof *w);
     fill(init, sizeof init / sizeof *init);
     for (int r = 0; r < rows; r++) r1[r] = a1 + r * MAX_K, r2[r] = a2 + r * MAX_K;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < n_panels; i++) {
         const real *panel = w + i * (k1 + k2) * n;
-        pair[i] =
+        tiles[i] =
             (rt_tile){.a1 = r1, .a2 = r2, .w1 = panel, .w2 = panel + k1 * n, .k1 = k1, .k2 = k2, .terms = terms, .out = out[i]};
-        for (int v = 0; v < nv; v++) pair[i].init[v] = init + (i * MAX_ROWS * nv + v) * LANES, pair[i].ldinit[v] = n;
-        pair[i].ahead = (const char *)w;
+        for (int v = 0; v < nv; v++) tiles[i].init[v] = init + (i * MAX_ROWS * nv + v) * LANES, tiles[i].ldinit[v] = n;
+        tiles[i].ahead = (const char *)w;
         for (size_t j = 0; j < sizeof out[i] / sizeof *out[i]; j++) out[i][j] = guard;
     }
-    panel_pair(far, nv, rows, pair);
-    snprintf(what, sizeof what, "pair of %dx%d, far %d, k %d + %d", rows, nv, far, (int)k1, (int)k2);
-    for (int i = 0; i < 2; i++) {
+    panel_together(far, nv, n_panels, rows, tiles);
+    snprintf(what, sizeof what, "%d of %dx%d, far %d, k %d + %d", n_panels, rows, nv, far, (int)k1, (int)k2);
+    for (int i = 0; i < n_panels; i++) {
         for (int r = 0; r < rows; r++) {
-            rt_tile one = pair[i];
+            rt_tile one = tiles[i];
             one.a1 = &r1[r], one.a2 = &r2[r], one.out = alone;
             for (int v = 0; v < nv; v++) one.init[v] += r * one.ldinit[v];
             panel_run(0, nv, 1, 1, &one);
@@ -177,8 +178,8 @@ int main(void) {
                     const ptrdiff_t terms = j / 4 % 2 ? SUM_TERMS : SUM_TERMS / 2;
                     check_tile(j % 4, nv, rows > panel_rows(nv) ? 2 : 1, rows, k[i], k[j / 8], terms);
                     if (nv == MAX_NV && rows > 3 && j % 4 == 1) check_tile(1, nv, 2, rows, k[i], k[j / 8], terms);
-                    if (panel_pairs(nv, rows) && (nv * rows < 16 || k[i] + k[j / 8]))
-                        check_pair(j % 4, nv, rows, k[i], k[j / 8], terms);
+                    for (int n = 2; n <= panel_group(nv, rows); n++)
+                        if (nv * rows < 16 || k[i] + k[j / 8]) check_group(j % 4, nv, n, rows, k[i], k[j / 8], terms);
                 }
     check_word("exp", v_exp, exp, 3.1, 3.1);
     check_word("tanh", v_tanh, tanh, 4, 4);
