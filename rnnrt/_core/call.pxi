@@ -47,7 +47,9 @@ cdef int fetches_ahead(const rt_layer *layer, ptrdiff_t weights, int n_batch) no
     if weights <= near:
         return RT_NEAR
     if rt_reads_ahead():
-        return RT_FAR if LANES > 8 or 1 < n_batch < STREAM_ROWS else RT_NEAR
+        if LANES > 8 or 1 < n_batch < STREAM_ROWS:
+            return RT_FAR
+        return RT_NEXT if n_batch > 1 else RT_NEAR
     return RT_MEMORY if weights > half else RT_NEXT
 
 
