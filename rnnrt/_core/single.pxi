@@ -1,7 +1,7 @@
-# A single row through a small layer, where all that surrounds a step's sums would take about as long as they do: tiles are aimed
-# once a chunk and not once a step, and cells are those of a row of blocks, side by side as its states are. Sums and functions are
-# those of the other steps, term by term, so the bits are, too. Plain LSTMs, and GRUs with linear_before_reset. Included by
-# call.pxi.
+# A single row through a small layer, or one thread's part of it, where all that surrounds a step's sums would take about as long
+# as they do: tiles are aimed once a chunk and not once a step, and cells are those of a row of blocks, side by side as its states
+# are. Sums and functions are those of the other steps, term by term, so the bits are, too. Plain LSTMs, and GRUs with
+# linear_before_reset. Included by call.pxi.
 
 cdef extern from "gates.h" nogil:
     enum:
@@ -20,7 +20,8 @@ cdef extern from *:
 
 cdef struct single_t:
     run_t *q
-    int n                          # blocks
+    int first, n                   # the first block of this thread's, and how many
+    const real *row                # the state that all tiles read
     rt_tile x[SINGLE_BLOCKS]       # a GRU whose inputs are not projected ahead: sums over x, a tile for each block
     rt_tile h[SINGLE_BLOCKS]       # sums over h, or over x and h
     const real *given[SINGLE_BLOCKS]       # a GRU's sums over x
@@ -31,7 +32,9 @@ cdef struct single_t:
 cdef bint goes_single(const run_t *q) noexcept nogil:
     cdef const rt_layer *layer = q.layer
     cdef const rt_call *call = q.call
-    if call.n_batch != 1 or call.n_parts != 1 or call.trace != NULL or layer.n_blocks > SINGLE_BLOCKS or q.far != RT_NEAR:
+    if call.n_batch != 1 or call.trace != NULL or q.far != RT_NEAR:
+        return False
+    if not call.n_parts <= layer.n_blocks <= SINGLE_BLOCKS * call.n_parts:
         return False
     return layer.plain and not layer.quantized and (layer.kind == RT_LSTM
                                                     or (layer.kind == RT_GRU and layer.linear_before_reset))
@@ -42,17 +45,19 @@ cdef void aim_single(single_t *s) noexcept nogil:
     cdef run_t *q = s.q
     cdef int n_gates = q.layer.w.n_gates
     cdef ptrdiff_t at
-    cdef int b
+    cdef int b, block
     for b in range(s.n):
         at = b * n_gates * LANES
+        block = s.first + b
         if q.layer.kind == RT_LSTM:
-            aim(q, b, b, &s.h[b])
+            aim(q, block, block, &s.h[b])
         else:
             if q.chunk == 0:
-                aim_inputs(q, b, &s.x[b])
+                aim_inputs(q, block, &s.x[b])
                 s.x[b].out = s.x_sums + at
-            s.given[b] = gru_inputs(q, b, 0, s.x_sums + at)
-            aim_hidden(q, b, b, s.given[b], &s.h[b])
+            s.given[b] = gru_inputs(q, block, 0, s.x_sums + at)
+            aim_hidden(q, block, block, s.given[b], &s.h[b])
+        s.h[b].a2 = &s.row
         s.h[b].out = s.sums + at
 
 
@@ -61,7 +66,7 @@ cdef void aim_further(single_t *s) noexcept nogil:
     cdef const rt_matrix *m = &s.q.layer.w
     cdef int b, v
     for b in range(s.n):
-        for v in range(rt_panel_vectors(m, b)):
+        for v in range(rt_panel_vectors(m, s.first + b)):
             s.h[b].init[v] += s.h[b].ldinit[v]
         if s.q.layer.kind == RT_GRU:
             s.given[b] += m.n_gates * LANES
@@ -71,7 +76,7 @@ cdef inline void sum_single(single_t *s, const rt_tile *tiles) noexcept nogil:
     """All tiles, by groups, every other step backwards (turn); a last one that has fewer vectors by itself."""
     cdef const rt_matrix *m = &s.q.layer.w
     cdef bint back = (s.q.turn + <unsigned> s.q.step) & 1
-    cdef int n = s.n - (m.last < m.n_gates)
+    cdef int n = s.n - (s.first + s.n == m.n_blocks and m.last < m.n_gates)
     cdef int left = n
     cdef int together
     while left > 0:
@@ -83,17 +88,18 @@ cdef inline void sum_single(single_t *s, const rt_tile *tiles) noexcept nogil:
         left -= together
     if n < s.n:
         panel_run(RT_NEAR, m.last, 1, 1, tiles + n)
-        part_gates(m, n, tiles[n].out, 1)
+        part_gates(m, s.first + n, tiles[n].out, 1)
 
 
 cdef void lstm_single(single_t *s) noexcept nogil:
     cdef real *g = s.sums
-    cdef real *cell = s.q.c
+    cdef real *cell = s.q.c + s.first * LANES
+    cdef real *next = s.q.h_next + s.first * LANES
     cdef vf c
     cdef int b
     sum_single(s, s.h)
     if s.n <= ROW_BLOCKS:
-        lstm_row(s.n, g, cell, s.q.h_next)
+        lstm_row(s.n, g, cell, next)
         return
     lstm_gates(g, s.n, LANES)
     for b in range(s.n):
@@ -102,19 +108,20 @@ cdef void lstm_single(single_t *s) noexcept nogil:
         v_store(g + (4 * b + 2) * LANES, c)
     lstm_outputs(g, s.n, LANES)
     for b in range(s.n):
-        v_store(s.q.h_next + b * LANES, v_load(g + 4 * b * LANES))
+        v_store(next + b * LANES, v_load(g + 4 * b * LANES))
 
 
 cdef void gru_single(single_t *s) noexcept nogil:
     cdef real *g = s.sums
-    cdef const real *h = s.q.h
+    cdef const real *h = s.q.h + s.first * LANES
+    cdef real *next = s.q.h_next + s.first * LANES
     cdef vf z, candidate
     cdef int b
     if s.q.chunk == 0:
         sum_single(s, s.x)
     sum_single(s, s.h)
     if s.n <= ROW_BLOCKS:
-        gru_row(s.n, g, s.given, h, s.q.h_next)
+        gru_row(s.n, g, s.given, h, next)
         return
     two_sigmoids(g, s.n, 3 * LANES)
     for b in range(s.n):
@@ -123,23 +130,26 @@ cdef void gru_single(single_t *s) noexcept nogil:
     tanhs(g + 2 * LANES, s.n, 3 * LANES)
     for b in range(s.n):
         z, candidate = v_load(g + 3 * b * LANES), v_load(g + (3 * b + 2) * LANES)
-        v_store(s.q.h_next + b * LANES, blend(s.q.layer, z, candidate, v_load(h + b * LANES)))
+        v_store(next + b * LANES, blend(s.q.layer, z, candidate, v_load(h + b * LANES)))
 
 
 cdef inline void emit_single(const single_t *s, real *y) noexcept nogil:
-    """The new states of all blocks, in Y."""
+    """The new states of the blocks, in Y."""
     cdef int b
-    for b in range(s.n):
+    for b in range(s.first, s.first + s.n):
         store_units(y + b * LANES, v_load(s.q.h_next + b * LANES), min(LANES, s.q.layer.n_hidden - b * LANES))
 
 
 cdef void run_single(run_t *q) noexcept nogil:
-    """A call whose states are loaded. The rows' addresses change places in q.h_rows, which tiles are aimed at."""
+    """A call whose states are loaded, or a thread's part of it."""
     cdef const rt_call *call = q.call
+    cdef const rt_matrix *m = &q.layer.w
     cdef int left = 0
     cdef single_t s
-    s.q, s.n = q, q.layer.n_blocks
+    s.q, s.first = q, part_start(q, q.layer.n_blocks, 0)
+    s.n = part_start(q, q.layer.n_blocks, 1) - s.first
     while q.step < q.n_steps:
+        s.row = q.h
         if left:
             aim_further(&s)
         elif q.chunk or q.step == 0:
@@ -148,13 +158,14 @@ cdef void run_single(run_t *q) noexcept nogil:
         else:
             left = 1
             q.x_rows[0] = <const real *> call.x + time_of(q, 0, q.step) * call.ldx_t
+        exchange(q, m, q.h, m, q.h_next)
         if q.layer.kind == RT_LSTM:
             lstm_single(&s)
         else:
             gru_single(&s)
         if call.y != NULL:
             emit_single(&s, <real *> call.y + time_of(q, 0, q.step) * call.ldy_t)
+        meet(q)
         q.h, q.h_next = q.h_next, q.h
-        q.h_rows[0], q.next_rows[0] = q.h, q.h_next
         left -= 1
         q.step += 1
