@@ -274,18 +274,27 @@ cdef inline void gru_candidate(const run_t *q, const real *g, int row, int block
     gru_blend(q, row, block, v_load(q.c + row * q.ldh + block * LANES), v_load(g))
 
 
-cdef inline void rnn_states(const run_t *q, const real *g, int row, int block, int n_blocks) noexcept nogil:
-    """The new states of a row's blocks, which lie side by side."""
-    cdef real *h = q.h_next + row * q.ldh + block * LANES
+cdef void rnn_states(const run_t *q, const real *g, int row, int n_rows, int block, int n_blocks) noexcept nogil:
+    """The new states of some rows' blocks; those of a row lie side by side, and go row by row."""
+    cdef ptrdiff_t ldh = q.ldh
+    cdef real *h = q.h_next + row * ldh + block * LANES
+    cdef real *const *y_rows = q.y_rows + row
+    cdef bint emits = q.call.y != NULL
+    cdef int units = min(n_blocks * LANES, q.layer.n_hidden - block * LANES)
+    cdef int whole = units // LANES
     cdef real *y
-    cdef int units = q.layer.n_hidden - block * LANES
-    cdef int j
-    for j in range(n_blocks):
-        v_store(h + j * LANES, v_load(g + j * LANES))
-    if q.call.y != NULL:
-        y = q.y_rows[row] + block * LANES
+    cdef int r, j
+    for r in range(n_rows):
         for j in range(n_blocks):
-            store_units(y + j * LANES, v_load(g + j * LANES), min(LANES, units - j * LANES))
-    if q.call.trace != NULL:
-        for j in range(n_blocks):
-            trace(q, row, block + j, 0, v_load(g + j * LANES))
+            v_store(h + j * LANES, v_load(g + j * LANES))
+        if emits:
+            y = y_rows[r] + block * LANES
+            for j in range(whole):
+                v_store(y + j * LANES, v_load(g + j * LANES))
+            if whole < n_blocks:
+                v_store_n(y + whole * LANES, v_load(g + whole * LANES), units - whole * LANES)
+        if q.call.trace != NULL:
+            for j in range(n_blocks):
+                trace(q, row + r, block + j, 0, v_load(g + j * LANES))
+        h += ldh
+        g += n_blocks * LANES

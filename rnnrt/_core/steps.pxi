@@ -148,7 +148,7 @@ cdef void rnn_step(run_t *q) noexcept nogil:
     cdef split_t cut
     cdef int first = part_start(q, n_panels(m), 0)
     cdef int end = part_start(q, n_panels(m), 1)
-    cdef int p, panel, blocks, tile, r, row, height
+    cdef int p, panel, blocks, tile, row, height
     cdef rt_tile t
     for p in range(first, end):
         panel = turn(q, p, first, end)
@@ -160,8 +160,7 @@ cdef void rnn_step(run_t *q) noexcept nogil:
             t.out = sums
             height = sum_tile(q.far, blocks, &cut, &tile, &t)
             tanh_gates(q, sums, height * blocks, LANES, 0)
-            for r in range(height):
-                rnn_states(q, sums + r * blocks * LANES, row + r, panel * m.per_panel, blocks)
+            rnn_states(q, sums, row, height, panel * m.per_panel, blocks)
             row += height
 
 
