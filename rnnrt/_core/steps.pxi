@@ -3,12 +3,14 @@
 
 cdef inline int panels_at_once(const run_t *q) noexcept nogil:
     """How many panels of one block to sum before their cells are computed: enough of them for 8 blocks of few rows."""
-    return MAX_ROWS >> (q.n_rows - 1) if q.n_rows <= 2 else 1
+    if q.n_rows <= 2:
+        return MAX_ROWS >> (q.n_rows - 1)
+    return 2 if q.n_rows <= 4 and q.far == RT_NEAR else 1      # from far two tiles of a panel go together
 
 
 cdef inline int sums_at_once(const run_t *q, int nv) noexcept nogil:
     """The same for panels of nv vectors, several of which may go together."""
-    return panel_group(nv, q.n_rows) if q.n_rows > 2 else panels_at_once(q)
+    return max(panels_at_once(q), panel_group(nv, q.n_rows))
 
 
 cdef void aim(const run_t *q, int panel, int next, rt_tile *t) noexcept nogil:
