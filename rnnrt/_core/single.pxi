@@ -21,6 +21,8 @@ cdef extern from *:
 cdef struct single_t:
     run_t *q
     int first, n                   # the first block of this thread's, and how many
+    int whole                      # those that have all vectors
+    bint packed                    # and one more
     const real *row                # the state that all tiles read
     rt_tile x[SINGLE_BLOCKS]       # a GRU whose inputs are not projected ahead: sums over x, a tile for each block
     rt_tile h[SINGLE_BLOCKS]       # sums over h, or over x and h
@@ -76,19 +78,18 @@ cdef inline void sum_single(single_t *s, const rt_tile *tiles) noexcept nogil:
     """All tiles, by groups, every other step backwards (turn); a last one that has fewer vectors by itself."""
     cdef const rt_matrix *m = &s.q.layer.w
     cdef bint back = (s.q.turn + <unsigned> s.q.step) & 1
-    cdef int n = s.n - (s.first + s.n == m.n_blocks and m.last < m.n_gates)
-    cdef int left = n
+    cdef int whole = s.whole
+    cdef int left = whole
     cdef int together
-    while left > 0:
+    while left > 1:
         together = group_of(m.n_gates, 1, left)
-        if together > 1:
-            panel_together(RT_NEAR, m.n_gates, together, 1, tiles + (left - together if back else n - left))
-        else:
-            panel_run(RT_NEAR, m.n_gates, 1, 1, tiles)
+        panel_together(RT_NEAR, m.n_gates, together, 1, tiles + (left - together if back else whole - left))
         left -= together
-    if n < s.n:
-        panel_run(RT_NEAR, m.last, 1, 1, tiles + n)
-        part_gates(m, s.first + n, tiles[n].out, 1)
+    if left:                       # the only one: groups leave none alone
+        panel_run(RT_NEAR, m.n_gates, 1, 1, tiles)
+    if s.packed:
+        panel_run(RT_NEAR, m.last, 1, 1, tiles + whole)
+        part_gates(m, m.n_blocks - 1, tiles[whole].out, 1)
 
 
 cdef void lstm_single(single_t *s) noexcept nogil:
@@ -144,10 +145,13 @@ cdef void run_single(run_t *q) noexcept nogil:
     """A call whose states are loaded, or a thread's part of it."""
     cdef const rt_call *call = q.call
     cdef const rt_matrix *m = &q.layer.w
+    cdef bint shared = call.n_parts > 1
     cdef int left = 0
     cdef single_t s
     s.q, s.first = q, part_start(q, q.layer.n_blocks, 0)
     s.n = part_start(q, q.layer.n_blocks, 1) - s.first
+    s.packed = s.first + s.n == m.n_blocks and m.last < m.n_gates
+    s.whole = s.n - s.packed
     while q.step < q.n_steps:
         s.row = q.h
         if left:
@@ -158,14 +162,16 @@ cdef void run_single(run_t *q) noexcept nogil:
         else:
             left = 1
             q.x_rows[0] = <const real *> call.x + time_of(q, 0, q.step) * call.ldx_t
-        exchange(q, m, q.h, m, q.h_next)
+        if shared:
+            exchange(q, m, q.h, m, q.h_next)
         if q.layer.kind == RT_LSTM:
             lstm_single(&s)
         else:
             gru_single(&s)
         if call.y != NULL:
             emit_single(&s, <real *> call.y + time_of(q, 0, q.step) * call.ldy_t)
-        meet(q)
+        if shared:
+            meet(q)
         q.h, q.h_next = q.h_next, q.h
         left -= 1
         q.step += 1
