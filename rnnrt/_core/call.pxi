@@ -40,7 +40,8 @@ cdef int fetches_ahead(const rt_layer *layer, ptrdiff_t weights, int n_batch) no
     cdef ptrdiff_t half = rt_l3_bytes() // 2                   # others use that cache, too
     cdef ptrdiff_t near = rt_near_bytes()
     if rt_reads_ahead() and LANES > 8:
-        if n_batch > 3 and layer.kind != RT_GRU:               # two tiles of four vectors, which fetch blocks (split_panel)
+        # Two tiles of four vectors, which fetch blocks (split_panel), or so many rows that what they write fills the L2 cache.
+        if n_batch > 3 and layer.kind != RT_GRU or n_batch >= CHUNK_ROWS // 2:
             near = rt_turned_bytes()
         else:
             near += half * max(0, 5 - n_batch)
