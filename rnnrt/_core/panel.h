@@ -49,9 +49,14 @@ static const int rt_tile_rows[MAX_NV + 1] = TILE_ROWS;
 #define RT_UNROLL_TERMS
 #endif
 
-/* And how many terms the loop of several panels takes at once. */
+/* Whether tiles fetch anything (those that do not are one code for all places that weights come from). */
+#ifndef RT_FETCHES
+#define RT_FETCHES 1
+#endif
+
+/* How many terms the loop of several panels of near weights takes at once. */
 #ifndef RT_GROUP_TERMS
-#define RT_GROUP_TERMS 4
+#define RT_GROUP_TERMS 1
 #endif
 
 RT_INLINE vf panel_product(const int first, vf x, vf b, vf acc) {
@@ -238,7 +243,7 @@ RT_INLINE void panel_mend(const int rows, const int nv, const rt_tile *t) {
 }
 
 RT_INLINE void panel_tile(const int mr, const int more, const int nv, const int prefetch, const rt_tile *t) {
-    panel_sums(mr, more, nv, prefetch, 0, t);
+    panel_sums(mr, more, nv, RT_FETCHES ? prefetch : 0, 0, t);
     panel_mend(mr + more, nv, t);
 }
 #endif

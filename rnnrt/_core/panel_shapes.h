@@ -35,8 +35,14 @@ RT_INLINE int group_sum(const int n, const int mr, const int nv, const int prefe
         RT_UNROLL
         for (int i = 0; i < n; i++) pages[i] = panel_pages(nv, w[i], k, n_k, after[i]);
         group_term(n, mr, nv, prefetch, 1, a, w, pages, k, acc);
-        RT_UNROLL_BY(RT_GROUP_TERMS)
-        for (k++; k < end; k++) group_term(n, mr, nv, prefetch, 0, a, w, pages, k, acc);
+        k++;
+        if (prefetch || mr > 2) {
+            RT_UNROLL_TERMS
+            for (; k < end; k++) group_term(n, mr, nv, prefetch, 0, a, w, pages, k, acc);
+        } else {
+            RT_UNROLL_BY(RT_GROUP_TERMS)
+            for (; k < end; k++) group_term(n, mr, nv, prefetch, 0, a, w, pages, k, acc);
+        }
         RT_UNROLL
         for (int i = 0; i < n * nv * mr; i++) {
             const rt_tile *t = &tiles[i / mr / nv];
@@ -131,14 +137,17 @@ static inline int panel_rows(int nv) { return rt_tile_rows[nv]; }
 /* Whether the sums of n panels fit into the registers, as those of the highest tile of four vectors do. */
 RT_INLINE int group_fits(const int n, const int mr, const int nv) { return n * nv * mr <= 4 * rt_tile_rows[4]; }
 
+/* Whether three panels go together: where vectors are wide enough for a single row to be bound by more than its multiply-adds. */
+#define RT_THREES (RT_GROUP_TERMS > 1)
+
 /* Whether four rows and four vectors are more than a tile has. */
 #define RT_FOURS (rt_tile_rows[4] < 4)
 
-/* How many panels may be taken together for so many rows: for one row three; for others two, if their sums fit, and of four rows of four
+/* How many panels may be taken together for so many rows: for one row two or three; for others two, if their sums fit, and of four rows of four
  * vectors, which do not, but as two and two use weights too fast for those to come. */
 static inline int panel_group(int nv, int rows) {
     if (nv < 3 || rows > GROUP_ROWS) return 1;
-    if (rows == 1) return MAX_GROUP;
+    if (rows == 1) return RT_THREES ? 3 : 2;
     return group_fits(2, rows, nv) || (RT_FOURS && nv == 4 && rows == 4) ? 2 : 1;
 }
 
@@ -205,7 +214,7 @@ static const panel_fn rt_fours[4] = {panel_four, panel_far_four, panel_far_four,
 /* clang-format off */
 #define RT_GROUP_AS(kind, n, mr, nv, prefetch) \
     static void kind##mr##x##nv(const rt_tile *tiles) { \
-        if (group_fits(n, mr, nv)) panel_group_of(n, mr, nv, prefetch, tiles); \
+        if ((n < 3 || RT_THREES) && group_fits(n, mr, nv)) panel_group_of(n, mr, nv, RT_FETCHES ? prefetch : 0, tiles); \
     }
 #define RT_GROUP(kind, n, mr, nv) \
     RT_GROUP_AS(panel_##kind##_, n, mr, nv, 0) \

@@ -15,6 +15,7 @@ typedef int vi __attribute__((vector_size(64)));
 /* Rows of a tile by vectors of a panel: accumulators, one row of weights and one broadcast fit 32 registers. */
 #define TILE_ROWS {0, 8, 8, 8, 6}
 #define RT_UNROLLED_ROWS 4
+#define RT_GROUP_TERMS 4
 
 #define V_KEEP(x) __asm__("" : "+v"(x))
 

@@ -5,6 +5,7 @@
 #endif
 
 #define TILE_ROWS {0, 8, 6, 4, 3}
+#define RT_FETCHES 0 /* two instructions for a product of so few lanes take longer than weights do to come */
 #define V_FUSED 0
 #if defined(__SSE2__)
 #define V_KEEP(x) __asm__("" : "+x"(x))

@@ -92,10 +92,11 @@ cdef inline void sum_single(const single_t *s) noexcept nogil:
             panel_together(RT_NEAR, m.n_gates, n, 1, s.x + at)
         panel_together(RT_NEAR, m.n_gates, n, 1, s.h + at)
         left -= n
-    if left:                       # the only one: groups leave none alone
+    if left:
+        at = 0 if back else whole - 1
         if s.sums_x:
-            panel_run(RT_NEAR, m.n_gates, 1, 1, s.x)
-        panel_run(RT_NEAR, m.n_gates, 1, 1, s.h)
+            panel_run(RT_NEAR, m.n_gates, 1, 1, s.x + at)
+        panel_run(RT_NEAR, m.n_gates, 1, 1, s.h + at)
     if s.packed:
         panel_run(RT_NEAR, m.last, 1, 1, s.h + whole)
         part_gates(m, m.n_blocks - 1, s.h[whole].out, 1)
