@@ -19,10 +19,21 @@
 #include <stddef.h>
 
 enum { MAX_ROWS = 8, MAX_NV = 4, GROUP_ROWS = 4, MAX_GROUP = 3, SUM_TERMS = 64, PAGED_TERMS = 128, RT_PAGE = 4096 };
+
+/* A simd header may say that tiles fetch nothing: they are one code then for all places that weights come from. */
+#ifndef RT_FETCHES
+#define RT_FETCHES 1
+#endif
+
 /* What a tile fetches of weights from far: its own, a page ahead; a line of the next panel a term, at rt_tile.ahead; its own from
  * memory, by pages: lines of several of them by turns, as memory gives more to several streams than to one; or, two tiles together,
  * the block that comes after this one, each half of it. */
-enum { PREFETCH_OWN = 1, PREFETCH_NEXT = 2, PREFETCH_PAGES = 4, PREFETCH_BLOCK = 8 };
+enum {
+    PREFETCH_OWN = 1 * RT_FETCHES,
+    PREFETCH_NEXT = 2 * RT_FETCHES,
+    PREFETCH_PAGES = 4 * RT_FETCHES,
+    PREFETCH_BLOCK = 8 * RT_FETCHES
+};
 
 typedef struct {
     const real *const *a1, *const *a2; /* one pointer a row */
@@ -49,12 +60,7 @@ static const int rt_tile_rows[MAX_NV + 1] = TILE_ROWS;
 #define RT_UNROLL_TERMS
 #endif
 
-/* Whether tiles fetch anything (those that do not are one code for all places that weights come from). */
-#ifndef RT_FETCHES
-#define RT_FETCHES 1
-#endif
-
-/* How many terms the loop of several panels of near weights takes at once. */
+/* How many terms the loop of several panels of near weights takes at once; where more than one, a single row takes three panels. */
 #ifndef RT_GROUP_TERMS
 #define RT_GROUP_TERMS 1
 #endif
@@ -243,7 +249,7 @@ RT_INLINE void panel_mend(const int rows, const int nv, const rt_tile *t) {
 }
 
 RT_INLINE void panel_tile(const int mr, const int more, const int nv, const int prefetch, const rt_tile *t) {
-    panel_sums(mr, more, nv, RT_FETCHES ? prefetch : 0, 0, t);
+    panel_sums(mr, more, nv, prefetch, 0, t);
     panel_mend(mr + more, nv, t);
 }
 #endif

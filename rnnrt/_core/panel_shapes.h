@@ -214,7 +214,7 @@ static const panel_fn rt_fours[4] = {panel_four, panel_far_four, panel_far_four,
 /* clang-format off */
 #define RT_GROUP_AS(kind, n, mr, nv, prefetch) \
     static void kind##mr##x##nv(const rt_tile *tiles) { \
-        if ((n < 3 || RT_THREES) && group_fits(n, mr, nv)) panel_group_of(n, mr, nv, RT_FETCHES ? prefetch : 0, tiles); \
+        if ((n < 3 || RT_THREES) && group_fits(n, mr, nv)) panel_group_of(n, mr, nv, prefetch, tiles); \
     }
 #define RT_GROUP(kind, n, mr, nv) \
     RT_GROUP_AS(panel_##kind##_, n, mr, nv, 0) \

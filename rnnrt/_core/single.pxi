@@ -85,18 +85,13 @@ cdef inline void sum_single(const single_t *s) noexcept nogil:
     cdef int whole = s.whole
     cdef int left = whole
     cdef int n, at
-    while left > 1:
+    while left > 0:
         n = group_of(m.n_gates, 1, left)
         at = left - n if back else whole - left
         if s.sums_x:
-            panel_together(RT_NEAR, m.n_gates, n, 1, s.x + at)
-        panel_together(RT_NEAR, m.n_gates, n, 1, s.h + at)
+            run_few(s.q, m.n_gates, n, s.x + at)
+        run_few(s.q, m.n_gates, n, s.h + at)
         left -= n
-    if left:
-        at = 0 if back else whole - 1
-        if s.sums_x:
-            panel_run(RT_NEAR, m.n_gates, 1, 1, s.x + at)
-        panel_run(RT_NEAR, m.n_gates, 1, 1, s.h + at)
     if s.packed:
         panel_run(RT_NEAR, m.last, 1, 1, s.h + whole)
         part_gates(m, m.n_blocks - 1, s.h[whole].out, 1)
@@ -153,7 +148,6 @@ cdef void run_single(run_t *q) noexcept nogil:
     """A call whose states are loaded, or a thread's part of it."""
     cdef const rt_call *call = q.call
     cdef const rt_matrix *m = &q.layer.w
-    cdef bint shared = call.n_parts > 1
     cdef int left = 0
     cdef single_t s
     s.q, s.first = q, part_start(q, q.layer.n_blocks, 0)
@@ -171,16 +165,14 @@ cdef void run_single(run_t *q) noexcept nogil:
         else:
             left = 1
             q.x_rows[0] = <const real *> call.x + time_of(q, 0, q.step) * call.ldx_t
-        if shared:
-            exchange(q, m, q.h, m, q.h_next)
+        exchange(q, m, q.h, m, q.h_next)
         if q.layer.kind == RT_LSTM:
             lstm_single(&s)
         else:
             gru_single(&s)
         if call.y != NULL:
             emit_single(&s, <real *> call.y + time_of(q, 0, q.step) * call.ldy_t)
-        if shared:
-            meet(q)
+        meet(q)
         q.h, q.h_next = q.h_next, q.h
         left -= 1
         q.step += 1

@@ -175,8 +175,8 @@ cdef void find_outputs(run_t *q) noexcept nogil:
             q.y_rows[row] = <real *> call.y + time_of(q, row, q.step) * call.ldy_t + q.order[row] * call.ldy_b
 
 
-cdef void exchange(const run_t *q, const rt_matrix *before, const real *given, const rt_matrix *after,
-                   real *taken) noexcept nogil:
+cdef inline void exchange(const run_t *q, const rt_matrix *before, const real *given, const rt_matrix *after,
+                          real *taken) noexcept nogil:
     """Ask for the units of `given` that other threads have just written, and for the lines of `taken` that this one will write.
 
     `before` and `after` are the matrices that the two are computed from.
