@@ -125,6 +125,34 @@ def test_weights_beyond_the_cache(form, isa):
             state |= zip(STATES, last, strict=False)
 
 
+def beside_a_line(shape: tuple[int, ...], offset: int) -> tuple[np.ndarray, np.ndarray]:
+    """An array that begins `offset` floats past a cache line, and the one, of ones, in whose middle it lies."""
+    size = int(np.prod(shape))
+    whole = np.ones(size + 64, np.float32)
+    start = 16 - whole.ctypes.data // 4 % 16 + offset
+    return whole[start : start + size].reshape(shape), whole
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_arrays_beyond_the_cache(form, isa):
+    """Inputs fetched ahead, whole lines of Y stored past the caches: the bits of few rows, and nothing beside them."""
+    n, D = 1100, 2
+    case = case_of(form, 160, 160, T=8, B=n, D=D, direction="bidirectional")
+    layer = Layer(case, isa)
+    y, around = beside_a_line((8, D, n, 160), 0)
+    shifted, _ = beside_a_line(y.shape, 1)
+    few = [0, 1, 500, n - 1]
+    others = layer.outputs(8, n)[1:]
+    for lengths in (None, np.where(np.arange(n) % 3, 8, 5).astype(np.int32)):
+        want = layer.run(**rows(case, few), sequence_lens=None if lengths is None else lengths[few])
+        for whole in (y, shifted):
+            for got, some in zip(layer.run([whole, *others], sequence_lens=lengths), want, strict=True):
+                same(got[..., few, :], some)
+        same(y, shifted)
+    start = (y.ctypes.data - around.ctypes.data) // 4
+    assert (np.delete(around, np.s_[start : start + y.size]) == 1).all()
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_values_of_other_rows(form, isa):
     ref = Reference.of(form, isa, (40, 33), "forward")

@@ -48,6 +48,22 @@ def test_outputs_are_fresh():
         assert x.tolist() == [1, 2], "mutating an output leaves the input alone"
 
 
+@pytest.mark.parametrize("n", [1, 4095, 4096, 100_003])
+def test_outputs_belong_to_the_caller(n):
+    """Large ones, which begin at a cache line, as well as small ones."""
+    model = rnnrt.load(parsed("(float[N] x) => (float[N] y, int64[N] z) { y = Neg(x) z = Cast<to: int = 7>(x) }"))
+    runs = [model.run({"x": np.full(n, k, F)}) for k in range(3)]
+    for k, got in enumerate(runs):
+        assert (got["y"] == -k).all()
+        assert (got["z"] == k).all()
+        for array in got.values():
+            assert array.flags.c_contiguous
+            assert array.flags.writeable
+            assert array.flags.aligned
+            assert array.nbytes < 16384 or array.ctypes.data % 64 == 0
+            array[:] = 7
+
+
 def test_an_input_changed_afterwards_changes_no_output(model):
     given = feeds()
     got = model.run(given)

@@ -111,7 +111,7 @@ cdef void multiply(const across_t *a, int row, int n, ptrdiff_t n_x, ptrdiff_t n
     cdef int tile = 0
     cdef int v
     t.k1, t.w1, t.k2, t.w2 = n_x, a.x, n_h, h
-    t.terms = input_terms(a.layer)
+    t.terms, t.init_bytes = input_terms(a.layer), 0
     t.ahead = t.again = <const char *> h
     for v in range(a.nv):
         t.init[v] = init + v * between

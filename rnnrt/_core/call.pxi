@@ -40,8 +40,8 @@ cdef int fetches_ahead(const rt_layer *layer, ptrdiff_t weights, int n_batch) no
     cdef ptrdiff_t half = rt_l3_bytes() // 2                   # others use that cache, too
     cdef ptrdiff_t near = rt_near_bytes()
     if rt_reads_ahead() and LANES > 8:
-        # Two tiles of four vectors, which fetch blocks (split_panel), or so many rows that what they write fills the L2 cache.
-        if n_batch > 3 and layer.kind != RT_GRU or n_batch >= CHUNK_ROWS // 2:
+        # Two tiles together, which fetch blocks (split_panel).
+        if n_batch > 3 and layer.kind != RT_GRU or n_batch > panel_rows(3):
             near = rt_turned_bytes()
         else:
             near += half * max(0, 5 - n_batch)
@@ -83,10 +83,12 @@ cdef char *lay_out(run_t *q, const rt_layer *layer, char *work, int n_time, int 
     q.ldh = <ptrdiff_t> layer.n_blocks * LANES
     q.chunk = steps_in_chunk(layer, n_time, n_batch)
     q.far = q.far_x = RT_NEAR
+    q.far_pre = False
     if not layer.quantized:
         gates = <ptrdiff_t> layer.w.n_gates * layer.n_hidden * sizeof(real)
         q.far = fetches_ahead(layer, gates * (layer.n_hidden + (0 if q.chunk else layer.n_in)), n_batch)
         q.far_x = fetches_ahead(layer, gates * layer.n_in, n_batch * min(n_time, q.chunk))
+        q.far_pre = q.chunk > 0 and gates * layer.n_hidden > rt_turned_bytes()
     state = n_batch * q.ldh * sizeof(real)
     rows = n_batch * <size_t> max(1, q.chunk)
     q.order = <int *> take(&work, n_batch * sizeof(int))
@@ -243,6 +245,20 @@ cdef void run_steps(run_t *q) noexcept nogil:
         q.step += 1
 
 
+cdef void weigh_arrays(run_t *q) noexcept nogil:
+    """How to treat inputs and outputs that are more than the L2 cache holds.
+
+    A line of Y that is stored into has to come from far first, and the stores of tiles wait for it; one that is stored whole and
+    past the caches need not come.
+    """
+    cdef const rt_call *call = q.call
+    cdef ptrdiff_t rows = <ptrdiff_t> call.n_time * call.n_batch
+    cdef size_t y = <size_t> call.y | <size_t> (call.ldy_t * sizeof(real)) | <size_t> (call.ldy_b * sizeof(real))
+    q.fetches_x = q.chunk == 0 and rows * q.layer.n_in * <ptrdiff_t> sizeof(real) > rt_l2_bytes()
+    q.streams_y = (RT_STREAMS and call.y != NULL and y % (LANES * sizeof(real)) == 0 and q.layer.n_hidden % LANES == 0
+                   and rows * q.layer.n_hidden * <ptrdiff_t> sizeof(real) > rt_l2_bytes())
+
+
 cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
     """The whole call, or one thread's part of its units: the threads share the workspace and meet after every step."""
     cdef run_t q
@@ -262,6 +278,7 @@ cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
     q.n_steps = q.length[0]
     q.step = 0
     q.turn = rt_turns(layer)
+    weigh_arrays(&q)
     if layer.quantized:                # on one thread
         q.fast = bytes_fast()
         q.x_bytes.scale = bytes_scale(<const real *> call.x, call.ldx_t, call.n_time, call.ldx_b, call.n_batch, layer.n_in)
@@ -270,5 +287,7 @@ cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
     else:
         run_steps(&q)
     finish_rows(&q, q.n_steps)
+    if q.streams_y:
+        v_streamed()
     if call.part == 0:
         rt_turned(layer, q.turn + <unsigned> q.n_steps)

@@ -17,8 +17,11 @@ cdef extern from "vmath.h" nogil:
     ctypedef float real
     ctypedef float vf
     int LANES
+    bint RT_STREAMS
     vf v_load(const real *p)
     void v_store(real *p, vf x)
+    void v_stream(real *p, vf x)
+    void v_streamed()
     vf v_load_n(const real *p, int n)
     void v_store_n(real *p, vf x, int n)
     vf v_set1(real x)
@@ -74,6 +77,7 @@ cdef struct run_t:                # a call in progress; arrays are [B][ldh] unle
     int step                      # the current step, counted in the order of computation
     unsigned turn                 # steps of this layer in earlier calls
     int far, far_x                # where weights come from and how they are fetched, RT_NEAR …: of a step, of a chunk's inputs
+    bint far_pre                  # whether a chunk's projections come from beyond the L2 cache, too
     int chunk                     # steps whose input projection is made at once; 0: none, x and h in one sum
     ptrdiff_t chunk_rows          # rows of this chunk
     ptrdiff_t pre_row             # the first of them that belongs to the current step
@@ -91,6 +95,8 @@ cdef struct run_t:                # a call in progress; arrays are [B][ldh] unle
     const real **next_rows        # [B] rows of h_next
     const real **rh_rows          # [B] rows of rh
     real **y_rows                 # [B] rows of Y at this step, each thread's own
+    bint fetches_x                # whether to ask for the inputs of the next step
+    bint streams_y                # whether Y goes past the caches
     bint fast                     # how bytes are multiplied
     bytes_t x_bytes               # a quantized LSTM: the inputs of the chunk
     bytes_t h_bytes               # and the states of the step
@@ -107,10 +113,20 @@ cdef inline void store_units(real *p, vf x, int n) noexcept nogil:
         v_store_n(p, x, n)
 
 
+cdef inline void store_line(const run_t *q, real *y, vf x) noexcept nogil:
+    """Store a whole block of Y."""
+    if q.streams_y:
+        v_stream(y, x)
+    else:
+        v_store(y, x)
+
+
 cdef inline void emit(const run_t *q, int row, int block, vf h) noexcept nogil:
     """Store a block of the new hidden state, in the state and in Y."""
     v_store(q.h_next + row * q.ldh + block * LANES, h)
-    if q.call.y != NULL:
+    if q.streams_y:
+        v_stream(q.y_rows[row] + block * LANES, h)
+    elif q.call.y != NULL:
         store_units(q.y_rows[row] + block * LANES, h, min(LANES, q.layer.n_hidden - block * LANES))
 
 
@@ -127,7 +143,7 @@ cdef void emit_rows(const run_t *q, const real *g, ptrdiff_t ld, int row, int n_
         return
     if units == LANES:
         for r in range(n_rows):
-            v_store(y_rows[r] + block * LANES, v_load(g + r * ld))
+            store_line(q, y_rows[r] + block * LANES, v_load(g + r * ld))
     else:
         for r in range(n_rows):
             v_store_n(y_rows[r] + block * LANES, v_load(g + r * ld), units)
@@ -290,7 +306,7 @@ cdef void rnn_states(const run_t *q, const real *g, int row, int n_rows, int blo
         if emits:
             y = y_rows[r] + block * LANES
             for j in range(whole):
-                v_store(y + j * LANES, v_load(g + j * LANES))
+                store_line(q, y + j * LANES, v_load(g + j * LANES))
             if whole < n_blocks:
                 v_store_n(y + whole * LANES, v_load(g + whole * LANES), units - whole * LANES)
         if q.call.trace != NULL:

@@ -42,6 +42,7 @@ typedef struct {
     ptrdiff_t terms; /* a block of the first sum has */
     const real *init[MAX_NV];
     ptrdiff_t ldinit[MAX_NV];
+    ptrdiff_t init_bytes; /* of a row, side by side, that lie beyond the L2 cache; for who runs tiles */
     real *out;
     const char *ahead; /* the next panel, or what another tile has left of it to fetch; with PREFETCH_BLOCK what is read next */
     const char *again; /* what is read next where another tile of the panel follows: for who cuts rows into tiles */

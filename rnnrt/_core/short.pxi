@@ -1,7 +1,29 @@
 # The short way: a run that is one segment, of arrays in and arrays out. Included by program.pyx.
 
+from libc.stdint cimport uintptr_t
+
+cdef enum:
+    LINE = 64
+    ALIGNED_BYTES = 16 << 10           # from so many on an array begins at a cache line, which takes a second object
+
+cdef cnp.ndarray aligned_array(const layout_t *made):
+    """A fresh array that begins at a cache line."""
+    cdef cnp.npy_intp size = made.n_bytes + LINE - 1
+    cdef cnp.ndarray memory = cnp.PyArray_EMPTY(1, &size, cnp.NPY_UINT8, 0)
+    cdef char *start = cnp.PyArray_BYTES(memory)
+    start += -<uintptr_t> start % LINE
+    Py_INCREF(<object> made.dtype)
+    cdef object array = PyArray_NewFromDescr(&PyArray_Type, <cnp.dtype> made.dtype, made.n_axes, <cnp.npy_intp *> made.shape,
+                                             NULL, start, cnp.NPY_ARRAY_CARRAY, NULL)
+    Py_INCREF(memory)                  # for the array to keep
+    PyArray_SetBaseObject(<cnp.ndarray> array, memory)
+    return <cnp.ndarray> array
+
+
 cdef inline cnp.ndarray new_array(const layout_t *made):
     """A fresh array."""
+    if made.n_bytes >= ALIGNED_BYTES and made.type < cnp.NPY_OBJECT:
+        return aligned_array(made)
     Py_INCREF(<object> made.dtype)     # for the call to keep
     return <cnp.ndarray> PyArray_NewFromDescr(&PyArray_Type, <cnp.dtype> made.dtype, made.n_axes, <cnp.npy_intp *> made.shape,
                                               NULL, NULL, 0, NULL)

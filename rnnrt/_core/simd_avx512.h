@@ -16,11 +16,13 @@ typedef int vi __attribute__((vector_size(64)));
 #define TILE_ROWS {0, 8, 8, 8, 6}
 #define RT_UNROLLED_ROWS 4
 #define RT_GROUP_TERMS 4
+#define RT_STREAMS 1
 
 #define V_KEEP(x) __asm__("" : "+v"(x))
 
 static inline vf v_load(const real *p) { return _mm512_loadu_ps(p); }
 static inline void v_store(real *p, vf x) { _mm512_storeu_ps(p, x); }
+static inline void v_stream(real *p, vf x) { _mm512_stream_ps(p, x); }
 static inline vf v_load_n(const real *p, int n) { return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
 static inline void v_store_n(real *p, vf x, int n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), x); }
 static inline vf v_set1(real x) { return _mm512_set1_ps(x); }

@@ -75,6 +75,9 @@ cdef void aim_further(single_t *s) noexcept nogil:
             s.h[b].init[v] += s.h[b].ldinit[v]
         if s.q.layer.kind == RT_GRU:
             s.given[b] += m.n_gates * LANES
+    if s.q.far_pre:
+        for b in range(s.n):
+            fetch_init(&s.h[b], 1)
 
 
 cdef inline void sum_single(const single_t *s) noexcept nogil:

@@ -28,6 +28,7 @@ cdef void aim(const run_t *q, int panel, int next, rt_tile *t) noexcept nogil:
     for v in range(nv):
         t.init[v] = init + v * LANES
         t.ldinit[v] = ldinit
+    t.init_bytes = ldinit * sizeof(real) if q.far_pre else 0
     t.k1 = 0 if q.chunk else q.layer.n_in
     t.k2 = q.layer.n_hidden
     t.terms = input_terms(q.layer)
@@ -108,10 +109,26 @@ cdef void lstm_few(const run_t *q, int p, int n, int first, int end) noexcept no
         for k in range(together):
             aim(q, turn(q, p + j + k, first, end), turn(q, min(p + j + k + 1, end - 1), first, end), &t[k])
             t[k].out = sums + 4 * (j + k) * q.n_rows * LANES
+            fetch_init(&t[k], q.n_rows)
         run_few(q, nv, together, t)
         part_gates(m, block, sums + 4 * j * q.n_rows * LANES, q.n_rows)
         j += together
     lstm_cells(q, sums, p, n, 0, q.n_rows, first, end)
+
+
+cdef void fetch_inputs(const run_t *q, const split_t *cut, int p, int n, int tile, int next) noexcept nogil:
+    """Ask for inputs of the next step, for as large a share of its rows as tiles `tile` to `next` of the p-th of n panels are."""
+    cdef const rt_call *call = q.call
+    cdef ptrdiff_t done = <ptrdiff_t> p * cut.n_tiles
+    cdef ptrdiff_t all_tiles = <ptrdiff_t> n * cut.n_tiles
+    cdef int step = q.step + 1
+    cdef ptrdiff_t row
+    if step >= q.n_steps:
+        return
+    for row in range((done + tile) * q.n_rows // all_tiles, (done + next) * q.n_rows // all_tiles):
+        if q.length[row] > step:
+            rt_fetch(<const real *> call.x + time_of(q, <int> row, step) * call.ldx_t + q.order[row] * call.ldx_b,
+                     q.layer.n_in * sizeof(real))
 
 
 cdef void lstm_step(run_t *q) noexcept nogil:
@@ -123,7 +140,7 @@ cdef void lstm_step(run_t *q) noexcept nogil:
     cdef int end = part_start(q, q.layer.n_blocks, 1)
     cdef int at_once = sums_at_once(q, 4)
     cdef int p = first
-    cdef int block, nv, tile, row, height
+    cdef int block, nv, tile, before, row, height
     cdef rt_tile t
     if at_once > 1:
         while p < end:
@@ -138,7 +155,10 @@ cdef void lstm_step(run_t *q) noexcept nogil:
         row = tile = 0
         while tile < cut.n_tiles:
             t.out = sums
+            before = tile
             height = sum_tile(q.far, nv, &cut, &tile, &t)
+            if q.fetches_x:
+                fetch_inputs(q, &cut, p - first, end - first, before, tile)
             part_gates(m, block, sums, height)
             lstm_cells(q, sums, p, 1, row, height, first, end)
             row += height
@@ -150,7 +170,7 @@ cdef void rnn_step(run_t *q) noexcept nogil:
     cdef split_t cut
     cdef int first = part_start(q, n_panels(m), 0)
     cdef int end = part_start(q, n_panels(m), 1)
-    cdef int p, panel, blocks, tile, row, height
+    cdef int p, panel, blocks, tile, before, row, height
     cdef rt_tile t
     for p in range(first, end):
         panel = turn(q, p, first, end)
@@ -160,7 +180,10 @@ cdef void rnn_step(run_t *q) noexcept nogil:
         row = tile = 0
         while tile < cut.n_tiles:
             t.out = sums
+            before = tile
             height = sum_tile(q.far, blocks, &cut, &tile, &t)
+            if q.fetches_x:
+                fetch_inputs(q, &cut, p - first, end - first, before, tile)
             tanh_gates(q, sums, height * blocks, LANES, 0)
             rnn_states(q, sums, row, height, panel * m.per_panel, blocks)
             row += height

@@ -11,7 +11,7 @@ cdef void aim_inputs(const run_t *q, int block, rt_tile *t) noexcept nogil:
     t.terms = input_terms(q.layer)
     t.a1 = t.a2 = q.x_rows
     t.init[0], t.init[1], t.init[2] = bias, bias + LANES, bias + 2 * LANES
-    t.ldinit[0] = t.ldinit[1] = t.ldinit[2] = 0
+    t.ldinit[0] = t.ldinit[1] = t.ldinit[2] = t.init_bytes = 0
     t.ahead = t.again = <const char *> t.w2
 
 
@@ -25,6 +25,7 @@ cdef void aim_hidden(const run_t *q, int block, int next, const real *x, rt_tile
     t.init[0], t.init[1], t.init[2] = x, x + LANES, <const real *> q.layer.bias_h + block * LANES
     t.ldinit[0] = t.ldinit[1] = 3 * LANES
     t.ldinit[2] = 0
+    t.init_bytes = 3 * LANES * sizeof(real) if q.far_pre else 0
     t.ahead = <const char *> panel_data(&q.layer.w, next, k)
     t.again = <const char *> panel_data(&q.layer.w, block, k)
 
@@ -71,6 +72,7 @@ cdef void gru_few(const run_t *q, int p, int n, int first, int end) noexcept nog
             at = 3 * (j + k) * q.n_rows * LANES
             aim_hidden(q, block, next, gru_inputs(q, block, 0, x_sums + at), &t[k])
             t[k].out = sums + at
+            fetch_init(&t[k], q.n_rows)
         run_few(q, 3, together, t)
         j += together
     gru_cells(q, x_sums, sums, p, n, 0, q.n_rows, first, end)
@@ -104,7 +106,10 @@ cdef void gru_step(run_t *q) noexcept nogil:
                 sum_tile(q.far, 3, &cut, &at, &x)
                 h.init[0], h.init[1] = x_sums, x_sums + LANES
             h.out = sums
+            at = tile
             height = sum_tile(q.far, 3, &cut, &tile, &h)
+            if q.fetches_x:
+                fetch_inputs(q, &cut, p - first, end - first, at, tile)
             gru_cells(q, x_sums, sums, p, 1, row, height, first, end)
             row += height
 
@@ -118,7 +123,7 @@ cdef void gru_half(run_t *q, const rt_matrix *m, const real **rows, int gate) no
     cdef int first = part_start(q, n_panels(m), 0)
     cdef int end = part_start(q, n_panels(m), 1)
     cdef const real *g
-    t.k1 = 0
+    t.k1 = t.init_bytes = 0
     t.k2 = q.layer.n_hidden
     for p in range(first, end):
         panel = turn(q, p, first, end)

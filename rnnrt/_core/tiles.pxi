@@ -11,6 +11,7 @@ cdef extern from "panel_shapes.h" nogil:
         ptrdiff_t k1, k2, terms
         const real *init[4]
         ptrdiff_t ldinit[4]
+        ptrdiff_t init_bytes
         real *out
         const char *ahead
         const char *again
@@ -131,6 +132,12 @@ cdef inline int fetched(int far, int lines, const split_t *cut, int tile) noexce
     return fetched_alone(far)
 
 
+cdef inline void fetch_init(const rt_tile *t, int n_rows) noexcept nogil:
+    """Ask for what the sums of some rows start from, before their terms, as they are added to it late."""
+    if t.init_bytes:
+        rt_fetch(t.init[0], n_rows * t.init_bytes)
+
+
 cdef int sum_tile(int far, int nv, const split_t *cut, int *tile, rt_tile *t) noexcept nogil:
     """The sums of a panel for the next tile, or two that go together; returns how many rows, and leaves t aimed below them.
 
@@ -141,6 +148,7 @@ cdef int sum_tile(int far, int nv, const split_t *cut, int *tile, rt_tile *t) no
     cdef int height = (end - tile[0]) * cut.height + max(0, min(end, cut.n_taller) - tile[0])
     cdef const char *ahead = t.ahead
     cdef int v
+    fetch_init(t, height)
     far = fetched(far, lines, cut, tile[0])
     if far == RT_FAR and end < cut.n_tiles:
         t.ahead = t.again
@@ -166,7 +174,7 @@ cdef void project(run_t *q) noexcept nogil:
     cdef int panel, nv, v, tile
     cdef int end = part_start(q, n_panels(m), 1)
     t.k1 = q.layer.n_in
-    t.k2 = 0
+    t.k2 = t.init_bytes = 0
     t.terms = input_terms(q.layer)
     for panel in range(part_start(q, n_panels(m), 0), end):
         nv = rt_panel_vectors(m, panel)

@@ -6,6 +6,7 @@
  *   v_set1              one real in every lane              v_fma(a, b, c)       a*b + c
  *   v_min v_max         of (bound, x): x where x is NaN   v_where(m, a, b)    a where m is all ones, b where it is 0
  *   v_any_nan(x)        whether a lane is NaN
+ *   v_stream            a cache line, at its start, to memory past the caches; where RT_STREAMS is 1 (LANES reals are a line)
  *   V_KEEP(x)           the compiler keeps x in a register: it may not load it again
  *   V_FUSED             whether v_fma rounds once, which it does unless a header says 0
  *
@@ -51,6 +52,18 @@ enum {
 #ifndef V_FUSED
 #define V_FUSED 1
 #endif
+
+#ifndef RT_STREAMS
+#define RT_STREAMS 0
+static inline void v_stream(real *p, vf x) { v_store(p, x); }
+#endif
+
+/* Let other threads see what has been streamed before what is stored from now on. */
+static inline void v_streamed(void) {
+#if RT_STREAMS
+    _mm_sfence();
+#endif
+}
 
 static inline vf v_clamp(vf x, real low, real high) { return v_min(v_set1(high), v_max(v_set1(low), x)); }
 
