@@ -123,25 +123,35 @@ cdef void multiply(const across_t *a, int row, int n, ptrdiff_t n_x, ptrdiff_t n
 
 
 cdef void lstm_across(across_t *a) noexcept nogil:
+    """Sums and functions of a unit's gates lie side by side, [H][4][width]."""
     cdef int n = a.layer.n_hidden
+    cdef int nv = a.nv
     cdef ptrdiff_t width = a.width
+    cdef real *g = a.sums
+    cdef real *cell = a.c
+    cdef real *h = a.h
     cdef int u, v
-    cdef real *g
     cdef vf c
-    multiply(a, 0, 4 * n, a.layer.n_in, n, a.h, a.bias, LANES, 0, a.sums)
-    for v in range(a.nv):
-        lstm_gates(a.sums + v * LANES, n, width)
+    multiply(a, 0, 4 * n, a.layer.n_in, n, a.h, a.bias, LANES, 0, g)
+    for v in range(nv):
+        lstm_gates(g + v * LANES, n, width)
     for u in range(n):
-        for v in range(a.nv):
-            g = a.sums + 4 * u * width + v * LANES
-            c = v_fma(v_load(g + 2 * width), v_load(a.c + u * width + v * LANES), v_load(g))
-            v_store(a.c + u * width + v * LANES, c)
+        for v in range(nv):
+            c = v_fma(v_load(g + 2 * width), v_load(cell), v_load(g))
+            v_store(cell, c)
             v_store(g + 2 * width, c)
-    for v in range(a.nv):
-        lstm_outputs(a.sums + v * LANES, n, width)
+            g += LANES
+            cell += LANES
+        g += 3 * width
+    g = a.sums
+    for v in range(nv):
+        lstm_outputs(g + v * LANES, n, width)
     for u in range(n):
-        for v in range(a.nv):
-            v_store(a.h + u * width + v * LANES, v_load(a.sums + 4 * u * width + v * LANES))
+        for v in range(nv):
+            v_store(h, v_load(g))
+            g += LANES
+            h += LANES
+        g += 3 * width
 
 
 cdef void rnn_across(across_t *a) noexcept nogil:
