@@ -133,13 +133,14 @@ def beside_a_line(shape: tuple[int, ...], offset: int) -> tuple[np.ndarray, np.n
     return whole[start : start + size].reshape(shape), whole
 
 
+@pytest.mark.parametrize("H", [160, 133])
 @pytest.mark.parametrize("form", FORMS)
-def test_arrays_beyond_the_cache(form, isa):
+def test_arrays_beyond_the_cache(form, H, isa):
     """Inputs fetched ahead, whole lines of Y stored past the caches: the bits of few rows, and nothing beside them."""
     n, D = 1100, 2
-    case = case_of(form, 160, 160, T=8, B=n, D=D, direction="bidirectional")
+    case = case_of(form, 160, H, T=8, B=n, D=D, direction="bidirectional")
     layer = Layer(case, isa)
-    y, around = beside_a_line((8, D, n, 160), 0)
+    y, around = beside_a_line((8, D, n, H), 0)
     shifted, _ = beside_a_line(y.shape, 1)
     few = [0, 1, 500, n - 1]
     others = layer.outputs(8, n)[1:]

@@ -237,6 +237,8 @@ cdef void run_steps(run_t *q) noexcept nogil:
         if q.layer.quantized:
             hold_states(q)
         take_step(q)
+        if q.streams_rows:
+            v_stream_rows(q.y_rows[0], q.h_next, q.ldh, q.layer.n_hidden, q.n_rows)
         meet(q)
         q.h, q.h_next = q.h_next, q.h
         q.h_rows, q.next_rows = q.next_rows, q.h_rows
@@ -249,14 +251,18 @@ cdef void weigh_arrays(run_t *q) noexcept nogil:
     """How to treat inputs and outputs that are more than the L2 cache holds.
 
     A line of Y that is stored into has to come from far first, and the stores of tiles wait for it; one that is stored whole and
-    past the caches need not come.
+    past the caches need not come. Where blocks of units are no lines, the rows of a step are, as they lie side by side.
     """
     cdef const rt_call *call = q.call
+    cdef int n = q.layer.n_hidden
     cdef ptrdiff_t rows = <ptrdiff_t> call.n_time * call.n_batch
     cdef size_t y = <size_t> call.y | <size_t> (call.ldy_t * sizeof(real)) | <size_t> (call.ldy_b * sizeof(real))
+    cdef bint large = RT_STREAMS and call.y != NULL and rows * n * <ptrdiff_t> sizeof(real) > rt_l2_bytes()
     q.fetches_x = q.chunk == 0 and rows * q.layer.n_in * <ptrdiff_t> sizeof(real) > rt_l2_bytes()
-    q.streams_y = (RT_STREAMS and call.y != NULL and y % (LANES * sizeof(real)) == 0 and q.layer.n_hidden % LANES == 0
-                   and rows * q.layer.n_hidden * <ptrdiff_t> sizeof(real) > rt_l2_bytes())
+    q.streams_y = large and y % (LANES * sizeof(real)) == 0 and n % LANES == 0
+    q.streams_rows = (large and not q.streams_y and n >= MAX_ROWS * LANES and call.ldy_b == n and call.lengths == NULL
+                      and call.n_parts == 1)
+    q.emits = call.y != NULL and not q.streams_rows
 
 
 cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
@@ -287,7 +293,7 @@ cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
     else:
         run_steps(&q)
     finish_rows(&q, q.n_steps)
-    if q.streams_y:
+    if q.streams_y or q.streams_rows:
         v_streamed()
     if call.part == 0:
         rt_turned(layer, q.turn + <unsigned> q.n_steps)

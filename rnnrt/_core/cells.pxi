@@ -21,6 +21,7 @@ cdef extern from "vmath.h" nogil:
     vf v_load(const real *p)
     void v_store(real *p, vf x)
     void v_stream(real *p, vf x)
+    void v_stream_rows(real *to, const real *source, ptrdiff_t ld, ptrdiff_t n, ptrdiff_t n_rows)
     void v_streamed()
     vf v_load_n(const real *p, int n)
     void v_store_n(real *p, vf x, int n)
@@ -96,7 +97,9 @@ cdef struct run_t:                # a call in progress; arrays are [B][ldh] unle
     const real **rh_rows          # [B] rows of rh
     real **y_rows                 # [B] rows of Y at this step, each thread's own
     bint fetches_x                # whether to ask for the inputs of the next step
-    bint streams_y                # whether Y goes past the caches
+    bint emits                    # whether cells store Y
+    bint streams_y                # whether they store it past the caches
+    bint streams_rows             # whether all rows of a step are, in place of that
     bint fast                     # how bytes are multiplied
     bytes_t x_bytes               # a quantized LSTM: the inputs of the chunk
     bytes_t h_bytes               # and the states of the step
@@ -126,7 +129,7 @@ cdef inline void emit(const run_t *q, int row, int block, vf h) noexcept nogil:
     v_store(q.h_next + row * q.ldh + block * LANES, h)
     if q.streams_y:
         v_stream(q.y_rows[row] + block * LANES, h)
-    elif q.call.y != NULL:
+    elif q.emits:
         store_units(q.y_rows[row] + block * LANES, h, min(LANES, q.layer.n_hidden - block * LANES))
 
 
@@ -139,7 +142,7 @@ cdef void emit_rows(const run_t *q, const real *g, ptrdiff_t ld, int row, int n_
     cdef int r
     for r in range(n_rows):
         v_store(h + r * ldh, v_load(g + r * ld))
-    if q.call.y == NULL:
+    if not q.emits:
         return
     if units == LANES:
         for r in range(n_rows):
@@ -295,7 +298,6 @@ cdef void rnn_states(const run_t *q, const real *g, int row, int n_rows, int blo
     cdef ptrdiff_t ldh = q.ldh
     cdef real *h = q.h_next + row * ldh + block * LANES
     cdef real *const *y_rows = q.y_rows + row
-    cdef bint emits = q.call.y != NULL
     cdef int units = min(n_blocks * LANES, q.layer.n_hidden - block * LANES)
     cdef int whole = units // LANES
     cdef real *y
@@ -303,7 +305,7 @@ cdef void rnn_states(const run_t *q, const real *g, int row, int n_rows, int blo
     for r in range(n_rows):
         for j in range(n_blocks):
             v_store(h + j * LANES, v_load(g + j * LANES))
-        if emits:
+        if q.emits:
             y = y_rows[r] + block * LANES
             for j in range(whole):
                 store_line(q, y + j * LANES, v_load(g + j * LANES))

@@ -65,6 +65,28 @@ static inline void v_streamed(void) {
 #endif
 }
 
+/* Rows of n reals, at least LANES, `ld` reals apart, go side by side from `to` on, their whole lines past the caches. */
+static inline void v_stream_rows(real *to, const real *from, ptrdiff_t ld, ptrdiff_t n, ptrdiff_t n_rows) {
+    real line[2 * LANES];
+    ptrdiff_t held = 0; /* reals of the line at `to`, which the next row fills */
+    ptrdiff_t first = -((ptrdiff_t)to / (ptrdiff_t)sizeof(real)) & (LANES - 1);
+    for (; n_rows > 0; n_rows--, from += ld) {
+        const real *f = from, *end = from + n;
+        if (first) {
+            v_store_n(to, v_load_n(f, (int)first), (int)first);
+            to += first, f += first, first = 0;
+        } else if (held) {
+            v_store(line + held, v_load(f));
+            v_stream(to, v_load(line));
+            to += LANES, f += LANES - held;
+        }
+        for (; end - f >= LANES; to += LANES, f += LANES) v_stream(to, v_load(f));
+        held = end - f;
+        if (held) v_store(line, v_load_n(f, (int)held));
+    }
+    if (held) v_store_n(to, v_load(line), (int)held);
+}
+
 static inline vf v_clamp(vf x, real low, real high) { return v_min(v_set1(high), v_max(v_set1(low), x)); }
 
 #define V_EACH(f, x) \
