@@ -17,12 +17,8 @@ cdef extern from "vmath.h" nogil:
     ctypedef float real
     ctypedef float vf
     int LANES
-    bint RT_STREAMS
     vf v_load(const real *p)
     void v_store(real *p, vf x)
-    void v_stream(real *p, vf x)
-    void v_stream_rows(real *to, const real *source, ptrdiff_t ld, ptrdiff_t n, ptrdiff_t n_rows)
-    void v_streamed()
     vf v_load_n(const real *p, int n)
     void v_store_n(real *p, vf x, int n)
     vf v_set1(real x)
@@ -34,6 +30,12 @@ cdef extern from "vmath.h" nogil:
     vf v_max(vf bound, vf x)
     vf v_clamp(vf x, real low, real high)
     vf v_activate(int kind, real a, real b, vf x)
+
+cdef extern from "stream.h" nogil:
+    bint RT_STREAMS
+    void v_stream(real *p, vf x)
+    void v_stream_rows(real *to, const real *source, ptrdiff_t ld, ptrdiff_t n, ptrdiff_t n_rows)
+    void v_streamed()
 
 cdef extern from "gates.h" nogil:
     void lstm_gates(real *g, ptrdiff_t n, ptrdiff_t ld)

@@ -6,7 +6,6 @@
  *   v_set1              one real in every lane              v_fma(a, b, c)       a*b + c
  *   v_min v_max         of (bound, x): x where x is NaN   v_where(m, a, b)    a where m is all ones, b where it is 0
  *   v_any_nan(x)        whether a lane is NaN
- *   v_stream            a cache line, at its start, to memory past the caches; where RT_STREAMS is 1 (LANES reals are a line)
  *   V_KEEP(x)           the compiler keeps x in a register: it may not load it again
  *   V_FUSED             whether v_fma rounds once, which it does unless a header says 0
  *
@@ -52,40 +51,6 @@ enum {
 #ifndef V_FUSED
 #define V_FUSED 1
 #endif
-
-#ifndef RT_STREAMS
-#define RT_STREAMS 0
-static inline void v_stream(real *p, vf x) { v_store(p, x); }
-#endif
-
-/* Let other threads see what has been streamed before what is stored from now on. */
-static inline void v_streamed(void) {
-#if RT_STREAMS
-    _mm_sfence();
-#endif
-}
-
-/* Rows of n reals, at least LANES, `ld` reals apart, go side by side from `to` on, their whole lines past the caches. */
-static inline void v_stream_rows(real *to, const real *from, ptrdiff_t ld, ptrdiff_t n, ptrdiff_t n_rows) {
-    real line[2 * LANES];
-    ptrdiff_t held = 0; /* reals of the line at `to`, which the next row fills */
-    ptrdiff_t first = -((ptrdiff_t)to / (ptrdiff_t)sizeof(real)) & (LANES - 1);
-    for (; n_rows > 0; n_rows--, from += ld) {
-        const real *f = from, *end = from + n;
-        if (first) {
-            v_store_n(to, v_load_n(f, (int)first), (int)first);
-            to += first, f += first, first = 0;
-        } else if (held) {
-            v_store(line + held, v_load(f));
-            v_stream(to, v_load(line));
-            to += LANES, f += LANES - held;
-        }
-        for (; end - f >= LANES; to += LANES, f += LANES) v_stream(to, v_load(f));
-        held = end - f;
-        if (held) v_store(line, v_load_n(f, (int)held));
-    }
-    if (held) v_store_n(to, v_load(line), (int)held);
-}
 
 static inline vf v_clamp(vf x, real low, real high) { return v_min(v_set1(high), v_max(v_set1(low), x)); }
 
