@@ -10,9 +10,11 @@ cdef extern from *:
     #define CHUNK_ROWS 192
     /* Rows that use weights for as long as those take to come from beyond the L2 cache. */
     #define STREAM_ROWS 32
+    /* From so many blocks of units on a row has lines enough to be stored past the caches with its neighbours. */
+    #define STREAM_BLOCKS 8
     """
     enum:
-        CHUNK_BYTES, CHUNK_ROWS, STREAM_ROWS
+        CHUNK_BYTES, CHUNK_ROWS, STREAM_ROWS, STREAM_BLOCKS
 
 cdef extern from "cpu.h" nogil:
     long rt_l2_bytes()
@@ -227,9 +229,28 @@ cdef void finish_rows(run_t *q, int step) noexcept nogil:
 include "single.pxi"
 
 
+cdef void weigh_arrays(run_t *q) noexcept nogil:
+    """How to treat inputs and outputs that are more than the L2 cache holds.
+
+    A line of Y that is stored into has to come from far first, and the stores of tiles wait for it; one that is stored whole and
+    past the caches need not come. Where blocks of units are no lines, the rows of a step are, as they lie side by side.
+    """
+    cdef const rt_call *call = q.call
+    cdef int n = q.layer.n_hidden
+    cdef ptrdiff_t rows = <ptrdiff_t> call.n_time * call.n_batch
+    cdef size_t y = <size_t> call.y | <size_t> (call.ldy_t * sizeof(real)) | <size_t> (call.ldy_b * sizeof(real))
+    cdef bint large = RT_STREAMS and call.y != NULL and rows * n * <ptrdiff_t> sizeof(real) > rt_l2_bytes()
+    q.fetches_x = q.chunk == 0 and rows * q.layer.n_in * <ptrdiff_t> sizeof(real) > rt_l2_bytes()
+    q.streams_y = large and y % (LANES * sizeof(real)) == 0 and n % LANES == 0
+    q.streams_rows = (large and not q.streams_y and n >= STREAM_BLOCKS * LANES and call.ldy_b == n and call.lengths == NULL
+                      and call.n_parts == 1)
+    q.emits = call.y != NULL and not q.streams_rows
+
+
 cdef void run_steps(run_t *q) noexcept nogil:
     """All steps, with fewer rows as sequences end."""
     cdef int steps_left = 0
+    weigh_arrays(q)
     while q.step < q.n_steps:
         finish_rows(q, q.step)
         if steps_left == 0:
@@ -245,24 +266,8 @@ cdef void run_steps(run_t *q) noexcept nogil:
         q.pre_row += q.n_rows
         steps_left -= 1
         q.step += 1
-
-
-cdef void weigh_arrays(run_t *q) noexcept nogil:
-    """How to treat inputs and outputs that are more than the L2 cache holds.
-
-    A line of Y that is stored into has to come from far first, and the stores of tiles wait for it; one that is stored whole and
-    past the caches need not come. Where blocks of units are no lines, the rows of a step are, as they lie side by side.
-    """
-    cdef const rt_call *call = q.call
-    cdef int n = q.layer.n_hidden
-    cdef ptrdiff_t rows = <ptrdiff_t> call.n_time * call.n_batch
-    cdef size_t y = <size_t> call.y | <size_t> (call.ldy_t * sizeof(real)) | <size_t> (call.ldy_b * sizeof(real))
-    cdef bint large = RT_STREAMS and call.y != NULL and rows * n * <ptrdiff_t> sizeof(real) > rt_l2_bytes()
-    q.fetches_x = q.chunk == 0 and rows * q.layer.n_in * <ptrdiff_t> sizeof(real) > rt_l2_bytes()
-    q.streams_y = large and y % (LANES * sizeof(real)) == 0 and n % LANES == 0
-    q.streams_rows = (large and not q.streams_y and n >= MAX_ROWS * LANES and call.ldy_b == n and call.lengths == NULL
-                      and call.n_parts == 1)
-    q.emits = call.y != NULL and not q.streams_rows
+    if q.streams_y or q.streams_rows:
+        v_streamed()
 
 
 cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
@@ -284,7 +289,6 @@ cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
     q.n_steps = q.length[0]
     q.step = 0
     q.turn = rt_turns(layer)
-    weigh_arrays(&q)
     if layer.quantized:                # on one thread
         q.fast = bytes_fast()
         q.x_bytes.scale = bytes_scale(<const real *> call.x, call.ldx_t, call.n_time, call.ldx_b, call.n_batch, layer.n_in)
@@ -293,7 +297,5 @@ cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
     else:
         run_steps(&q)
     finish_rows(&q, q.n_steps)
-    if q.streams_y or q.streams_rows:
-        v_streamed()
     if call.part == 0:
         rt_turned(layer, q.turn + <unsigned> q.n_steps)
