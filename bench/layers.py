@@ -16,7 +16,7 @@ import typer
 
 from . import problems, report
 from .contenders import PEERS
-from .floors import floor, levels, reachable, span
+from .floors import floor, levels, products, reachable
 from .limits import Limits, NoLimitsError, measure
 from .limits import table as limits_table
 from .rounds import QUICK, Contender, ContenderError, Pace, Timing, interleave
@@ -112,7 +112,8 @@ def run_row(
 
 def _bounds(row: Row, limits: Limits, reached: list[float]) -> float:
     """The floor with the limits of the moment; what can be reached with them is added to `reached`."""
-    now = limits.now(levels(row, limits), floor(row, limits), {span(row, limits)})
+    multiplied = {product for product in products(row, limits.threads) if product}
+    now = limits.now(levels(row, limits), floor(row, limits), multiplied)
     reached.append(reachable(row, now))
     return floor(row, now)
 

@@ -1,10 +1,12 @@
-/* What a machine can do at most: multiply-adds a second, bytes read a second, and one cache line to another core and back.
+/* What a machine can do at most: multiply-adds a second, bytes read a second, one cache line to another core and back; and
+   the plain loops of a layer.
 
-   limits.py compiles this file, loads it, and calls bench_fma, bench_read and bench_round_trip; each returns seconds, the
-   best of `repeats`. Work is done by `n` threads at once, thread k pinned to cpus[k]; its time is the slowest thread's.
+   limits.py compiles this file, loads it, and calls bench_fma, bench_read, bench_multiply, bench_exponentials and
+   bench_round_trip; each returns seconds, the best of `repeats`. Work is done by `n` threads at once, thread k pinned to
+   cpus[k]; its time is the slowest thread's.
    FMA: as many chains as latency x ports asks for, but no more than registers hold beside two factors: a spilled chain
-   would halve the peak. Reads: every line of a buffer, once a pass; in order, and large
-   buffers in every other repeat by pages as well; or, turning, backwards every other pass. */
+   would halve the peak. Reads: every line of a buffer, once a pass, in order; large
+   buffers in every other repeat by pages as well. */
 
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -35,8 +37,6 @@ static inline void fetch_by_pages(const char *p, size_t at, size_t size) {
         __builtin_prefetch(p + group + (PAGES + line % PAGES) * PAGE + line / PAGES * LINE);
 }
 
-enum { IN_ORDER, BY_PAGES, TURNING }; /* how a buffer is read; one from memory never turning */
-
 /* One pair of loops; ADD_PRODUCT(a, x, y) is x * y + a, JOIN any operation as cheap as the load it follows. */
 #define LOOPS(NAME, ATTRIBUTES, VECTOR, SET, LOAD, ADD_PRODUCT, JOIN) \
     ATTRIBUTES static float fma_##NAME(long n) { \
@@ -53,16 +53,14 @@ enum { IN_ORDER, BY_PAGES, TURNING }; /* how a buffer is read; one from memory n
         memcpy(out, &acc[0], sizeof out); \
         return out[0]; \
     } \
-    ATTRIBUTES static float read_##NAME(const float *p, size_t n_floats, long n, int way) { \
+    ATTRIBUTES static float read_##NAME(const float *p, size_t n_floats, long n, int by_pages) { \
         enum { LANES = sizeof(VECTOR) / sizeof(float) }; \
         const size_t end = n_floats / (8 * LANES) * (8 * LANES); \
         VECTOR acc[8]; \
         _Pragma("GCC unroll 8") for (int j = 0; j < 8; j++) acc[j] = SET(0.0f); \
         for (long i = 0; i < n; i++) { \
-            const int back = way == TURNING && i % 2; \
-            for (size_t at = 0; at < end; at += 8 * LANES) { \
-                const size_t k = back ? end - 8 * LANES - at : at; \
-                if (way == BY_PAGES) fetch_by_pages((const char *)p, k * sizeof(float), 8 * sizeof(VECTOR)); \
+            for (size_t k = 0; k < end; k += 8 * LANES) { \
+                if (by_pages) fetch_by_pages((const char *)p, k * sizeof(float), 8 * sizeof(VECTOR)); \
                 _Pragma("GCC unroll 8") for (int j = 0; j < 8; j++) acc[j] = JOIN(acc[j], LOAD(p + k + j * LANES)); \
             } \
             __asm__ volatile("" ::: "memory"); \
@@ -73,29 +71,53 @@ enum { IN_ORDER, BY_PAGES, TURNING }; /* how a buffer is read; one from memory n
         return out[0]; \
     }
 
+#include "plain.h"
+
 typedef float v4 __attribute__((vector_size(16)));
+typedef int i4 __attribute__((vector_size(16)));
+typedef int i8 __attribute__((vector_size(32)));
+typedef int i16 __attribute__((vector_size(64)));
 #define V4_SET(x) ((v4){x, x, x, x})
 #define V4_LOAD(p) (*(const v4 *)(p))
+#define V4_STORE(p, x) (*(v4 *)(p) = (x))
 #define V4_FMA(a, x, y) ((x) * (y) + (a))
 #define V4_ADD(a, b) ((a) + (b))
 LOOPS(baseline, , v4, V4_SET, V4_LOAD, V4_FMA, V4_ADD)
+PRODUCTS(baseline, , CHAINS, v4, V4_SET, V4_LOAD, V4_STORE, V4_FMA)
+EXPONENTIALS(baseline, , v4, i4, V4_SET, V4_LOAD, V4_STORE, V4_FMA)
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #define FMA256(a, x, y) _mm256_fmadd_ps(x, y, a)
 #define FMA512(a, x, y) _mm512_fmadd_ps(x, y, a)
-LOOPS(avx2, __attribute__((target("avx2,fma"))), __m256, _mm256_set1_ps, _mm256_load_ps, FMA256, _mm256_max_ps)
-LOOPS(avx512, __attribute__((target("avx512f"))), __m512, _mm512_set1_ps, _mm512_load_ps, FMA512, _mm512_max_ps)
+#define AVX2_FMA __attribute__((target("avx2,fma")))
+#define AVX512F __attribute__((target("avx512f")))
+LOOPS(avx2, AVX2_FMA, __m256, _mm256_set1_ps, _mm256_load_ps, FMA256, _mm256_max_ps)
+PRODUCTS(avx2, AVX2_FMA, 12, __m256, _mm256_set1_ps, _mm256_load_ps, _mm256_store_ps, FMA256)
+EXPONENTIALS(avx2, AVX2_FMA, __m256, i8, _mm256_set1_ps, _mm256_load_ps, _mm256_store_ps, FMA256)
+LOOPS(avx512, AVX512F, __m512, _mm512_set1_ps, _mm512_load_ps, FMA512, _mm512_max_ps)
+PRODUCTS(avx512, AVX512F, 24, __m512, _mm512_set1_ps, _mm512_load_ps, _mm512_store_ps, FMA512)
+EXPONENTIALS(avx512, AVX512F, __m512, i16, _mm512_set1_ps, _mm512_load_ps, _mm512_store_ps, FMA512)
 #elif defined(__aarch64__)
 #include <arm_neon.h>
 LOOPS(neon, , float32x4_t, vdupq_n_f32, vld1q_f32, vfmaq_f32, vmaxq_f32)
+PRODUCTS(neon, , 24, float32x4_t, vdupq_n_f32, vld1q_f32, vst1q_f32, vfmaq_f32)
+EXPONENTIALS(neon, , float32x4_t, i4, vdupq_n_f32, vld1q_f32, vst1q_f32, vfmaq_f32)
 #endif
 
+enum { MULTIPLY_ADDS, READ, MULTIPLY, CHAIN, BY_FOUR }; /* tasks */
+
 typedef struct {
-    int isa, cpu, repeats, failed;
-    long n;
-    size_t bytes; /* 0: multiply-adds, else the buffer to read */
-    int turning;
+    int isa, task;
+    long n; /* times to do it */
+    size_t bytes; /* of a buffer, if it needs one */
+    long rows, terms;
+    int vectors, fetch;
+} work;
+
+typedef struct {
+    work w;
+    int cpu, repeats, failed;
     double *seconds; /* [repeats] */
     pthread_barrier_t *together;
     float result;
@@ -114,54 +136,77 @@ static int pin(int cpu) {
     return pthread_setaffinity_np(pthread_self(), sizeof set, &set);
 }
 
-static float work(const job *j, const float *buffer, int way) {
-    size_t n_floats = j->bytes / sizeof(float);
-    switch (j->isa) {
-#if defined(__x86_64__)
-    case AVX2: return buffer ? read_avx2(buffer, n_floats, j->n, way) : fma_avx2(j->n);
-    case AVX512: return buffer ? read_avx512(buffer, n_floats, j->n, way) : fma_avx512(j->n);
-#elif defined(__aarch64__)
-    case NEON: return buffer ? read_neon(buffer, n_floats, j->n, way) : fma_neon(j->n);
-#endif
-    default: return buffer ? read_baseline(buffer, n_floats, j->n, way) : fma_baseline(j->n);
+#define DO(NAME) \
+    switch (w->task) { \
+    case MULTIPLY_ADDS: return fma_##NAME(w->n); \
+    case READ: return read_##NAME(p->w, w->bytes / sizeof(float), w->n, by_pages); \
+    case MULTIPLY: return multiply_##NAME(p, w->n); \
+    case CHAIN: return chain_##NAME(w->n); \
+    default: return turns_##NAME(w->n); \
     }
+
+static float once(const work *w, const product *p, int by_pages) {
+    switch (w->isa) {
+#if defined(__x86_64__)
+    case AVX2: DO(avx2)
+    case AVX512: DO(avx512)
+#elif defined(__aarch64__)
+    case NEON: DO(neon)
+#endif
+    default: DO(baseline)
+    }
+}
+
+/* Numbers of about 0.001, in huge pages where they fill some; NULL if memory is refused. */
+static float *numbers(size_t bytes) {
+    const size_t page = (size_t)2 << 20;
+    void *p = NULL;
+    if (posix_memalign(&p, bytes < page ? 4096 : page, bytes)) return NULL;
+    if (bytes >= page) madvise(p, bytes, MADV_HUGEPAGE);
+    for (size_t i = 0; i < bytes / sizeof(float); i++) ((float *)p)[i] = 1e-3f + 1e-5f * (float)(i % 7);
+    return p;
+}
+
+/* What a product needs beside its weights; whether there was memory for it. */
+static int set_up(const work *w, product *p) {
+    static const int lanes[] = {4, 8, 16, 4}; /* by isa */
+    const size_t panel = sizeof(float) * (size_t)(w->terms * w->vectors * lanes[w->isa]);
+    p->rows = w->rows, p->terms = w->terms, p->vectors = w->vectors, p->fetch = w->fetch;
+    p->panels = (long)(w->bytes / panel);
+    p->x = numbers(sizeof(float) * (size_t)(w->rows * w->terms));
+    p->out = numbers(MOST_ROWS * MOST_VECTORS * 64);
+    return p->x && p->out;
 }
 
 static void *run(void *argument) {
     job *j = argument;
-    void *buffer = NULL;
+    product p = {0};
     j->failed = pin(j->cpu) != 0;
-    if (j->bytes) {
-        size_t page = (size_t)2 << 20;
-        j->failed |= posix_memalign(&buffer, j->bytes < page ? 4096 : page, j->bytes) != 0;
-        if (buffer && j->bytes >= page) madvise(buffer, j->bytes, MADV_HUGEPAGE);
-        if (buffer) memset(buffer, 0, j->bytes);
-    }
+    if (j->w.bytes) j->failed |= (p.w = numbers(j->w.bytes)) == NULL;
+    if (j->w.task == MULTIPLY) j->failed |= !set_up(&j->w, &p);
     for (int r = -1; r < j->repeats; r++) { /* the first is a warm-up */
         pthread_barrier_wait(j->together);
         double start = now();
-        if (!j->failed) j->result += work(j, buffer, j->bytes < FROM_MEMORY ? j->turning * TURNING : r & 1);
+        if (!j->failed) j->result += once(&j->w, &p, j->w.bytes >= FROM_MEMORY && r % 2);
         if (r >= 0) j->seconds[r] = now() - start;
     }
-    free(buffer);
+    free((void *)p.x), free((void *)p.w), free(p.out);
     return NULL;
 }
 
 /* Seconds of the best repeat, or -1 where a thread, a pin or memory was refused. */
-static double measure(int isa, size_t bytes, int turning, long n, int repeats, int n_threads, const int *cpus) {
+static double measure(work w, int repeats, int n_threads, const int *cpus) {
     pthread_barrier_t together;
     pthread_t *threads = calloc((size_t)n_threads, sizeof *threads);
     job *jobs = calloc((size_t)n_threads, sizeof *jobs);
     double *seconds = calloc((size_t)(n_threads * repeats), sizeof *seconds), best = -1;
-    int started = 0;
     if (!threads || !jobs || !seconds || pthread_barrier_init(&together, NULL, (unsigned)n_threads)) abort();
     for (int k = 0; k < n_threads; k++) {
-        jobs[k] = (job){isa, cpus[k], repeats, 0, n, bytes, turning, seconds + k * repeats, &together, 0};
+        jobs[k] = (job){.w = w, .cpu = cpus[k], .repeats = repeats, .seconds = seconds + k * repeats, .together = &together};
         if (pthread_create(&threads[k], NULL, run, &jobs[k])) abort(); /* the others would wait for it for ever */
-        started++;
     }
     int failed = 0;
-    for (int k = 0; k < started; k++) {
+    for (int k = 0; k < n_threads; k++) {
         pthread_join(threads[k], NULL);
         failed |= jobs[k].failed;
     }
@@ -181,12 +226,25 @@ int bench_products(void) { return LINKS * CHAINS; }
 
 /* n times bench_products() vector multiply-adds in each thread. */
 double bench_fma(int isa, long n, int repeats, int n_threads, const int *cpus) {
-    return measure(isa, 0, 0, n, repeats, n_threads, cpus);
+    return measure((work){.isa = isa, .task = MULTIPLY_ADDS, .n = n}, repeats, n_threads, cpus);
 }
 
 /* n passes over a buffer of that many bytes, one buffer a thread. */
-double bench_read(int isa, size_t bytes, int turning, long n, int repeats, int n_threads, const int *cpus) {
-    return measure(isa, bytes, turning, n, repeats, n_threads, cpus);
+double bench_read(int isa, size_t bytes, long n, int repeats, int n_threads, const int *cpus) {
+    return measure((work){.isa = isa, .task = READ, .n = n, .bytes = bytes}, repeats, n_threads, cpus);
+}
+
+/* n products of rows of so many terms and weights of that many bytes, whole panels of `vectors`, weights of its own in each thread. */
+double bench_multiply(int isa, long rows, long terms, size_t bytes, int vectors, int fetch, long n, int repeats, int n_threads,
+                      const int *cpus) {
+    work w = {isa, MULTIPLY, n, bytes, rows, terms, vectors, fetch};
+    return measure(w, repeats, n_threads, cpus);
+}
+
+/* n exponentials of a vector: each waiting for the one before, and for its division; or by fours, side by side. */
+double bench_exponentials(int isa, int chain, long n, int repeats, int n_threads, const int *cpus) {
+    work w = {.isa = isa, .task = chain ? CHAIN : BY_FOUR, .n = chain ? n : n / BY_TURNS};
+    return measure(w, repeats, n_threads, cpus);
 }
 
 typedef struct {

@@ -1,8 +1,8 @@
 """What this machine can do at most: ``python -m bench.limits``.
 
 Loops in limits.c, compiled here by the system's C compiler: peak multiply-adds by instruction set, read bandwidth of
-each cache level and of memory, and the round trip of a cache line between two cores. Each figure is the best of many
-short repeats, of all threads together.
+each cache level and of memory, and the round trip of a cache line between two cores; and the plain loops of a layer, a
+product and an exponential. Each figure is the best of many short repeats, of all threads together.
 """
 
 from __future__ import annotations
@@ -31,8 +31,21 @@ ISAS = {"baseline": (0, 4), "avx2": (1, 8), "avx512": (2, 16), "neon": (3, 4)}
 ASSUMED = {"L1": 32 << 10, "L2": 1 << 20, "L3": 32 << 20}
 
 
+TILES = ((3, 0), (3, 1), (4, 0), (4, 1))
+"""Ways to take a product, of which the fastest counts: vectors of a panel, and whether the next panel is fetched."""
+
+
 class NoLimitsError(RnnrtError):
     """The limits cannot be measured here; the message says why."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """Rows of so many terms times weights of so many bytes, in each thread."""
+
+    rows: int
+    terms: int
+    n_bytes: int
 
 
 @dataclass(frozen=True)
@@ -49,8 +62,10 @@ class Limits:
         "L1", "L2", "L3", "DRAM" -> bytes a second, of all threads; and bytes of one cache.
     round_trip : float or None
         Seconds of a cache line from one core to another and back; None with one core.
-    spans : dict
-        Bytes that each thread reads over and over, backwards every other time -> bytes a second, of all threads.
+    products : dict
+        Product -> seconds that a plain loop takes for it, backwards every other time, on all threads at once.
+    exponential, chained : float
+        Seconds of a function's exponential, of a vector: among others; and after the one before, with a division.
     """
 
     isa: str
@@ -60,15 +75,22 @@ class Limits:
     sizes: dict[str, int]
     round_trip: float | None
     notes: list[str] = field(default_factory=list)
-    spans: dict[int, float] = field(default_factory=dict)
+    products: dict[Product, float] = field(default_factory=dict)
+    exponential: float = 0.0
+    chained: float = 0.0
 
     @property
     def peak(self) -> float:
         """float32 operations a second with `isa`."""
         return self.flops[self.isa]
 
-    def now(self, levels: Collection[str], seconds: float, spans: Collection[int] = ()) -> Limits:
-        """The limits of this moment: the peak and the bandwidth of some levels and spans anew, the rest as it was.
+    @property
+    def lanes(self) -> int:
+        """float32 numbers of a vector of `isa`."""
+        return ISAS[self.isa][1]
+
+    def now(self, levels: Collection[str], seconds: float, products: Collection[Product] = ()) -> Limits:
+        """The limits of this moment: the peak, some levels, exponentials and some products anew, the rest as it was.
 
         Each is the better of two stretches about as long as `seconds`, what is to be compared with them, so that both
         take the machine's ups and downs alike.
@@ -81,11 +103,23 @@ class Limits:
             name: _bandwidth(library, self.isa, _span(name, self.sizes, n), 0, n, cpus, each * self.bandwidth[name])
             for name in set(levels)
         }
-        own = {}
-        for span in set(spans):
-            stretch = each * self.bandwidth[self.level(span * n)]
-            own[span] = _bandwidth(library, self.isa, span, 0, n, cpus, stretch, turning=True)
-        return replace(self, flops=self.flops | flops, bandwidth=self.bandwidth | reads, spans=self.spans | own)
+        multiplied = {product: self._multiply(product, each, cpus) for product in set(products)}
+        return replace(
+            self,
+            flops=self.flops | flops,
+            bandwidth=self.bandwidth | reads,
+            products=self.products | multiplied,
+            exponential=_exponential(library, self.isa, 0, n, cpus),
+            chained=_exponential(library, self.isa, 1, n, cpus),
+        )
+
+    def _multiply(self, product: Product, seconds: float, cpus: ctypes.Array) -> float:
+        """Seconds of a product, taken the fastest way, which is found out once."""
+        known = (self.isa, self.threads, product)
+        ways = [_FASTEST[known]] if known in _FASTEST else TILES
+        taken = {way: _product_seconds(self, product, *way, seconds, cpus) for way in ways}
+        _FASTEST[known] = min(taken, key=taken.__getitem__)
+        return taken[_FASTEST[known]]
 
     def level(self, n_bytes: float) -> str:
         """The level that holds so many bytes when each thread keeps its part of them; L1 and L2 are a core's own."""
@@ -93,6 +127,9 @@ class Limits:
             if n_bytes <= size * (1 if name == "L3" else self.threads):
                 return name
         return "DRAM"
+
+
+_FASTEST: dict[tuple[str, int, Product], tuple[int, int]] = {}
 
 
 def measure(threads: int = 1, isa: str | None = None, seconds: float = 0.2) -> Limits:
@@ -120,7 +157,8 @@ def measure(threads: int = 1, isa: str | None = None, seconds: float = 0.2) -> L
     }
     trips = 20000
     round_trip = library.bench_round_trip(cpus[0], cpus[1], trips, 8) / trips if len(cpus) > 1 else None
-    return Limits(isa, threads, flops, bandwidth, sizes, round_trip, notes)
+    exponentials = [_exponential(library, isa, chain, threads, chosen) for chain in (0, 1)]
+    return Limits(isa, threads, flops, bandwidth, sizes, round_trip, notes, {}, *exponentials)
 
 
 def _span(level: str, sizes: dict[str, int], threads: int) -> int:
@@ -166,16 +204,35 @@ def _bandwidth(
     threads: int,
     cpus: ctypes.Array,
     stretch: float = 0.0,
-    turning: bool = False,
 ) -> float:
     """Bytes a second; `stretch` is how many to read at a time, where they are not to be few."""
     number, lanes = ISAS[isa]
     once = 8 * 4 * lanes
     span = max(span - span % once, once)
     passes = int(max(2, (8 << 20) // span, stretch / (span * threads)))
-    repeats = _repeats(library.bench_read(number, span, turning, passes, 1, 1, cpus), seconds) if seconds else 2
-    taken = library.bench_read(number, span, turning, passes, repeats, threads, cpus)
+    repeats = _repeats(library.bench_read(number, span, passes, 1, 1, cpus), seconds) if seconds else 2
+    taken = library.bench_read(number, span, passes, repeats, threads, cpus)
     return _checked(taken, float(span) * passes * threads)
+
+
+def _product_seconds(
+    limits: Limits, product: Product, vectors: int, fetch: int, seconds: float, cpus: ctypes.Array
+) -> float:
+    """Seconds of one product, with whole panels of so many vectors, as a share of a stretch of `seconds`."""
+    number, lanes = ISAS[limits.isa]
+    panel = 4 * product.terms * vectors * lanes
+    n_bytes = max(product.n_bytes // panel, 1) * panel
+    flops = 2.0 * product.rows * n_bytes / 4 * limits.threads
+    n = 2 * int(max(1, seconds * limits.peak / flops / 2))
+    shape = product.rows, product.terms, n_bytes, vectors, fetch
+    taken = _library().bench_multiply(number, *shape, n, 2, limits.threads, cpus)
+    return product.n_bytes / n_bytes / _checked(taken, n)
+
+
+def _exponential(library: ctypes.CDLL, isa: str, chain: int, threads: int, cpus: ctypes.Array) -> float:
+    """Seconds of one, of a vector."""
+    n = 20_000
+    return 1 / _checked(library.bench_exponentials(ISAS[isa][0], chain, n, 3, threads, cpus), float(n))
 
 
 def _repeats(once: float, seconds: float) -> int:
@@ -202,10 +259,14 @@ def _library() -> ctypes.CDLL:
         library = ctypes.CDLL(str(target))
     integers = ctypes.POINTER(ctypes.c_int)
     library.bench_fma.argtypes = [ctypes.c_int, ctypes.c_long, ctypes.c_int, ctypes.c_int, integers]
-    library.bench_read.argtypes = [ctypes.c_int, ctypes.c_size_t, ctypes.c_int, *library.bench_fma.argtypes[1:]]
+    library.bench_read.argtypes = [ctypes.c_int, ctypes.c_size_t, *library.bench_fma.argtypes[1:]]
+    shape = ctypes.c_long, ctypes.c_long, ctypes.c_size_t, ctypes.c_int, ctypes.c_int
+    library.bench_multiply.argtypes = [ctypes.c_int, *shape, *library.bench_fma.argtypes[1:]]
+    library.bench_exponentials.argtypes = [ctypes.c_int, ctypes.c_int, *library.bench_fma.argtypes[1:]]
     library.bench_round_trip.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_int]
-    for function in (library.bench_fma, library.bench_read, library.bench_round_trip):
-        function.restype = ctypes.c_double
+    measures = "fma", "read", "multiply", "exponentials", "round_trip"
+    for name in measures:
+        getattr(library, f"bench_{name}").restype = ctypes.c_double
     return library
 
 
@@ -216,6 +277,8 @@ def table(limits: list[Limits]) -> report.Table:
     for name in limits[0].bandwidth:
         size = f" ({limits[0].sizes[name] >> 10} KiB)" if name in limits[0].sizes else ""
         rows.append([f"{name}{size} read", *(f"{one.bandwidth[name] / 1e9:.1f} GB/s" for one in limits)])
+    for name, what in (("exponential", "an exponential"), ("chained", "one after another, with a division")):
+        rows.append([f"{what}, a vector", *(f"{1e9 * getattr(one, name):.2f} ns" for one in limits)])
     if limits[0].round_trip:
         rows.append(["core to core and back", *(f"{1e9 * (one.round_trip or 0):.0f} ns" for one in limits)])
     return report.Table(f"limits of this machine (reads by {limits[0].isa})", columns, rows)

@@ -18,7 +18,7 @@ pytest.importorskip("typer")
 pytest.importorskip("rich")
 
 from bench import cases, layers, limits, models, problems, report, rounds, rows, summary
-from bench.floors import CELL, floor, reachable, span
+from bench.floors import floor, products, reachable
 from bench.rounds import Contender, ContenderError, Pace, Timing, interleave, uncertainty
 
 BRIEF = Pace(2, 0.001)
@@ -72,17 +72,24 @@ def test_floor_of_one_step_streams_both_from_where_they_are():
     assert floor(row(inputs=256, hidden=256, steps=1, batch=1), LIMITS) == pytest.approx((2 << 20) / 1e11)
 
 
-def test_what_can_be_reached_counts_functions_and_reads_r_at_its_own_speed():
-    one = row(inputs=256, hidden=256, steps=10, batch=1)
+def test_what_can_be_reached_is_made_of_products_and_functions():
+    one = row(inputs=256, hidden=256, steps=10, batch=2)
     r = 4 * 4 * 256 * 256
-    assert span(one, LIMITS) == r
-    assert span(row(inputs=256, hidden=256, steps=1, batch=1), LIMITS) == 2 * r
-    assert span(replace(one, directions=2), replace(LIMITS, threads=2)) == r
-    slower = replace(LIMITS, spans={r: 1e11})
-    functions = 2 * 256 * CELL["LSTM"] / 1e11
-    assert reachable(one, slower) == pytest.approx(floor(one, LIMITS) + 10 * (r / 1e11 - r / 2e11 + functions))
-    many = replace(one, batch=64)
-    assert reachable(many, slower) == pytest.approx(floor(many, LIMITS) + 10 * 64 * functions)
+    inputs, states, last = products(one, 1)
+    assert inputs == limits.Product(20, 256, r)
+    assert states == limits.Product(2, 256, r)
+    assert last == limits.Product(1, 256, r)
+    assert products(row(inputs=256, hidden=256, steps=1, batch=1), 1)[:2] == (None, limits.Product(1, 512, 2 * r))
+    assert products(row(inputs=1, hidden=256, batch=1), 1)[:2] == (None, limits.Product(1, 257, r + r // 256))
+    assert products(replace(one, directions=2), 2)[1] == states
+    taken = replace(LIMITS, products={inputs: 3e-3, states: 2e-3, last: 1e-3}, exponential=1e-6, chained=1e-5)
+    assert reachable(one, taken) == pytest.approx(3e-3 + 10 * (2e-3 + 2 * 5 * 256 / 8 * 1e-6))
+    assert reachable(one, replace(taken, chained=1.0)) == pytest.approx(3e-3 + 10 * (2e-3 + 2.0))
+    both = replace(one, directions=2)
+    twice = dict(zip(products(both, 1), (3e-3, 2e-3, 1e-3), strict=True))
+    assert reachable(both, replace(taken, products=twice)) == pytest.approx(3e-3 + 20 * (2e-3 + 2 * 5 * 256 / 8 * 1e-6))
+    alone = replace(taken, products={inputs: 3e-3, states: 2e-3, last: 2e-3})
+    assert reachable(one, alone) == pytest.approx(reachable(one, taken))
 
 
 def test_floor_counts_real_steps_and_private_caches():
@@ -214,7 +221,12 @@ def test_limits_are_measured_or_refused_with_a_reason(monkeypatch):
         pytest.skip(str(missing))
     assert measured.peak > 1e8
     assert all(rate > 1e7 for rate in measured.bandwidth.values())
-    assert measured.now((), 1e-4, {1, 1 << 16}).spans.keys() == {1, 1 << 16}
+    asked = {limits.Product(1, 3, 60), limits.Product(9, 64, 1 << 16), limits.Product(100, 33, 5000)}
+    now = measured.now((), 1e-4, asked)
+    assert now.products.keys() == asked
+    for product, seconds in now.products.items():
+        assert seconds > product.rows * product.n_bytes / 2 / (2 * now.peak)
+    assert 0 < now.exponential < now.chained
     assert [*measured.bandwidth] == [*measured.sizes, "DRAM"]
     with pytest.raises(limits.NoLimitsError, match="threads asked for"):
         limits.measure(10**4)

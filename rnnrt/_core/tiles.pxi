@@ -24,14 +24,18 @@ cdef extern from "panel_shapes.h" nogil:
 cdef extern from *:
     """
     #define SCRATCH_REALS (2 * MAX_ROWS * MAX_NV * LANES)
+    #define FEW_TERMS 256
     """
     enum:
-        SCRATCH_REALS
+        SCRATCH_REALS, FEW_TERMS
 
 
 cdef inline ptrdiff_t input_terms(const rt_layer *layer) noexcept nogil:
-    """How many terms a block of the sum over x has: a GRU's candidate passes on its error whole, an LSTM's gates damp theirs."""
-    return SUM_TERMS // 2 if layer.kind == RT_GRU else SUM_TERMS
+    """How many terms a block of the sum over x has: a GRU's candidate passes on its error whole, an LSTM's gates damp theirs.
+
+    Of many terms the blocks themselves are many, and what adding them costs in errors outgrows what shorter ones save.
+    """
+    return SUM_TERMS // 2 if layer.kind == RT_GRU and layer.n_in <= FEW_TERMS else SUM_TERMS
 
 
 cdef struct split_t:              # rows cut into tiles of nearly equal height, one or two of which go together
