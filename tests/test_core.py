@@ -200,13 +200,15 @@ def test_float64(case):
     compare(case, [y for y, w in zip(Layer(case).run(), case.wanted, strict=True) if w])
 
 
-@pytest.mark.parametrize("I", [33, 200])
+@pytest.mark.parametrize("where", ["X", "X, late", "initial_h", "W", "R"])
+@pytest.mark.parametrize(("B", "I", "H"), [(5, 33, 17), (5, 200, 17), (1, 200, 130), (40, 33, 4)])
 @pytest.mark.parametrize("weight", [0.999, 1.5, 8.0])
 @pytest.mark.parametrize("op", OPS)
-def test_the_largest_numbers_give_no_nan(op, weight, I, isa):  # noqa: E741
-    case = make(op, T=3, B=5, I=I, H=17, absent=("sequence_lens", "initial_h", "initial_c"))
-    case.inputs["X"] = np.sign(case.inputs["X"]) * np.finfo("f4").max
-    case.inputs["W"] = np.sign(case.inputs["W"]) * np.float32(weight)
+def test_the_largest_numbers_give_no_nan(op, weight, B, I, H, where, isa):  # noqa: E741
+    case = make(op, T=6, B=B, I=I, H=H, absent=("sequence_lens", "initial_c", "P"))
+    large, factor = {"initial_h": ("initial_h", "R"), "R": ("R", "initial_h"), "W": ("W", "X")}.get(where, ("X", "W"))
+    case.inputs[large][4 * where.endswith("late") :] = np.copysign(np.finfo("f4").max, case.inputs[large])[0]
+    case.inputs[factor] = np.copysign(np.float32(weight), case.inputs[factor])
     assert all(np.isfinite(y).all() for y in Layer(case, isa).run())
 
 

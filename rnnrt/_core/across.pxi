@@ -111,7 +111,7 @@ cdef void multiply(const across_t *a, int row, int n, ptrdiff_t n_x, ptrdiff_t n
     cdef int tile = 0
     cdef int v
     t.k1, t.w1, t.k2, t.w2 = n_x, a.x, n_h, h
-    t.terms, t.init_bytes = input_terms(a.layer), 0
+    t.terms, t.init_bytes, t.bounded = input_terms(a.layer), 0, a.q.bounded
     t.ahead = t.again = <const char *> h
     for v in range(a.nv):
         t.init[v] = init + v * between
@@ -254,6 +254,7 @@ cdef void run_group(across_t *a) noexcept nogil:
         if a.n_rows == 0:
             return
         read_inputs(a, step)
+        q.bounded = q.small and panel_small(a.x, a.layer.n_in * a.width)
         if a.layer.kind == RT_LSTM:
             lstm_across(a)
         elif a.layer.kind == RT_GRU:

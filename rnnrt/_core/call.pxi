@@ -191,6 +191,22 @@ cdef size_t work_size(const rt_layer *layer, int n_time, int n_batch, int n_part
     return <size_t> (end - <char *> 0)
 
 
+cdef bint inputs_small(const run_t *q, int step, int end) noexcept nogil:
+    """Whether no sum of the steps up to `end` may overflow, as inputs, weights and states are small."""
+    cdef const rt_call *call = q.call
+    cdef bint flat = call.lengths == NULL and call.ldx_b == q.layer.n_in
+    cdef ptrdiff_t size = q.layer.n_in * <ptrdiff_t> (call.n_batch if flat else 1)
+    cdef bint small = q.small
+    cdef int row
+    while small and step < end:
+        row = 0
+        while small and row < call.n_batch and q.length[row] > step:
+            small = panel_small(<const real *> call.x + time_of(q, row, step) * call.ldx_t + q.order[row] * call.ldx_b, size)
+            row = call.n_batch if flat else row + 1
+        step += 1
+    return small
+
+
 cdef int start_chunk(run_t *q) noexcept nogil:
     """Gather the input rows of the next steps, as many as there is room for, and project them; returns how many steps."""
     cdef const rt_call *call = q.call
@@ -210,6 +226,7 @@ cdef int start_chunk(run_t *q) noexcept nogil:
                                       + q.order[row] * call.ldx_b)
             q.chunk_rows += 1
         step += 1
+    q.bounded = inputs_small(q, q.step, step)
     if q.layer.quantized:
         project_bytes(q)
     elif q.chunk:
@@ -281,10 +298,13 @@ cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
     if call.part == 0:
         sort_rows(&q)
         load_state(&q)
+    meet(&q)
+    # A step of one row looks for NaNs among its sums as fast as for large numbers among its inputs.
+    q.small = (layer.bounded and <ptrdiff_t> call.n_time * call.n_batch > 1
+               and (call.h0 == NULL or panel_small(q.h, call.n_batch * q.ldh)))
     if call.n_parts == 1 and call.trace == NULL and goes_across(layer, call.n_time, call.n_batch):
         run_across(&q, end)
         return
-    meet(&q)
     q.n_rows = call.n_batch
     q.n_steps = q.length[0]
     q.step = 0

@@ -98,6 +98,8 @@ cdef struct run_t:                # a call in progress; arrays are [B][ldh] unle
     const real **next_rows        # [B] rows of h_next
     const real **rh_rows          # [B] rows of rh
     real **y_rows                 # [B] rows of Y at this step, each thread's own
+    bint small                    # whether weights are small, and states (panel_small)
+    bint bounded                  # and inputs, of a chunk of steps
     bint fetches_x                # whether to ask for the inputs of the next step
     bint emits                    # whether cells store Y
     bint streams_y                # whether they store it past the caches

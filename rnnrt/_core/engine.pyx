@@ -169,10 +169,8 @@ cdef class Recurrent:
             self.layers[d].turns = &self.turns[d]
             self.set_functions(&self.layers[d], list(activations[d * n:(d + 1) * n]), list(alpha or [0.0] * 6)[d * n:(d + 1) * n],
                                list(beta or [0.0] * 6)[d * n:(d + 1) * n])
-            self.layers[d].clip = clip
-            self.layers[d].input_forget = input_forget
-            self.layers[d].linear_before_reset = linear_before_reset
-            self.layers[d].quantized = self.quantized
+            self.layers[d].clip, self.layers[d].input_forget = clip, input_forget
+            self.layers[d].linear_before_reset, self.layers[d].quantized = linear_before_reset, self.quantized
             self.layers[d].plain &= clip == 0 and P is None and not input_forget
             self.pack(&self.layers[d], W[d], R[d], None if B is None else B[d], None if P is None else P[d])
             if self.quantized:
@@ -202,6 +200,7 @@ cdef class Recurrent:
         cdef int lanes = self.kernels.lanes, g = N_GATES[self.kind], h = self.hidden_size
         cdef bint split = self.kind == "GRU" and not layer.linear_before_reset
         cdef int per_panel = 4 if self.kind == "RNN" else 1
+        cdef int first = len(self.blocks)
         layer.kind, layer.n_in, layer.n_hidden = KINDS[self.kind], self.input_size, h
         layer.n_blocks = (h + lanes - 1) // lanes
         n_k = self.input_size + (0 if split else h)
@@ -230,6 +229,7 @@ cdef class Recurrent:
         layer.bias = self.biases(&layer.w, bias)
         layer.bias_h = self.blocked(bias_h[None], lanes) if self.kind == "GRU" and not split else NULL
         layer.peephole = NULL if P is None else self.blocked(P.reshape(3, h), lanes)
+        layer.bounded = layer.plain and not layer.quantized and all_small(self.kernels, self.blocks[first:])
 
     cdef void *kept(self, cnp.ndarray array) except NULL:
         """A copy of a contiguous array, owned by this layer."""

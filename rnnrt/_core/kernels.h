@@ -53,6 +53,7 @@ typedef struct {
     int kind, n_in, n_hidden, n_blocks;
     int linear_before_reset, input_forget;
     int plain;       /* sigmoid and tanh, and none of clip, peepholes, input_forget: the short path through a cell */
+    int bounded;     /* plain, with weights and biases so small that no sum overflows where inputs and states are, too */
     int activation[3];
     int quantized;   /* LSTM: x and h are multiplied as bytes; its weights are w_bytes and r_bytes, and `w` has no data */
     double alpha[3], beta[3];
@@ -102,6 +103,7 @@ typedef struct {
     rt_choice (*choose)(const rt_layer *, int n_time, int n_batch);
     size_t (*work_size)(const rt_layer *, int n_time, int n_batch, int n_parts);
     void (*run)(const rt_layer *, const rt_call *);
+    int (*small)(const void *x, ptrdiff_t n); /* whether numbers are so small, of weights, inputs and states (panel.h) */
     void (*map_exp)(const void *x, void *y, ptrdiff_t n);
     void (*map_sigmoid)(const void *x, void *y, ptrdiff_t n);
     void (*map_tanh)(const void *x, void *y, ptrdiff_t n);

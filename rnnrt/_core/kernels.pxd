@@ -37,6 +37,7 @@ cdef extern from "kernels.h" nogil:
         int kind, n_in, n_hidden, n_blocks
         int linear_before_reset, input_forget
         int plain
+        int bounded
         int activation[3]
         int quantized
         double alpha[3]
@@ -82,6 +83,7 @@ cdef extern from "kernels.h" nogil:
         rt_choice (*choose)(const rt_layer *, int, int) noexcept nogil
         size_t (*work_size)(const rt_layer *, int, int, int) noexcept nogil
         void (*run)(const rt_layer *, const rt_call *) noexcept nogil
+        int (*small)(const void *, ptrdiff_t) noexcept nogil
         void (*map_exp)(const void *, void *, ptrdiff_t) noexcept nogil
         void (*map_sigmoid)(const void *, void *, ptrdiff_t) noexcept nogil
         void (*map_tanh)(const void *, void *, ptrdiff_t) noexcept nogil

@@ -84,6 +84,14 @@ def put_transposed(cnp.ndarray target not None, cnp.ndarray source not None):
             )
 
 
+cdef bint all_small(const rt_kernels *kernels, list blocks):
+    """Whether all weights and biases are so small that they, and inputs that are, too, make no sum overflow."""
+    for block in blocks:
+        if not kernels.small((<Block> block).data, (<Block> block).size // kernels.element_size):
+            return False
+    return True
+
+
 cdef pack_panels(rt_matrix *m, int lanes, weights, int k0):
     """Write `weights` [G*H, K] as columns k0 ... of the panels, whose padding is zero already."""
     cdef const float[:, ::1] single

@@ -164,6 +164,8 @@ cdef void run_single(run_t *q) noexcept nogil:
             aim_further(&s)
         elif q.chunk or q.step == 0:
             left = start_chunk(q)
+            if q.chunk == 0:           # aimed once for all steps
+                q.bounded = inputs_small(q, 0, q.n_steps)
             aim_single(&s)
         else:
             left = 1

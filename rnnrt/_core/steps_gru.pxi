@@ -8,7 +8,7 @@ cdef void aim_inputs(const run_t *q, int block, rt_tile *t) noexcept nogil:
     t.w2 = panel_data(&q.layer.w, block, q.layer.n_in)
     t.k1 = q.layer.n_in
     t.k2 = 0
-    t.terms = input_terms(q.layer)
+    t.terms, t.bounded = input_terms(q.layer), q.bounded
     t.a1 = t.a2 = q.x_rows
     t.init[0], t.init[1], t.init[2] = bias, bias + LANES, bias + 2 * LANES
     t.ldinit[0] = t.ldinit[1] = t.ldinit[2] = t.init_bytes = 0
@@ -18,7 +18,7 @@ cdef void aim_inputs(const run_t *q, int block, rt_tile *t) noexcept nogil:
 cdef void aim_hidden(const run_t *q, int block, int next, const real *x, rt_tile *t) noexcept nogil:
     """The sums over h, those of z and r from the inputs' in x; the h gate's two sums are kept apart."""
     cdef int k = q.layer.n_in if q.chunk else 0                # what is read after this begins there
-    t.k1 = 0
+    t.k1, t.bounded = 0, q.bounded
     t.k2 = q.layer.n_hidden
     t.a1 = t.a2 = q.h_rows
     t.w1 = t.w2 = panel_data(&q.layer.w, block, q.layer.n_in)
@@ -124,7 +124,7 @@ cdef void gru_half(run_t *q, const rt_matrix *m, const real **rows, int gate) no
     cdef int end = part_start(q, n_panels(m), 1)
     cdef const real *g
     t.k1 = t.init_bytes = 0
-    t.k2 = q.layer.n_hidden
+    t.k2, t.bounded = q.layer.n_hidden, q.bounded
     for p in range(first, end):
         panel = turn(q, p, first, end)
         blocks = panel_blocks(m, panel)

@@ -14,6 +14,10 @@ cdef inline void map_word(word_fn word, const real *x, real *y, ptrdiff_t n) noe
         v_store_n(y + n - rest, word(v_load_n(x + n - rest, rest)), rest)
 
 
+cdef int small(const void *x, ptrdiff_t n) noexcept nogil:
+    return panel_small(<const real *> x, n)
+
+
 cdef void map_exp(const void *x, void *y, ptrdiff_t n) noexcept nogil:
     map_word(v_exp, <const real *> x, <real *> y, n)
 
@@ -33,6 +37,7 @@ table.element_size = sizeof(real)
 table.choose = choose
 table.work_size = work_size
 table.run = run
+table.small = small
 table.map_exp = map_exp
 table.map_sigmoid = map_sigmoid
 table.map_tanh = map_tanh

@@ -13,6 +13,7 @@ cdef extern from "panel_shapes.h" nogil:
         ptrdiff_t ldinit[4]
         ptrdiff_t init_bytes
         real *out
+        int bounded
         const char *ahead
         const char *again
     int panel_rows(int nv)
@@ -20,6 +21,7 @@ cdef extern from "panel_shapes.h" nogil:
     void panel_run(int far, int nv, int tiles, int rows, const rt_tile *t)
     int panel_group(int nv, int rows)
     void panel_together(int far, int nv, int n, int rows, const rt_tile *tiles)
+    int panel_small(const real *p, ptrdiff_t n)
 
 cdef extern from *:
     """
@@ -179,7 +181,7 @@ cdef void project(run_t *q) noexcept nogil:
     cdef int end = part_start(q, n_panels(m), 1)
     t.k1 = q.layer.n_in
     t.k2 = t.init_bytes = 0
-    t.terms = input_terms(q.layer)
+    t.terms, t.bounded = input_terms(q.layer), q.bounded
     for panel in range(part_start(q, n_panels(m), 0), end):
         nv = rt_panel_vectors(m, panel)
         t.w1 = t.w2 = panel_data(m, panel, 0)
