@@ -163,6 +163,23 @@ def test_values_of_other_rows(form, isa):
         same(got[..., ::2, :], want[..., ::2, :])
 
 
+@pytest.mark.parametrize("special", [None, np.inf, np.nan])
+@pytest.mark.parametrize("form", FORMS)
+def test_no_initial_states_are_zeros(form, special, isa):
+    """Also where a recurrent weight is not finite, of which zero times it would be NaN."""
+    for size in SIZES:
+        for n, n_time, direction in ((1, 1, "forward"), (1, 9, "reverse"), (4, 2, "bidirectional"), (B, 9, "forward")):
+            case = case_of(form, *size, T=n_time, B=n, D=2 if direction == "bidirectional" else 1, direction=direction)
+            if special is not None:
+                case.inputs["R"][0, 0, -1] = special
+            zeros = {k: np.zeros_like(case.inputs[k]) for k in STATES if case.inputs.get(k) is not None}
+            layer = Layer(case, isa)
+            given, absent = layer.run(**zeros), layer.run(**dict.fromkeys(zeros))
+            for got, want in zip(absent, given, strict=True):
+                same(np.isnan(got).astype("f4"), np.isnan(want).astype("f4"))
+                same(np.nan_to_num(got), np.nan_to_num(want))
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_chunks_of_time(form, isa):
     """Cut at any points, with the states carried over, in any company."""

@@ -132,7 +132,7 @@ cdef void lstm_across(across_t *a) noexcept nogil:
     cdef real *h = a.h
     cdef int u, v
     cdef vf c
-    multiply(a, 0, 4 * n, a.layer.n_in, n, a.h, a.bias, LANES, 0, g)
+    multiply(a, 0, 4 * n, a.layer.n_in, a.q.n_h, a.h, a.bias, LANES, 0, g)
     for v in range(nv):
         lstm_gates(g + v * LANES, n, width)
     for u in range(n):
@@ -156,7 +156,7 @@ cdef void lstm_across(across_t *a) noexcept nogil:
 
 cdef void rnn_across(across_t *a) noexcept nogil:
     cdef int n = a.layer.n_hidden
-    multiply(a, 0, n, a.layer.n_in, n, a.h, a.bias, LANES, 0, a.sums)
+    multiply(a, 0, n, a.layer.n_in, a.q.n_h, a.h, a.bias, LANES, 0, a.sums)
     tanhs(a.sums, n * a.nv, LANES)
     memcpy(a.h, a.sums, n * a.width * sizeof(real))
 
@@ -171,16 +171,16 @@ cdef void gru_across(across_t *a) noexcept nogil:
     cdef vf z
     cdef ptrdiff_t i
     multiply(a, 0, 3 * n, a.layer.n_in, 0, a.h, a.bias, LANES, 0, a.x_sums)
-    multiply(a, 0, 2 * n, 0, n, a.h, a.x_sums, a.width, LANES, a.sums)
+    multiply(a, 0, 2 * n, 0, a.q.n_h, a.h, a.x_sums, a.width, LANES, a.sums)
     two_sigmoids(a.sums, n * a.nv, 2 * LANES)
     if a.layer.linear_before_reset:
-        multiply(a, 2 * n, n, 0, n, a.h, a.bias_h, LANES, 0, candidate)
+        multiply(a, 2 * n, n, 0, a.q.n_h, a.h, a.bias_h, LANES, 0, candidate)
         for i in range(n * a.nv):
             v_store(candidate + i * LANES, v_fma(v_load(r + i * LANES), v_load(candidate + i * LANES), v_load(x + i * LANES)))
     else:
         for i in range(n * a.nv):
             v_store(a.c + i * LANES, v_load(r + i * LANES) * v_load(a.h + i * LANES))
-        multiply(a, 2 * n, n, 0, n, a.c, x, a.width, LANES, candidate)
+        multiply(a, 2 * n, n, 0, a.q.n_h, a.c, x, a.width, LANES, candidate)
     tanhs(candidate, n * a.nv, LANES)
     for i in range(n * a.nv):
         z = v_load(a.sums + i * LANES)
@@ -242,6 +242,7 @@ cdef void run_group(across_t *a) noexcept nogil:
     cdef run_t *q = a.q
     cdef int n = a.layer.n_hidden
     cdef int step = 0
+    q.n_h = q.first_h
     memset(a.x, 0, a.layer.n_in * a.width * sizeof(real))
     memset(a.h, 0, n * a.width * sizeof(real))
     memset(a.c, 0, n * a.width * sizeof(real))
@@ -263,6 +264,7 @@ cdef void run_group(across_t *a) noexcept nogil:
             rnn_across(a)
         if q.call.y != NULL:
             write_outputs(a, step)
+        q.n_h = n
         step += 1
 
 

@@ -194,14 +194,18 @@ cdef size_t work_size(const rt_layer *layer, int n_time, int n_batch, int n_part
 cdef bint inputs_small(const run_t *q, int step, int end) noexcept nogil:
     """Whether no sum of the steps up to `end` may overflow, as inputs, weights and states are small."""
     cdef const rt_call *call = q.call
-    cdef bint flat = call.lengths == NULL and call.ldx_b == q.layer.n_in
-    cdef ptrdiff_t size = q.layer.n_in * <ptrdiff_t> (call.n_batch if flat else 1)
+    cdef const real *x = <const real *> call.x
+    cdef ptrdiff_t n = q.layer.n_in
+    cdef bint flat = call.lengths == NULL and call.ldx_b == n         # the rows of a step lie side by side
     cdef bint small = q.small
     cdef int row
+    if small and flat and call.ldx_t == call.n_batch * n:
+        return panel_small(x + time_of(q, 0, end - 1 if call.reverse else step) * call.ldx_t, (end - step) * call.ldx_t)
     while small and step < end:
         row = 0
         while small and row < call.n_batch and q.length[row] > step:
-            small = panel_small(<const real *> call.x + time_of(q, row, step) * call.ldx_t + q.order[row] * call.ldx_b, size)
+            small = panel_small(x + time_of(q, row, step) * call.ldx_t + q.order[row] * call.ldx_b,
+                                n * call.n_batch if flat else n)
             row = call.n_batch if flat else row + 1
         step += 1
     return small
@@ -275,6 +279,7 @@ cdef void run_steps(run_t *q) noexcept nogil:
         if q.layer.quantized:
             hold_states(q)
         take_step(q)
+        q.n_h = q.layer.n_hidden
         if q.streams_rows:
             v_stream_rows(q.y_rows[0], q.h_next, q.ldh, q.layer.n_hidden, q.n_rows)
         meet(q)
@@ -299,6 +304,7 @@ cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
         sort_rows(&q)
         load_state(&q)
     meet(&q)
+    q.n_h = q.first_h = 0 if layer.bounded and call.h0 == NULL else layer.n_hidden
     # A step of one row looks for NaNs among its sums as fast as for large numbers among its inputs.
     q.small = (layer.bounded and <ptrdiff_t> call.n_time * call.n_batch > 1
                and (call.h0 == NULL or panel_small(q.h, call.n_batch * q.ldh)))

@@ -182,6 +182,12 @@ RT_INLINE void panel_block(const int mr, const int r0, const int nv, const int o
     }
 }
 
+/* Sums of no terms. */
+RT_INLINE void panel_start(const int rows, const int nv, const rt_tile *t) {
+    RT_UNROLL
+    for (int i = 0; i < rows * nv; i++) v_store(t->out + i * LANES, v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]));
+}
+
 /* Both sums, for mr rows and, taking each block of weights by turns with them, so that it comes from far once, for the `more`
  * rows below. */
 RT_INLINE void panel_sums(const int mr, const int more, const int nv, const int prefetch, const int safe, const rt_tile *t) {
@@ -208,11 +214,7 @@ RT_INLINE void panel_sums(const int mr, const int more, const int nv, const int 
         }
         ahead += 64 * n_k;
     }
-    if (!begun) {
-        RT_UNROLL
-        for (int i = 0; i < (mr + more) * nv; i++)
-            v_store(t->out + i * LANES, v_load(t->init[i % nv] + i / nv * t->ldinit[i % nv]));
-    }
+    if (!begun) panel_start(mr + more, nv, t);
 }
 
 /* The same for sums in which a NaN has come up, one row after the other, so that what is NaN is so for a NaN among a and w

@@ -68,10 +68,7 @@ RT_INLINE void panel_group_of(const int n, const int mr, const int nv, const int
     }
     int begun = group_sum(n, mr, nv, prefetch, t->a1, w1, t->k1, t->terms, then, tiles, 0);
     begun = group_sum(n, mr, nv, prefetch, t->a2, w2, t->k2, SUM_TERMS, after, tiles, begun);
-    for (int i = 0; !begun && i < n * nv * mr; i++) {
-        t = &tiles[i / mr / nv];
-        v_store(t->out + (i % mr * nv + i / mr % nv) * LANES, v_load(t->init[i / mr % nv] + i % mr * t->ldinit[i / mr % nv]));
-    }
+    for (int i = 0; !begun && i < n; i++) panel_start(mr, nv, &tiles[i]);
     RT_UNROLL
     for (int i = 0; i < n; i++) panel_mend(mr, nv, &tiles[i]);
 }
@@ -180,8 +177,7 @@ RT_INLINE void four_block(const real *const *rows, const real *w0, const real *w
     }
 }
 
-/* Four rows against two panels of four vectors: three of the one, three of the other, and the last of both. There is a term, as a
- * layer has a hidden unit. */
+/* Four rows against two panels of four vectors: three of the one, three of the other, and the last of both. */
 RT_INLINE void panel_four_of(const int prefetch, const rt_tile *pair) {
     int begun = 0;
     for (int s = 0; s < 2; s++) {
@@ -199,6 +195,7 @@ RT_INLINE void panel_four_of(const int prefetch, const rt_tile *pair) {
             begun = 1;
         }
     }
+    for (int i = 0; !begun && i < 2; i++) panel_start(4, 4, &pair[i]);
     for (int i = 0; i < 2; i++) panel_mend(4, 4, &pair[i]);
 }
 

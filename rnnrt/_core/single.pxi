@@ -71,6 +71,7 @@ cdef void aim_further(single_t *s) noexcept nogil:
     cdef const rt_matrix *m = &s.q.layer.w
     cdef int b, v
     for b in range(s.n):
+        s.h[b].k2 = s.q.n_h
         for v in range(rt_panel_vectors(m, s.first + b)):
             s.h[b].init[v] += s.h[b].ldinit[v]
         if s.q.layer.kind == RT_GRU:
@@ -162,10 +163,10 @@ cdef void run_single(run_t *q) noexcept nogil:
         s.row = q.h
         if left:
             aim_further(&s)
-        elif q.chunk or q.step == 0:
+        elif q.chunk or q.step <= 1:
             left = start_chunk(q)
-            if q.chunk == 0:           # aimed once for all steps
-                q.bounded = inputs_small(q, 0, q.n_steps)
+            if q.chunk == 0:           # aimed once for all steps from this one on
+                q.bounded = inputs_small(q, q.step, q.n_steps if q.step else 1)
             aim_single(&s)
         else:
             left = 1
@@ -179,5 +180,6 @@ cdef void run_single(run_t *q) noexcept nogil:
             emit_single(&s, <real *> call.y + time_of(q, 0, q.step) * call.ldy_t)
         meet(q)
         q.h, q.h_next = q.h_next, q.h
+        q.n_h = q.layer.n_hidden
         left -= 1
         q.step += 1

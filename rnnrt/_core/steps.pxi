@@ -30,7 +30,7 @@ cdef void aim(const run_t *q, int panel, int next, rt_tile *t) noexcept nogil:
         t.ldinit[v] = ldinit
     t.init_bytes = ldinit * sizeof(real) if q.far_pre else 0
     t.k1 = 0 if q.chunk else q.layer.n_in
-    t.k2 = q.layer.n_hidden
+    t.k2 = q.n_h
     t.terms, t.bounded = input_terms(q.layer), q.bounded
     t.w1 = panel_data(m, panel, 0)
     t.w2 = panel_data(m, panel, q.layer.n_in)

@@ -19,7 +19,7 @@ cdef void aim_hidden(const run_t *q, int block, int next, const real *x, rt_tile
     """The sums over h, those of z and r from the inputs' in x; the h gate's two sums are kept apart."""
     cdef int k = q.layer.n_in if q.chunk else 0                # what is read after this begins there
     t.k1, t.bounded = 0, q.bounded
-    t.k2 = q.layer.n_hidden
+    t.k2 = q.n_h
     t.a1 = t.a2 = q.h_rows
     t.w1 = t.w2 = panel_data(&q.layer.w, block, q.layer.n_in)
     t.init[0], t.init[1], t.init[2] = x, x + LANES, <const real *> q.layer.bias_h + block * LANES
@@ -124,7 +124,7 @@ cdef void gru_half(run_t *q, const rt_matrix *m, const real **rows, int gate) no
     cdef int end = part_start(q, n_panels(m), 1)
     cdef const real *g
     t.k1 = t.init_bytes = 0
-    t.k2, t.bounded = q.layer.n_hidden, q.bounded
+    t.k2, t.bounded = q.n_h, q.bounded
     for p in range(first, end):
         panel = turn(q, p, first, end)
         blocks = panel_blocks(m, panel)
