@@ -38,7 +38,7 @@ def model(row: Row, given: dict[str, np.ndarray]) -> bytes:
     ins = {"X": (TensorProto.FLOAT, [row.steps, row.batch, row.inputs])}
     if row.lengths:
         ins["lens"] = (TensorProto.INT32, [row.batch])
-    if row.group in ("calls", "streams"):
+    if row.has_states:
         ins |= dict.fromkeys(("h", "c") if lstm else ("h",), (TensorProto.FLOAT, state))
     outs = {"Y": [row.steps, row.directions, row.batch, row.hidden], "Y_h": state} | ({"Y_c": state} if lstm else {})
     attrs: dict[str, Any] = {"hidden_size": row.hidden}
@@ -69,7 +69,7 @@ def write(row: Row, threads: int, folder: Path) -> dict[str, np.ndarray]:
     x = rng.standard_normal((row.steps * frames, row.batch, row.inputs)).astype(np.float32)
     states = {}
     inputs: dict[str, np.ndarray] = {}
-    if row.group in ("calls", "streams"):
+    if row.has_states:
         states = {"h": "Y_h", "c": "Y_c"} if row.op == "LSTM" else {"h": "Y_h"}
         for name in states:
             start = rng.standard_normal((row.directions, row.batch, row.hidden)) / 4

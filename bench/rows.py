@@ -51,6 +51,11 @@ class Row:
         return " ".join([part for part in parts if part] + ["stream"] * (self.mode == "stream"))
 
     @property
+    def has_states(self) -> bool:
+        """Whether initial states are inputs: from zeros a first step has no recurrent product, which these rows measure."""
+        return self.steps == 1 or self.group.startswith("deepbench")
+
+    @property
     def weight_bytes(self) -> int:
         """Bytes of W and R."""
         return 4 * self.directions * self.gates * self.hidden * (self.inputs + self.hidden)

@@ -22,7 +22,7 @@ cdef struct across_t:              # a group in progress
     real *x                        # [I][width]
     real *h                        # [H][width]
     real *c                        # [H][width]: LSTM: the cell; GRU without linear_before_reset: r * h
-    real *x_sums                   # [G*H][width]
+    real *x_sums                   # [H][width]: GRU with linear_before_reset: the h gate's input part
     real *sums                     # [G*H][width]
     real *weights                  # [G*H][I + H]
 
@@ -55,7 +55,7 @@ cdef char *lay_across(across_t *a, const rt_layer *layer, int n_batch, char *wor
     a.weights = <real *> take(&work, n * (layer.n_in + <size_t> layer.n_hidden) * sizeof(real))
     a.bias = <real *> take(&work, n * vector)
     a.bias_h = <real *> take(&work, layer.n_hidden * vector)
-    a.x_sums = <real *> take(&work, n * width)
+    a.x_sums = <real *> take(&work, layer.n_hidden * width)
     a.sums = <real *> take(&work, n * width)
     a.x = <real *> take(&work, layer.n_in * width)
     a.h = <real *> take(&work, layer.n_hidden * width)
@@ -100,12 +100,9 @@ cdef void turn_layer(across_t *a) noexcept nogil:
             v_store(a.bias_h + unit * LANES, v_set1((<const real *> layer.bias_h)[unit]))
 
 
-cdef void multiply(const across_t *a, int row, int n, ptrdiff_t n_x, ptrdiff_t n_h, const real *h, const real *init,
-                   ptrdiff_t ldinit, ptrdiff_t between, real *out) noexcept nogil:
-    """out[n][width] = init + n rows of W, from `row` on, times x + the same rows of R times h.
-
-    A row's init lies ldinit reals after the last one's, a vector's `between` reals.
-    """
+cdef void multiply(const across_t *a, int row, int n, ptrdiff_t n_x, ptrdiff_t n_h, const real *h, const real *bias,
+                   real *out) noexcept nogil:
+    """out[n][width] = bias[n][LANES] + n rows of W, from `row` on, times x + the same rows of R times h."""
     cdef rt_tile t
     cdef split_t cut = split_panel(RT_NEAR, n, a.nv)
     cdef int tile = 0
@@ -114,8 +111,8 @@ cdef void multiply(const across_t *a, int row, int n, ptrdiff_t n_x, ptrdiff_t n
     t.terms, t.init_bytes, t.bounded = input_terms(a.layer), 0, a.q.bounded
     t.ahead = t.again = <const char *> h
     for v in range(a.nv):
-        t.init[v] = init + v * between
-        t.ldinit[v] = ldinit
+        t.init[v] = bias
+        t.ldinit[v] = LANES
     t.a1, t.a2 = a.w_rows + row, a.r_rows + row
     t.out = out
     while tile < cut.n_tiles:
@@ -132,7 +129,7 @@ cdef void lstm_across(across_t *a) noexcept nogil:
     cdef real *h = a.h
     cdef int u, v
     cdef vf c
-    multiply(a, 0, 4 * n, a.layer.n_in, a.q.n_h, a.h, a.bias, LANES, 0, g)
+    multiply(a, 0, 4 * n, a.layer.n_in, a.q.n_h, a.h, a.bias, g)
     for v in range(nv):
         lstm_gates(g + v * LANES, n, width)
     for u in range(n):
@@ -156,7 +153,7 @@ cdef void lstm_across(across_t *a) noexcept nogil:
 
 cdef void rnn_across(across_t *a) noexcept nogil:
     cdef int n = a.layer.n_hidden
-    multiply(a, 0, n, a.layer.n_in, a.q.n_h, a.h, a.bias, LANES, 0, a.sums)
+    multiply(a, 0, n, a.layer.n_in, a.q.n_h, a.h, a.bias, a.sums)
     tanhs(a.sums, n * a.nv, LANES)
     memcpy(a.h, a.sums, n * a.width * sizeof(real))
 
@@ -167,20 +164,21 @@ cdef void gru_across(across_t *a) noexcept nogil:
     cdef ptrdiff_t size = n * a.width
     cdef real *r = a.sums + size
     cdef real *candidate = a.sums + 2 * size
-    cdef const real *x = a.x_sums + 2 * size
+    cdef const real *bias = a.bias + 2 * n * LANES             # of the h gate's input part
     cdef vf z
     cdef ptrdiff_t i
-    multiply(a, 0, 3 * n, a.layer.n_in, 0, a.h, a.bias, LANES, 0, a.x_sums)
-    multiply(a, 0, 2 * n, 0, a.q.n_h, a.h, a.x_sums, a.width, LANES, a.sums)
+    multiply(a, 0, 2 * n, a.layer.n_in, a.q.n_h, a.h, a.bias, a.sums)
     two_sigmoids(a.sums, n * a.nv, 2 * LANES)
     if a.layer.linear_before_reset:
-        multiply(a, 2 * n, n, 0, a.q.n_h, a.h, a.bias_h, LANES, 0, candidate)
+        multiply(a, 2 * n, n, a.layer.n_in, 0, a.h, bias, a.x_sums)
+        multiply(a, 2 * n, n, 0, a.q.n_h, a.h, a.bias_h, candidate)
         for i in range(n * a.nv):
-            v_store(candidate + i * LANES, v_fma(v_load(r + i * LANES), v_load(candidate + i * LANES), v_load(x + i * LANES)))
+            v_store(candidate + i * LANES,
+                    v_fma(v_load(r + i * LANES), v_load(candidate + i * LANES), v_load(a.x_sums + i * LANES)))
     else:
         for i in range(n * a.nv):
             v_store(a.c + i * LANES, v_load(r + i * LANES) * v_load(a.h + i * LANES))
-        multiply(a, 2 * n, n, 0, a.q.n_h, a.c, x, a.width, LANES, candidate)
+        multiply(a, 2 * n, n, a.layer.n_in, a.q.n_h, a.c, bias, candidate)
     tanhs(candidate, n * a.nv, LANES)
     for i in range(n * a.nv):
         z = v_load(a.sums + i * LANES)

@@ -12,9 +12,11 @@ cdef extern from *:
     #define STREAM_ROWS 32
     /* From so many blocks of units on a row has lines enough to be stored past the caches with its neighbours. */
     #define STREAM_BLOCKS 8
+    /* Of so many bytes a panel tells little what is fetched past its end. */
+    #define LONG_PANEL (256 << 10)
     """
     enum:
-        CHUNK_BYTES, CHUNK_ROWS, STREAM_ROWS, STREAM_BLOCKS
+        CHUNK_BYTES, CHUNK_ROWS, STREAM_ROWS, STREAM_BLOCKS, LONG_PANEL
 
 cdef extern from "cpu.h" nogil:
     long rt_l2_bytes()
@@ -56,6 +58,12 @@ cdef int fetches_ahead(const rt_layer *layer, ptrdiff_t weights, int n_batch) no
     return RT_MEMORY if weights > half else RT_NEXT
 
 
+cdef bint goes_alone(const rt_layer *layer, ptrdiff_t weights, int n_batch) noexcept nogil:
+    """Whether a single row reads long panels from the L3 cache: there one place, a page ahead, gives more than three."""
+    return (n_batch == 1 and rt_reads_ahead() and LANES > 8 and rt_turned_bytes() < weights < rt_l3_bytes() // 2
+            and weights // layer.n_blocks >= LONG_PANEL)
+
+
 cdef int steps_in_chunk(const rt_layer *layer, int n_time, int n_batch) noexcept nogil:
     """How many steps' inputs are projected at once; 0 where x and h are better taken in one pass over a panel."""
     cdef ptrdiff_t weights = <ptrdiff_t> layer.w.n_k * layer.w.n_gates * layer.n_hidden * sizeof(real)
@@ -80,15 +88,17 @@ cdef char *lay_out(run_t *q, const rt_layer *layer, char *work, int n_time, int 
                    int n_parts) noexcept nogil:
     """Place the arrays of a call from `work` on; returns the end."""
     cdef size_t state, rows
-    cdef ptrdiff_t gates
+    cdef ptrdiff_t gates, weights
     q.layer = layer
     q.ldh = <ptrdiff_t> layer.n_blocks * LANES
     q.chunk = steps_in_chunk(layer, n_time, n_batch)
     q.far = q.far_x = RT_NEAR
-    q.far_pre = False
+    q.far_pre = q.alone = False
     if not layer.quantized:
         gates = <ptrdiff_t> layer.w.n_gates * layer.n_hidden * sizeof(real)
-        q.far = fetches_ahead(layer, gates * (layer.n_hidden + (0 if q.chunk else layer.n_in)), n_batch)
+        weights = gates * (layer.n_hidden + (0 if q.chunk else layer.n_in))
+        q.alone = goes_alone(layer, weights, n_batch)
+        q.far = RT_FAR if q.alone else fetches_ahead(layer, weights, n_batch)
         q.far_x = fetches_ahead(layer, gates * layer.n_in, n_batch * min(n_time, q.chunk))
         q.far_pre = q.chunk > 0 and gates * layer.n_hidden > rt_turned_bytes()
     state = n_batch * q.ldh * sizeof(real)

@@ -81,6 +81,7 @@ cdef struct run_t:                # a call in progress; arrays are [B][ldh] unle
     int step                      # the current step, counted in the order of computation
     unsigned turn                 # steps of this layer in earlier calls
     int far, far_x                # where weights come from and how they are fetched, RT_NEAR …: of a step, of a chunk's inputs
+    bint alone                    # whether a single row takes its panels one after the other, as they are long
     bint far_pre                  # whether a chunk's projections come from beyond the L2 cache, too
     int chunk                     # steps whose input projection is made at once; 0: none, x and h in one sum
     ptrdiff_t chunk_rows          # rows of this chunk

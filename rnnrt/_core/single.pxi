@@ -37,7 +37,7 @@ cdef struct single_t:
 cdef bint goes_single(const run_t *q) noexcept nogil:
     cdef const rt_layer *layer = q.layer
     cdef const rt_call *call = q.call
-    if call.n_batch != 1 or call.trace != NULL or q.far != RT_NEAR:
+    if call.n_batch != 1 or call.trace != NULL or (q.far != RT_NEAR and not q.alone):
         return False
     if not call.n_parts <= layer.n_blocks <= SINGLE_BLOCKS * call.n_parts:
         return False
@@ -90,7 +90,7 @@ cdef inline void sum_single(const single_t *s) noexcept nogil:
     cdef int left = whole
     cdef int n, at
     while left > 0:
-        n = group_of(m.n_gates, 1, left)
+        n = group_of(s.q, m.n_gates, 1, left)
         at = left - n if back else whole - left
         if s.sums_x:
             run_few(s.q, m.n_gates, n, s.x + at)

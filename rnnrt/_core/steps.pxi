@@ -47,7 +47,7 @@ cdef inline int group_at(const run_t *q, int p, int j, int n, int first, int end
     cdef int alike = 1
     while alike < n - j and rt_panel_vectors(m, turn(q, p + j + alike, first, end)) == nv:
         alike += 1
-    return group_of(nv, q.n_rows, alike)
+    return group_of(q, nv, q.n_rows, alike)
 
 
 cdef inline void part_gates(const rt_matrix *m, int block, real *g, int n_rows) noexcept nogil:

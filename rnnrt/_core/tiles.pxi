@@ -66,9 +66,9 @@ cdef inline split_t split_panel(int far, int n_rows, int nv) noexcept nogil:
     return s
 
 
-cdef inline int group_of(int nv, int n_rows, int left) noexcept nogil:
+cdef inline int group_of(const run_t *q, int nv, int n_rows, int left) noexcept nogil:
     """How many panels of nv vectors to take together where so many are left: of four two and two, as one alone is slow."""
-    cdef int most = panel_group(nv, n_rows)
+    cdef int most = 1 if q.alone else panel_group(nv, n_rows)
     return 2 if most == 3 and left == 4 else min(most, left)
 
 
