@@ -52,7 +52,7 @@ class Row:
 
     @property
     def has_states(self) -> bool:
-        """Whether initial states are inputs: from zeros, a first step has no recurrent product, which these rows time."""
+        """Whether initial states are inputs: from zeros, a first step has no recurrent product to time."""
         return self.steps == 1 or self.group.startswith("deepbench")
 
     @property
