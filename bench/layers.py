@@ -112,7 +112,7 @@ def run_row(
 
 def _bounds(row: Row, limits: Limits, reached: list[float]) -> float:
     """The floor with the limits of the moment; what can be reached with them is added to `reached`."""
-    multiplied = {product for product in products(row, limits.threads) if product}
+    multiplied = [product for product in products(row, limits.threads) if product]
     now = limits.now(levels(row, limits), floor(row, limits), multiplied)
     reached.append(reachable(row, now))
     return floor(row, now)

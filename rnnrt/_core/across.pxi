@@ -240,7 +240,7 @@ cdef void run_group(across_t *a) noexcept nogil:
     cdef run_t *q = a.q
     cdef int n = a.layer.n_hidden
     cdef int step = 0
-    q.n_h = q.first_h
+    q.n_h = first_h(q)
     memset(a.x, 0, a.layer.n_in * a.width * sizeof(real))
     memset(a.h, 0, n * a.width * sizeof(real))
     memset(a.c, 0, n * a.width * sizeof(real))

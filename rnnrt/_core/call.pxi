@@ -314,7 +314,7 @@ cdef void run(const rt_layer *layer, const rt_call *call) noexcept nogil:
         sort_rows(&q)
         load_state(&q)
     meet(&q)
-    q.n_h = q.first_h = 0 if layer.bounded and call.h0 == NULL else layer.n_hidden
+    q.n_h = first_h(&q)
     # A step of one row looks for NaNs among its sums as fast as for large numbers among its inputs.
     q.small = (layer.bounded and <ptrdiff_t> call.n_time * call.n_batch > 1
                and (call.h0 == NULL or panel_small(q.h, call.n_batch * q.ldh)))

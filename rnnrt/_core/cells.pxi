@@ -77,7 +77,7 @@ cdef struct run_t:                # a call in progress; arrays are [B][ldh] unle
     const rt_call *call
     int n_rows                    # rows still running: those of order[0..n_rows)
     int n_steps                   # steps of the longest row
-    int first_h, n_h              # how many terms sums over h have: in the first step none where states are zeros; in this step
+    int n_h                       # how many terms sums over h have in this step (first_h)
     int step                      # the current step, counted in the order of computation
     unsigned turn                 # steps of this layer in earlier calls
     int far, far_x                # where weights come from and how they are fetched, RT_NEAR …: of a step, of a chunk's inputs

@@ -165,8 +165,8 @@ cdef void run_single(run_t *q) noexcept nogil:
             aim_further(&s)
         elif q.chunk or q.step <= 1:
             left = start_chunk(q)
-            if q.chunk == 0:           # aimed once for all steps from this one on
-                q.bounded = inputs_small(q, q.step, q.n_steps if q.step else 1)
+            if q.chunk == 0 and q.step:        # aimed once for all steps from this one on
+                q.bounded = inputs_small(q, q.step, q.n_steps)
             aim_single(&s)
         else:
             left = 1

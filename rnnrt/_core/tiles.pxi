@@ -40,6 +40,11 @@ cdef inline ptrdiff_t input_terms(const rt_layer *layer) noexcept nogil:
     return SUM_TERMS // 2 if layer.kind == RT_GRU and layer.n_in <= FEW_TERMS else SUM_TERMS
 
 
+cdef inline int first_h(const run_t *q) noexcept nogil:
+    """How many terms sums over h have in the first step: none where it begins with zeros, and weights are finite."""
+    return 0 if q.layer.bounded and q.call.h0 == NULL else q.layer.n_hidden
+
+
 cdef struct split_t:              # rows cut into tiles of nearly equal height, one or two of which go together
     int n_tiles, height, n_taller, together
 
